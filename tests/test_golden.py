@@ -1,0 +1,89 @@
+"""Every ViT case that the public VPT code computed, outputs and gradients to the prompts, through our own doors.
+
+``tests/data/golden.npz`` was computed in float32 by that code on a small random network, stored in Google's format.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vptx.backbones import TimmViT
+from vptx.prompted import PromptedNetwork
+from vptx.registry import PROMPTERS, build
+
+DATA = Path(__file__).parent / 'data'
+CASES = json.loads((DATA / 'cases.json').read_text())
+SHALLOW, DEEP = 'transformer.prompt_embeddings', 'transformer.deep_prompt_embeddings'
+
+# The public code's configuration of each case, in our words: prompter, readout.
+OURS = {
+    'vit_shallow': (dict(type='ShallowPrompter', num_tokens=3), 'cls'),
+    'vit_deep': (dict(type='DeepPrompter', num_tokens=3), 'cls'),
+    'vit_add': (dict(type='AddedPrompter'), 'cls'),
+    'vit_add_deep': (dict(type='AddedPrompter', deep=True), 'cls'),
+    'vit_prepend_pixel': (dict(type='PrependedPixelPrompter', num_tokens=3), 'cls'),
+    'vit_deep_first2': (dict(type='DeepPrompter', num_tokens=3, layers=[0, 1]), 'cls'),
+    'vit_deep_noexpand': (dict(type='DeepPrompter', num_tokens=3, layers=[0, 1], carry=False), 'cls'),
+    'vit_pool_image': (dict(type='DeepPrompter', num_tokens=3), 'mean'),
+    'vit_pool_prompt': (dict(type='DeepPrompter', num_tokens=3), 'prompts'),
+    'vit_pool_image_prompt': (dict(type='DeepPrompter', num_tokens=3), 'prompts+patches'),
+    'vit_project': (dict(type='DeepPrompter', num_tokens=3, project_dim=16), 'cls'),
+}
+
+
+@pytest.fixture(scope='module')
+def golden():
+    with np.load(DATA / 'golden.npz') as file:
+        return {name: torch.from_numpy(file[name]) for name in file.files}
+
+
+@pytest.fixture
+def net():
+    dims = CASES['dims']
+    return TimmViT(
+        'vit_base_patch16_224',
+        weights=str(DATA / 'vit_sup.npz'),
+        img_size=dims['image'],
+        embed_dim=dims['embed_dim'],
+        depth=dims['layers'],
+        num_heads=dims['heads'],
+        mlp_ratio=dims['mlp_dim'] / dims['embed_dim'],
+    )
+
+
+def parameters(prompter: torch.nn.Module, arrays: dict[str, torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Pairs of our parameter and the public code's array of the same numbers."""
+    if hasattr(prompter, 'strip'):
+        return [(prompter.strip, arrays[SHALLOW][0])]
+    rows = [arrays[SHALLOW][0], *arrays.get(DEEP, ())]
+    pairs = list(zip(prompter.embedding.rows, rows, strict=True))
+    if 'transformer.prompt_proj.weight' in arrays:
+        project = prompter.embedding.project
+        pairs += [(getattr(project, part), arrays[f'transformer.prompt_proj.{part}']) for part in ('weight', 'bias')]
+    return pairs
+
+
+def test_every_vit_case_is_here():
+    assert set(OURS) == {name for name in CASES['cases'] if name.startswith('vit_')}
+
+
+@pytest.mark.parametrize('case', OURS)
+def test_golden(case, golden, net):
+    config, readout = OURS[case]
+    of_case = {name.removeprefix(f'{case}/'): value for name, value in golden.items() if name.startswith(f'{case}/')}
+    prompts, grads = (
+        {name.removeprefix(f'{kind}/'): value for name, value in of_case.items() if name.startswith(f'{kind}/')}
+        for kind in ('prompt', 'grad')
+    )
+    hall = PromptedNetwork(net, readout=net.readout).eval()
+    hall.plug(build(PROMPTERS, config), readout)
+    for ours, theirs in parameters(hall.prompter, prompts):
+        ours.data.copy_(theirs)
+    output = hall(of_case['input'])
+    torch.testing.assert_close(output, of_case['output'], rtol=1e-5, atol=1e-5)
+    (output * of_case['probe']).sum().backward()
+    for ours, theirs in parameters(hall.prompter, grads):
+        torch.testing.assert_close(ours.grad, theirs, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())

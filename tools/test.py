@@ -1,0 +1,22 @@
+"""Test a trained model: python tools/test.py configs/mini/digits_vpt_deep.py work_dirs/digits_vpt_deep/epoch_100.pth"""
+
+import argparse
+
+from vptx.cli import add_common_arguments, load_config, make_runner
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument('checkpoint', help="a run's .pth, or a prompt file (.safetensors)")
+    parser.add_argument('--out', help='write the metrics to this JSON file')
+    args = parser.parse_args()
+    metrics = make_runner(load_config(args)).test()
+    if args.out:
+        from mmengine.fileio import dump
+
+        dump(metrics, args.out)
+
+
+if __name__ == '__main__':
+    main()

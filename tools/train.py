@@ -1,0 +1,20 @@
+"""Train what a config describes: python tools/train.py configs/mini/digits_vpt_deep.py"""
+
+import argparse
+
+from vptx.cli import add_common_arguments, load_config, make_runner
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument('--resume', nargs='?', const='auto', help='go on from the last checkpoint, or from this one')
+    parser.add_argument('--amp', action='store_true', help='half precision: float16 on a GPU, bfloat16 on a CPU')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
+    args = parser.parse_args()
+    make_runner(load_config(args)).train()
+
+
+if __name__ == '__main__':
+    main()

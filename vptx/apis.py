@@ -1,0 +1,45 @@
+"""A trained model back from its config and its prompt file."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.utils import import_modules_from_strings
+from torch import nn
+
+from vptx.attach import attach
+from vptx.prompt_file import load_prompt
+from vptx.registry import MODELS
+
+__all__ = ['init_model']
+
+
+def init_model(config: str | Path | Config, prompt_file: str | Path | None = None, device: str = 'cpu') -> nn.Module:
+    """The model of ``config``, prompted as its PromptTuningHook says, in eval mode.
+
+    mmpretrain's and mmseg's inferencers take it as it is.
+
+    Args:
+        config: a config, or the path of one.
+        prompt_file: ``.safetensors`` or ``.pth`` of a run; None leaves prompts and head as they were drawn.
+        device: where to put it.
+
+    Raises:
+        FileNotFoundError: no such config or prompt file.
+        ValueError: a prompt file that does not fit the config.
+    """
+    if not isinstance(config, Config):
+        config = Config.fromfile(config)
+    if config.get('custom_imports'):
+        import_modules_from_strings(**config.custom_imports)
+    scope = config.get('default_scope', 'mmpretrain')
+    with DefaultScope.overwrite_default_scope(scope):
+        # Under its scope a library's modules are imported, so that its names are found.
+        model = MODELS.build(config.model)
+    for hook in config.get('custom_hooks', []):
+        if hook['type'] == 'PromptTuningHook':
+            attach(model, hook.get('prompter'), hook.get('tune', ()), hook.get('readout'))
+    facts = load_prompt(model, prompt_file) if prompt_file else {}
+    model._config = config
+    model._dataset_meta = dict(classes=facts.get('classes', []))
+    return model.to(device).eval()

@@ -1,0 +1,127 @@
+"""The one function that plugs a prompter into a model, and its way back."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+from vptx.backbones import take_apart
+from vptx.prompted import PromptedBackbone, PromptedNetwork
+from vptx.prompters.base import Prompter
+from vptx.readout import OWN
+from vptx.registry import PROMPTERS, build
+from vptx.trainable import freeze
+
+__all__ = ['attach', 'detach', 'find_hall', 'fold']
+
+
+class Before(NamedTuple):
+    """What :func:`detach` needs to know.
+
+    Attributes:
+        readout: of the hall.
+        trains: every parameter of the model with its ``requires_grad``.
+        own_hall: whether the model came with a hall, or got it from :func:`attach`.
+    """
+
+    readout: str
+    trains: list[tuple[nn.Parameter, bool]]
+    own_hall: bool
+
+
+def find_hall(model: nn.Module) -> PromptedNetwork | None:
+    """The hall inside ``model``, or None.
+
+    Raises:
+        ValueError: there are several.
+    """
+    halls = [module for module in model.modules() if isinstance(module, PromptedNetwork)]
+    if len(halls) > 1:
+        raise ValueError(f'{type(model).__name__} has {len(halls)} prompted networks; vptx plugs one')
+    return halls[0] if halls else None
+
+
+def attach(
+    model: nn.Module,
+    prompter: Prompter | dict | None = None,
+    tune: Sequence[str] = (),
+    readout: str | None = None,
+) -> nn.Module:
+    """Plug ``prompter`` into ``model`` and freeze everything but the prompter and what ``tune`` names.
+
+        model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPrompter'), tune=['head'])
+
+    Args:
+        model: a library's network, which comes back inside a :class:`~vptx.prompted.PromptedNetwork`; or a model with
+            a ``backbone`` (an mmpretrain classifier, say), which is changed in place.
+        prompter: the prompter or its config; None tunes without prompts (linear probing, bias, full fine-tuning).
+        tune: patterns over parameter names of what trains beside the prompter; see :func:`vptx.trainable.matches`.
+        readout: what the head sees; by default the hall's own choice, or a bare network's own head.
+
+    Returns:
+        The model to train. :func:`detach` gives back the one that came in.
+
+    Raises:
+        ValueError: the model is of no known kind or is prompted already, or prompter, readout, ``tune`` and network
+            do not fit together.
+    """
+    hall = find_hall(model)
+    if hall is not None and hall.before is not None:
+        raise ValueError('this model has a prompter plugged in already: vptx.detach(model) it first')
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    own_hall = hall is not None
+    if hall is None:
+
+        inner = getattr(model, 'backbone', None)
+        if isinstance(inner, nn.Module):
+            hall = model.backbone = PromptedBackbone(take_apart(inner))
+        else:
+            hall = model = PromptedNetwork(take_apart(model), readout=OWN)
+        hall.train(hall.net.model.training)
+    hall.before = Before(hall.readout, flags, own_hall)
+    try:
+        hall.plug(Prompter() if prompter is None else build(PROMPTERS, prompter), readout)
+        freeze(model, tune, also=hall.prompter)
+    except Exception:
+        detach(model)
+        raise
+    hall.train(hall.training)
+    return model
+
+
+def detach(model: nn.Module) -> nn.Module:
+    """Undo :func:`attach`: the model as it was, without a trace of the prompter.
+
+    Raises:
+        ValueError: there is nothing to detach.
+    """
+    hall = find_hall(model)
+    if hall is None or hall.before is None:
+        raise ValueError(f'{type(model).__name__} has no prompter plugged in')
+    before, hall.before = hall.before, None
+    hall.plug(Prompter(), before.readout)
+    for parameter, trains in before.trains:
+        parameter.requires_grad = trains
+    library = hall.net.model
+    if before.own_hall:
+        hall.train(hall.training)
+        return model
+    library.train(hall.training)
+    if hall is model:
+        return library
+    model.backbone = library
+    return model
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """Compute the keys and values of deep prompts once, for inference; puts ``model`` in eval mode and returns it.
+
+    Raises:
+        ValueError: no prompter is plugged in, or its prompts cannot be folded (shallow, or dependent on the image).
+    """
+    hall = find_hall(model)
+    if hall is None:
+        raise ValueError(f'{type(model).__name__} has no prompter plugged in')
+    model.eval()
+    hall.fold()
+    return model

@@ -1,0 +1,6 @@
+"""Where a prompt enters: one file for each family of networks. The only room that imports timm."""
+
+from .base import Context, KeyValue, Net, take_apart
+from .timm_vit import TimmViT
+
+__all__ = ['Context', 'KeyValue', 'Net', 'TimmViT', 'take_apart']

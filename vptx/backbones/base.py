@@ -1,0 +1,106 @@
+"""Where a prompt enters: a library's network, taken apart.
+
+A net knows how to be taken apart, never a prompter. The hall (``vptx/prompted.py``) runs
+``embed -> block 0 ... block L-1 -> finish``; without a prompter that computes exactly what the library computes.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from vptx.geometry import Geometry
+from vptx.registry import NETS
+
+__all__ = ['Context', 'KeyValue', 'Net', 'take_apart']
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the blocks need to know of an image beside its tokens.
+
+    Attributes:
+        grid: (H', W'), the patches of the image; N = H' * W'.
+    """
+
+    grid: tuple[int, int]
+
+
+class KeyValue(NamedTuple):
+    """Memory as a layer's attention sees it; both (heads, P, head width) or (B, heads, P, head width)."""
+
+    key: Tensor
+    value: Tensor
+
+
+class Net(BaseModule):
+    """A frozen network taken apart; a subclass knows one family of one library.
+
+    Attributes:
+        geometry: its facts; see :class:`~vptx.geometry.Geometry`.
+        model: the library's own network, with its own names and weights.
+        has_class_token: whether the first token is one, so that the readout ``cls`` makes sense.
+        readout: the pooling that the network was trained with.
+    """
+
+    geometry: Geometry
+    model: nn.Module
+    has_class_token: bool
+    readout: str
+
+    @classmethod
+    def knows(cls, model: nn.Module) -> bool:
+        """Whether ``model`` is of this family."""
+        raise NotImplementedError
+
+    def init_weights(self) -> None:
+        """Leave the network alone: its weights came with it, and MMEngine would draw new ones here."""
+
+    def embed(self, image: Tensor) -> tuple[Tensor, Context]:
+        """(B, 3, H, W) -> (B, K+N, D), and what the blocks need to know of the image.
+
+        Raises:
+            ValueError: an image size that the network cannot take.
+        """
+        raise NotImplementedError
+
+    def embed_pixels(self, strip: Tensor) -> Tensor:
+        """(3, patch height, P * patch width) -> (P, D), by the patch embedding alone, without positions."""
+        raise NotImplementedError
+
+    def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
+        """(B, M, D) -> (B, M, D), attending also to ``memory``: (P, D), (B, P, D), or its keys and values."""
+        raise NotImplementedError
+
+    def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
+        """(P, D) or (B, P, D) -> its keys and values in ``layer``; what :func:`vptx.fold` keeps."""
+        raise NotImplementedError
+
+    def finish(self, tokens: Tensor) -> Tensor:
+        """The final norm: (B, M, D) -> (B, M, D)."""
+        raise NotImplementedError
+
+    def finish_pooled(self, feature: Tensor) -> Tensor:
+        """What the network does to a pooled feature before its classifier: (B, D) -> (B, D)."""
+        raise NotImplementedError
+
+    def classify(self, tokens: Tensor) -> Tensor:
+        """The network's own pooling and classifier: finished tokens (B, K+N, D) -> (B, C)."""
+        raise NotImplementedError
+
+
+def take_apart(model: nn.Module) -> Net:
+    """The net of a library's model.
+
+    Raises:
+        ValueError: no net knows the model (lists those that are there).
+    """
+    NETS.import_from_location()
+    for net in NETS.module_dict.values():
+        if net.knows(model):
+            return net(model)
+    raise ValueError(
+        f'no net takes a {type(model).__module__}.{type(model).__name__} apart. Known: '
+        f'{", ".join(sorted(NETS.module_dict))}. CONTRIBUTING.md, "Add a network", shows how to add one'
+    )

@@ -1,0 +1,36 @@
+"""The shapes of a network: all that a prompter may know of it."""
+
+from dataclasses import dataclass
+
+DOORS = ('image', 'tokens', 'memory', 'logits')
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Facts read off a network, never configured twice.
+
+    Attributes:
+        name: the network's name, written into prompt files, e.g. ``vit_base_patch16_224.orig_in21k``.
+        widths: D of each layer; its length is the depth L.
+        patch: height and width of a patch, in pixels.
+        image: height and width of the image the network was built for, in pixels.
+        prefix: K, the number of tokens in front of the patches (class, distillation and register tokens).
+        tokens: K + N of an image of that size.
+        mean, std: the pixel normalisation the network was trained with, per channel, of pixels in [0, 1].
+        doors: those of :data:`DOORS` through which a prompter can reach the network.
+    """
+
+    name: str
+    widths: tuple[int, ...]
+    patch: tuple[int, int]
+    image: tuple[int, int]
+    prefix: int
+    tokens: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    doors: frozenset[str]
+
+    @property
+    def depth(self) -> int:
+        """L, the number of layers."""
+        return len(self.widths)

@@ -1,0 +1,77 @@
+"""Stops a run that does not do what its config says."""
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from vptx.registry import HOOKS
+
+__all__ = ['GuardHook']
+
+
+@HOOKS.register_module()
+class GuardHook(Hook):
+    """After the first iteration: has every trainable tensor received a gradient, and no frozen one? After each: is
+    the loss a number?
+
+    :class:`~vptx.hooks.PromptTuningHook` registers it.
+
+    Note:
+        Comes before CheckpointHook, so the last checkpoint of a run whose loss is NaN is the last good one.
+
+    Raises:
+        RuntimeError: names the tensors without a gradient, or the frozen ones that have one.
+        FloatingPointError: says at which iteration, and which images were in the batch.
+    """
+
+    priority = 'NORMAL'
+
+    def before_train(self, runner: Runner) -> None:
+        parameters = dict(runner.model.named_parameters())
+        self._frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
+        self._waiting = {name for name, parameter in parameters.items() if parameter.requires_grad}
+        self._watches = [
+            parameters[name].register_post_accumulate_grad_hook(lambda _, name=name: self._waiting.discard(name))
+            for name in self._waiting
+        ]
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | tuple | list | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        if self._watches:
+            self._check_gradients(runner)
+        for name, value in (outputs or {}).items():
+            if 'loss' in name and not isfinite(value):
+                raise FloatingPointError(
+                    f'{name} is {float(value)} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}, batch '
+                    f'{batch_idx + 1}: {_images(data_batch)}). The last checkpoint in {runner.work_dir} is good; '
+                    'lower the learning rate, or clip gradients with optim_wrapper.clip_grad'
+                )
+
+    def _check_gradients(self, runner: Runner) -> None:
+        for watch in self._watches:
+            watch.remove()
+        self._watches = []
+        parameters = dict(runner.model.named_parameters())
+        thawed = [n for n in self._frozen if parameters[n].requires_grad or parameters[n].grad is not None]
+        faults = []
+        if self._waiting:
+            faults.append(f'trainable, but no gradient reached {", ".join(sorted(self._waiting))}')
+        if thawed:
+            faults.append(f'frozen, but trained by something {", ".join(thawed)}')
+        if faults:
+            raise RuntimeError(f'after the first iteration: {"; ".join(faults)}. Is tune=[...] what you want to train?')
+
+
+def _images(data_batch: Any) -> str:
+    """The images of a batch, by path or by index, as far as its samples tell."""
+    samples: Sequence = data_batch.get('data_samples', ()) if isinstance(data_batch, dict) else ()
+    names = [str(getattr(s, 'img_path', None) or f'sample {getattr(s, "sample_idx", "?")}') for s in samples]
+    return ', '.join(names[:8]) + (f' and {len(names) - 8} more' if len(names) > 8 else '') or 'unnamed images'

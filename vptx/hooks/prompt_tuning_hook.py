@@ -1,0 +1,114 @@
+"""The plug: one entry in ``custom_hooks`` turns a stock config into prompt tuning."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import IterBasedTrainLoop, Runner, set_random_seed
+
+from vptx.attach import attach, find_hall
+from vptx.hooks.guard_hook import GuardHook
+from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook, bare, complete
+from vptx.registry import HOOKS
+from vptx.trainable import trainable_table
+
+__all__ = ['PromptTuningHook']
+
+
+@HOOKS.register_module()
+class PromptTuningHook(Hook):
+    """Plugs a prompter into the Runner's model and trains it and what ``tune`` names, nothing else.
+
+        custom_hooks = [
+            dict(type='PromptTuningHook', prompter=dict(type='DeepPrompter', num_tokens=50, dropout=0.1), tune=['head'])
+        ]
+
+    It also makes checkpoints slim (:class:`~vptx.hooks.SlimCheckpointHook`), guards the run
+    (:class:`~vptx.hooks.GuardHook`), checks and completes a checkpoint that is loaded, and draws the randomness of
+    every epoch from a stream of its own, so that a resumed run ends with the same bits as one that was never stopped.
+
+    Args:
+        prompter: config of a prompter, or None to tune without prompts.
+        tune: patterns over parameter names; see :func:`vptx.trainable.matches`.
+        readout: what the head sees; by default the backbone's own choice.
+
+    Note:
+        The first of all hooks, so that EMAHook and others see the prompted model.
+    """
+
+    priority = 'HIGHEST'
+
+    def __init__(self, prompter: dict | None = None, tune: Sequence[str] = (), readout: str | None = None) -> None:
+        self.prompter = prompter
+        self.tune = tune
+        self.readout = readout
+
+    def before_run(self, runner: Runner) -> None:
+        model = bare(runner.model)
+        hall = find_hall(model)
+        if hall is not None and hall.before is not None:
+            return  # train() and then test() of the same Runner
+        model = attach(model, self.prompter, self.tune, self.readout)
+        runner.logger.info(f'what trains:\n{trainable_table(model)}')
+        # The Runner has wrapped the model and built optimizer and schedulers already: again, with what is there now.
+        runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
+        if isinstance(runner.optim_wrapper, OptimWrapper):
+            self._rebuild_optimizer(runner)
+        for hook in runner.hooks:
+            if type(hook) is CheckpointHook:
+                hook.__class__ = SafeCheckpointHook
+        runner.register_hook(GuardHook())
+        runner.register_hook(SlimCheckpointHook())
+        self._find_checkpoint(runner)
+
+    def _rebuild_optimizer(self, runner: Runner) -> None:
+        config = runner.cfg.get('optim_wrapper')
+        if config is None:
+            raise ValueError('PromptTuningHook rebuilds the optimizer from the config: make the Runner by from_cfg')
+        config = dict(config)
+        config.setdefault('constructor', 'TrainableOnlyOptimWrapperConstructor')
+        schedulers, runner.param_schedulers = runner.param_schedulers, None
+        runner.optim_wrapper = runner.build_optim_wrapper(config)
+        runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
+        if schedulers is not None:
+            runner.param_schedulers = runner.build_param_scheduler(runner.cfg.param_scheduler)
+
+    @staticmethod
+    def _find_checkpoint(runner: Runner) -> None:
+        """Let ``--resume`` find the newest checkpoint where the pointer to it was lost with the process."""
+        if not runner._resume or runner._load_from is not None:
+            return
+        folder = Path(runner.work_dir)
+        pointer = folder / 'last_checkpoint'
+        named = pointer.read_text().strip() if pointer.is_file() else ''
+        if named and Path(named).is_file():
+            return
+        steps = {int(p.stem.rpartition('_')[2]): p for p in folder.glob('*.pth') if p.stem.rpartition('_')[2].isdigit()}
+        if steps:
+            runner._load_from = str(steps[max(steps)])
+        elif pointer.is_file():
+            pointer.unlink()  # points to nothing: the run starts from the beginning
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        complete(bare(runner.model), checkpoint)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            return
+        seed = self._reseed(runner, runner.epoch)
+        loader = runner.train_dataloader
+        if loader.num_workers > 0 and isinstance(loader.worker_init_fn, partial):
+            loader.worker_init_fn = partial(loader.worker_init_fn, seed=seed)
+            loader._iterator = None  # persistent workers would go on with the streams of the last epoch
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            self._reseed(runner, runner.iter)
+
+    @staticmethod
+    def _reseed(runner: Runner, step: int) -> int:
+        seed = (runner.seed + 1_000_003 * step) % 2**31
+        set_random_seed(seed, diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
+        return seed

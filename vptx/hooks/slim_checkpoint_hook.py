@@ -1,0 +1,95 @@
+"""Checkpoints that hold what trained, and are there when they are needed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from vptx.prompt_file import check, describe, write_prompt
+from vptx.registry import HOOKS
+from vptx.trainable import trained_names
+
+__all__ = ['SafeCheckpointHook', 'SlimCheckpointHook', 'complete']
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model inside MMEngine's wrapper for distributed training."""
+    return model.module if is_model_wrapper(model) else model
+
+
+@HOOKS.register_module()
+class SlimCheckpointHook(Hook):
+    """Leaves in a checkpoint only what trained and what training changed, EMA included, with the facts that tell what
+    it belongs to; at the end of a run writes ``prompt.safetensors``.
+
+    :class:`~vptx.hooks.PromptTuningHook` registers it.
+
+    Note:
+        The last of all hooks, so that it slims what EMAHook has put into the checkpoint.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self._facts: dict | None = None
+        self._tensors: Mapping[str, Tensor] = {}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        model = bare(runner.model)
+        if self._facts is None:
+            meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
+            self._facts = describe(model, runner.cfg.pretty_text, meta.get('classes') or ())
+        state, names = checkpoint['state_dict'], trained_names(model)
+        checkpoint['state_dict'] = self._tensors = {name: state[name] for name in names}
+        checkpoint['meta']['vptx'] = self._facts
+        if 'ema_state_dict' in checkpoint:
+            averaged = checkpoint['ema_state_dict']
+            keep = {f'module.{name}' for name in names} | {'steps'}
+            checkpoint['ema_state_dict'] = {name: value for name, value in averaged.items() if name in keep}
+
+    def after_train(self, runner: Runner) -> None:
+        if self._tensors and is_main_process():
+            path = Path(runner.work_dir) / 'prompt.safetensors'
+            write_prompt(path, self._tensors, self._facts)
+            runner.logger.info(f'prompt file: {path}, {path.stat().st_size / 1024:,.0f} kB')
+
+
+def complete(model: nn.Module, checkpoint: dict) -> None:
+    """Check a slim checkpoint against ``model`` and fill it up with the frozen tensors, in place.
+
+    Raises:
+        ValueError: not a slim checkpoint, or one of another model; see :func:`vptx.prompt_file.check`.
+    """
+    facts = checkpoint.get('meta', {}).get('vptx')
+    if not facts:
+        raise ValueError(
+            'this checkpoint was not written by a run with PromptTuningHook. Weights of the backbone are given to '
+            'the network itself: backbone=dict(net=dict(weights=...))'
+        )
+    check(model, checkpoint['state_dict'], facts, 'the checkpoint')
+    state = model.state_dict()
+    checkpoint['state_dict'] = {**state, **checkpoint['state_dict']}
+    if 'ema_state_dict' in checkpoint:
+        whole = {f'module.{name}': value for name, value in state.items()}
+        checkpoint['ema_state_dict'] = {**whole, **checkpoint['ema_state_dict']}
+
+
+class SafeCheckpointHook(CheckpointHook):
+    """MMEngine's CheckpointHook, but it writes the new checkpoint before it deletes the old one."""
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        keep = self.max_keep_ckpts
+        if keep > 0:
+            kept = [other for other in self.keep_ckpt_ids if other != step] + [step]
+            self.keep_ckpt_ids.extend(kept[-keep:])
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        self.max_keep_ckpts = -1
+        super()._save_checkpoint_with_step(runner, step, meta)
+        self.max_keep_ckpts = keep
+        if keep > 0 and is_main_process():
+            for old in kept[:-keep]:
+                Path(self.out_dir, self.filename_tmpl.format(old)).unlink(missing_ok=True)

@@ -1,0 +1,148 @@
+"""The prompt file: what training changed, and all that is needed to know what it belongs to.
+
+A ``.safetensors`` file of the trained tensors, with one metadata entry ``vptx``: JSON with the network's name, the
+fingerprint of its frozen weights, the names of the prompts, the class names and the config. A run's own ``.pth``
+carries the same facts in ``meta['vptx']`` beside the optimizer.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from vptx.attach import find_hall
+from vptx.files import safe_load, write_whole
+from vptx.trainable import trained_names
+
+__all__ = ['check', 'describe', 'fingerprint', 'load_prompt', 'read_prompt', 'save_prompt', 'write_prompt']
+
+FORMAT = 1
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 over names, shapes and values of all that is frozen in ``model``; the first 16 hexadecimal digits."""
+    digest = sha256()
+    trained = set(trained_names(model))
+    for name, tensor in model.state_dict().items():
+        if name not in trained:
+            values = tensor.detach().cpu().contiguous()
+            digest.update(f'{name} {tuple(values.shape)} {values.dtype}'.encode())
+            digest.update(values.reshape(-1).view(torch.uint8).numpy().data if values.numel() else b'')
+    return digest.hexdigest()[:16]
+
+
+def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) -> dict[str, Any]:
+    """The facts that tell what a set of trained tensors belongs to; plain JSON types."""
+    hall = find_hall(model)
+    if hall is None:
+        raise ValueError(f'{type(model).__name__} is no prompted model: plug a prompter in with vptx.attach first')
+    prompter = {id(parameter) for parameter in hall.prompter.parameters()}
+    return dict(
+        format=FORMAT,
+        network=hall.net.geometry.name,
+        fingerprint=fingerprint(model),
+        prompter=type(hall.prompter).__name__,
+        prompts=[name for name, parameter in model.named_parameters() if id(parameter) in prompter],
+        classes=list(classes),
+        config=config,
+    )
+
+
+def check(model: nn.Module, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], where: str | Path) -> None:
+    """Make sure that ``tensors`` are the trained tensors of this very ``model``.
+
+    Raises:
+        ValueError: another network, another prompter or shape, a trained tensor that is missing, one too many, or
+            other frozen weights.
+    """
+    here = describe(model)
+    for what in ('network', 'prompter'):
+        if facts[what] != here[what]:
+            raise ValueError(f'{where} belongs to the {what} {facts[what]}, this model has {here[what]}')
+    own, trained = model.state_dict(), trained_names(model)
+    faults = [f'lacks {name}' for name in trained if name not in tensors]
+    faults += [f'has {name}, which does not train here' for name in tensors if name not in trained]
+    faults += [
+        f'has {name} of shape {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}'
+        for name in trained
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    if faults:
+        more = f'; and {len(faults) - 5} more' if len(faults) > 5 else ''
+        raise ValueError(f'{where} does not fit this model: it {"; ".join(faults[:5])}{more}')
+    if facts['fingerprint'] != here['fingerprint']:
+        raise ValueError(
+            f'{where} was trained on other frozen weights of {here["network"]} (fingerprint {facts["fingerprint"]}, '
+            f'here {here["fingerprint"]}): load the weights it was trained on'
+        )
+
+
+def write_prompt(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write a prompt file, whole or not at all."""
+    path = Path(path)
+    if path.suffix != '.safetensors':
+        raise ValueError(f'a prompt file ends in .safetensors, not {path.name}')
+    content = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {'vptx': json.dumps(facts)})
+    write_whole(path, content)
+
+
+def read_prompt(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Trained tensors and facts of a prompt file or of a run's ``.pth``; no code that a file carries is run.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: truncated, refused as unsafe, or not written by vptx.
+    """
+    path = Path(path)
+    if path.suffix == '.safetensors':
+        if not path.is_file():
+            raise FileNotFoundError(f'there is no prompt file {path.absolute()}')
+        try:
+            with safe_open(path, 'pt') as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                facts = json.loads((file.metadata() or {}).get('vptx', 'null'))
+        except SafetensorError as error:
+            raise ValueError(f'{path} cannot be read: truncated, or not a safetensors file ({error})') from error
+    else:
+        found = safe_load(path)
+        tensors, meta = (found.get('state_dict'), found.get('meta')) if isinstance(found, dict) else (None, None)
+        facts = meta.get('vptx') if isinstance(meta, dict) else None
+    if not isinstance(facts, dict) or facts.get('format') != FORMAT or not isinstance(tensors, dict):
+        raise ValueError(f'{path} is no prompt file of vptx (format {FORMAT}): it does not say what it belongs to')
+    return tensors, facts
+
+
+def save_prompt(model: nn.Module, path: str | Path, config: str = '', classes: Sequence[str] = ()) -> None:
+    """Write what trains in ``model`` to ``path`` (``.safetensors``), with what is needed to check it on loading.
+
+    Args:
+        model: one that :func:`vptx.attach` prompted.
+        path: where to.
+        config: the text of the run's config.
+        classes: the names of the head's classes, in order.
+    """
+    state = model.state_dict()
+    write_prompt(path, {name: state[name] for name in trained_names(model)}, describe(model, config, classes))
+
+
+def load_prompt(model: nn.Module, path: str | Path) -> dict[str, Any]:
+    """Load a prompt file into ``model``, prompted as it was when the file was written.
+
+    Returns:
+        The facts in the file: ``network``, ``classes``, ``config``, ...
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a prompt file, or one of another model; the model is left as it was.
+    """
+    tensors, facts = read_prompt(path)
+    check(model, tensors, facts, path)
+    find_hall(model).unfold()
+    model.load_state_dict(tensors, strict=False)  # looked at: check() found every trained name and no other
+    return facts

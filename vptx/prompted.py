@@ -1,0 +1,138 @@
+"""The hall: where a frozen network and a prompter meet. The only forward loop of vptx.
+
+    image -> embed -> (enter, block, leave) x L -> finish -> readout
+"""
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from vptx.backbones.base import KeyValue, Net
+from vptx.prompters.base import Prompter
+from vptx.readout import OWN, READOUTS, READS_PROMPTS, check_readout
+from vptx.registry import MODELS, NETS, build
+from vptx.trainable import set_mode
+
+__all__ = ['PromptedBackbone', 'PromptedNetwork']
+
+
+class PromptedNetwork(BaseModule):
+    """A network, a prompter (none, to begin with) and a readout: (B, 3, H, W) -> (B, D), (B, D, H', W') or (B, C).
+
+    Args:
+        net: a :class:`~vptx.backbones.base.Net`, or its config, e.g.
+            ``dict(type='TimmViT', model='vit_base_patch16_224.orig_in21k', img_size=224)``.
+        readout: what is made of the last layer's tokens, one of :data:`~vptx.readout.READOUTS`, or ``'logits'``, the
+            network's own pooling and classifier. By default what the network was trained with.
+
+    Attributes:
+        prompter: what is learnt; a :class:`~vptx.prompters.base.Prompter` that does nothing while unplugged.
+        before: what :func:`vptx.attach` changed, for :func:`vptx.detach` to restore; None while unplugged.
+    """
+
+    def __init__(self, net: Net | dict, readout: str | None = None) -> None:
+        super().__init__()
+        self.net: Net = build(NETS, net)
+        self.readout = readout or self.net.readout
+        self.folded: set[int] = set()
+        self.before = None
+        self.plug(Prompter())
+
+    def plug(self, prompter: Prompter, readout: str | None = None) -> None:
+        """Bind ``prompter`` to the network.
+
+        Raises:
+            ValueError: a door that the network does not have, or a readout that cannot be served.
+        """
+        geometry, readout = self.net.geometry, readout or self.readout
+        lacking = prompter.doors - geometry.doors
+        if lacking:
+            raise ValueError(
+                f'{type(prompter).__name__} enters by {", ".join(sorted(prompter.doors))}, but {geometry.name} has no '
+                f'door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}'
+            )
+        prompter.bind(geometry, reads_prompts=readout in READS_PROMPTS)
+        has_tokens = 'tokens' in geometry.doors
+        check_readout(readout, geometry.name, self.net.has_class_token, has_tokens, prompter.prompts_at_end)
+        self.unfold()
+        self.readout = readout
+        reference = next(self.net.parameters())
+        self.prompter = prompter.to(reference.device)
+        self.train(self.training)
+
+    def forward(self, image: Tensor) -> Tensor:
+        net, prompter = self.net, self.prompter
+        tokens, context = net.embed(prompter.image(image))
+        prefix, patches = net.geometry.prefix, context.grid[0] * context.grid[1]
+        strip = prompter.pixels()
+        if strip is not None:
+            prompts = net.embed_pixels(strip).expand(len(tokens), -1, -1)
+            tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
+        for layer in range(net.geometry.depth):
+            memory = self._memory(tokens, layer)
+            tokens = prompter.enter(tokens, layer)
+            tokens = net.block(tokens, layer, context, memory)
+            tokens = prompter.leave(tokens, layer)
+        tokens = net.finish(tokens)
+        if self.readout == OWN:
+            return net.classify(tokens)
+        first_patch = tokens.shape[1] - patches
+        parts = tokens[:, :prefix], tokens[:, prefix:first_patch], tokens[:, first_patch:]
+        feature = READOUTS[self.readout](*parts, context.grid)
+        return net.finish_pooled(feature) if feature.dim() == 2 else feature
+
+    def _memory(self, tokens: Tensor, layer: int) -> Tensor | KeyValue | None:
+        if layer in self.folded:
+            return KeyValue(getattr(self, f'key_{layer}'), getattr(self, f'value_{layer}'))
+        return self.prompter.memory(tokens, layer)
+
+    @torch.no_grad()
+    def fold(self) -> 'PromptedNetwork':
+        """Compute the keys and values of all memory once, for inference; training again unfolds.
+
+        Raises:
+            ValueError: nothing to fold: the prompts do not enter as memory, or differ from sample to sample.
+        """
+        self.unfold()
+        self.eval()
+        net, geometry = self.net, self.net.geometry
+        probe = next(net.parameters())
+        tokens = [probe.new_zeros(2, geometry.tokens, width) for width in geometry.widths]
+        memory = {layer: self.prompter.memory(tokens[layer], layer) for layer in range(geometry.depth)}
+        memory = {layer: prompts for layer, prompts in memory.items() if prompts is not None}
+        name = type(self.prompter).__name__
+        if not memory:
+            raise ValueError(f'{name} cannot be folded: its prompts go through the layers with the other tokens')
+        if any(prompts.dim() > 2 for prompts in memory.values()):
+            raise ValueError(f'{name} cannot be folded: its prompts depend on the image')
+        for layer, prompts in memory.items():
+            for part, tensor in zip(('key', 'value'), net.keys_values(prompts, layer), strict=True):
+                self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
+        self.folded = set(memory)
+        return self
+
+    def unfold(self) -> None:
+        """Forget folded keys and values."""
+        for layer in self.folded:
+            delattr(self, f'key_{layer}')
+            delattr(self, f'value_{layer}')
+        self.folded = set()
+
+    def train(self, mode: bool = True) -> 'PromptedNetwork':
+        """Training mode for the prompter and for the tuned parts of the network; what is frozen stays in eval mode."""
+        super().train(mode)
+        set_mode(self.net, mode)
+        if mode:
+            self.unfold()
+        return self
+
+    def init_weights(self) -> None:
+        """Nothing: the network's weights came with it, the prompter's were drawn when it was bound."""
+
+
+@MODELS.register_module()
+class PromptedBackbone(PromptedNetwork):
+    """The hall as OpenMMLab's heads know a backbone: its forward returns a tuple of features."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return (super().forward(image),)

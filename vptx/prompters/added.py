@@ -1,0 +1,50 @@
+"""Added visual prompts: the "add" location of Jia et al., "Visual Prompt Tuning", ECCV 2022, figure 5
+https://arxiv.org/abs/2203.12119
+
+No token is put in; learnt vectors are added to those that are there, x_i <- x_i + P_i, in front of the first layer or
+of every layer.
+"""
+
+from torch import Tensor
+
+from vptx.geometry import Geometry
+from vptx.prompters.base import Prompter
+from vptx.prompters.embedding import PromptEmbedding
+from vptx.registry import PROMPTERS
+
+
+@PROMPTERS.register_module()
+class AddedPrompter(Prompter):
+    """Learnt vectors added to the tokens: (K+N) * D numbers, or D, for each layer.
+
+    Args:
+        per_token: one vector for each token, class token included (the images must then keep the network's own size),
+            or one for all.
+        deep: before every layer, or before the first alone.
+        **embedding: ``dropout``, ``dropout_per``, ``project_dim`` and ``init`` of
+            :class:`~vptx.prompters.embedding.PromptEmbedding`.
+    """
+
+    doors = frozenset({'tokens'})
+
+    def __init__(self, per_token: bool = True, deep: bool = False, **embedding) -> None:
+        super().__init__()
+        self.per_token = per_token
+        self.deep = deep
+        self._embedding = embedding
+
+    def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        widths = geometry.widths if self.deep else geometry.widths[:1]
+        vectors = geometry.tokens if self.per_token else 1
+        self.embedding = PromptEmbedding(widths, vectors, geometry, **self._embedding)
+
+    def enter(self, tokens: Tensor, layer: int) -> Tensor:
+        if layer > 0 and not self.deep:
+            return tokens
+        prompts = self.embedding(layer, len(tokens))
+        if self.per_token and prompts.shape[-2] != tokens.shape[1]:
+            raise ValueError(
+                f'AddedPrompter has learnt a vector for each of {prompts.shape[-2]} tokens, this image has '
+                f"{tokens.shape[1]}: keep the network's own image size, or use per_token=False"
+            )
+        return tokens + prompts

@@ -1,0 +1,127 @@
+"""What is learnt: a small thing that reaches a frozen network through its doors.
+
+A prompter knows shapes (:class:`~vptx.geometry.Geometry`), never a network. The hall (``vptx/prompted.py``) calls its
+methods in the order in which they stand here; those it does not override leave everything as it is.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from vptx.geometry import Geometry
+
+__all__ = ['Prompter', 'TokenPrompter']
+
+
+class Prompter(BaseModule):
+    """A prompter that does nothing: the base of all others, and what an unplugged network has.
+
+    Attributes:
+        doors: those it needs; a network that lacks one is refused when the two are put together.
+        prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
+    """
+
+    doors: frozenset[str] = frozenset()
+    prompts_at_end: bool = False
+
+    def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        """Allocate parameters, once the shapes are known.
+
+        Args:
+            geometry: of the network.
+            reads_prompts: whether the readout uses the prompts' own outputs after the last layer.
+        """
+
+    def image(self, image: Tensor) -> Tensor:
+        """Door 1, on the image: (B, 3, H, W) -> (B, 3, H', W')."""
+        return image
+
+    def pixels(self) -> Tensor | None:
+        """Door 1, beside the image: a strip of learnt patches (3, patch height, P * patch width), or None. The
+        network's own patch embedding makes tokens of it, without positions, put between the prefix and the patches."""
+        return None
+
+    def memory(self, tokens: Tensor, layer: int) -> Tensor | None:
+        """Door 3: (P, D), or (B, P, D), which ``layer`` attends to and never updates; or None."""
+        return None
+
+    def enter(self, tokens: Tensor, layer: int) -> Tensor:
+        """Door 2, before ``layer``: (B, K+N, D) -> (B, K+P+N, D)."""
+        return tokens
+
+    def leave(self, tokens: Tensor, layer: int) -> Tensor:
+        """Door 2, after ``layer``: back to (B, K+N, D), unless the prompts go on."""
+        return tokens
+
+
+class TokenPrompter(Prompter):
+    """Prompt tokens between the prefix and the patches, put in before each of ``layers``.
+
+    A subclass says what they are (:meth:`prompts`). How they get in is decided here, by what is read: where nobody
+    uses the outputs of the prompts, they only ever act as keys and values, and the same numbers come from door 3 for
+    a fraction of the work; elsewhere they go in as tokens (door 2).
+
+    Args:
+        num_tokens: P.
+        layers: before which layers new prompts are put in, counted from 0, negative from the end; None for all.
+        carry: whether the outputs of the prompts go on through layers that have none of their own, or are dropped.
+
+    Raises:
+        ValueError: fewer than one prompt, or no layer; when bound, a layer that the network does not have.
+    """
+
+    doors = frozenset({'tokens'})
+
+    def __init__(self, num_tokens: int, layers: Sequence[int] | None = None, carry: bool = True) -> None:
+        super().__init__()
+        if not isinstance(num_tokens, int) or num_tokens < 1:
+            raise ValueError(f'num_tokens must be a whole number of at least 1, not {num_tokens!r}')
+        if layers is not None and (isinstance(layers, str) or len(layers) == 0):
+            raise ValueError(f'layers must be a list of at least one layer, or None for all; not {layers!r}')
+        self.num_tokens = num_tokens
+        self.carry = carry
+        self._asked = layers
+
+    def prompts(self, tokens: Tensor, layer: int) -> Tensor:
+        """The prompts of ``layer``, one of :attr:`layers`: (P, D), or (B, P, D) if each sample has its own.
+
+        Args:
+            tokens: those that ``layer`` is about to see (B, K+N, D), for prompts that depend on them.
+            layer: counted from 0.
+        """
+        raise NotImplementedError(f'{type(self).__name__} must define prompts(tokens, layer)')
+
+    def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        depth = geometry.depth
+        asked = range(depth) if self._asked is None else self._asked
+        bad = [layer for layer in asked if not isinstance(layer, int) or not -depth <= layer < depth]
+        if bad:
+            raise ValueError(f'layers {bad} are out of range: {geometry.name} has layers 0 to {depth - 1}')
+        self.layers = tuple(sorted({layer % depth for layer in asked}))
+        self.prefix = geometry.prefix
+        # At which layers do prompts come out as tokens that somebody uses: the next layer, or the readout?
+        goes_on = [self.carry and layer + 1 not in self.layers for layer in range(depth)]
+        goes_on[-1] = reads_prompts
+        used = {layer for layer in range(self.layers[0], depth) if goes_on[layer]}
+        self._by_memory = frozenset(self.layers) - used if 'memory' in geometry.doors else frozenset()
+        inside = {layer for layer in self.layers if layer not in self._by_memory} | {
+            layer + 1 for layer in used if layer + 1 < depth
+        }
+        self._leaving = inside - used
+        self.prompts_at_end = self.carry or depth - 1 in self.layers
+
+    def memory(self, tokens: Tensor, layer: int) -> Tensor | None:
+        return self.prompts(tokens, layer) if layer in self._by_memory else None
+
+    def enter(self, tokens: Tensor, layer: int) -> Tensor:
+        if layer not in self.layers or layer in self._by_memory:
+            return tokens
+        prompts = self.prompts(tokens, layer).expand(len(tokens), -1, -1)
+        return torch.cat([tokens[:, : self.prefix], prompts, tokens[:, self.prefix :]], dim=1)
+
+    def leave(self, tokens: Tensor, layer: int) -> Tensor:
+        if layer not in self._leaving:
+            return tokens
+        return torch.cat([tokens[:, : self.prefix], tokens[:, self.prefix + self.num_tokens :]], dim=1)

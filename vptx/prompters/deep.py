@@ -1,0 +1,58 @@
+"""Deep visual prompts: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
+
+Every layer gets P vectors of its own, and what it makes of them is thrown away (equation 7):
+
+    [x_i, _, E_i] = L_i([x_{i-1}, P_{i-1}, E_{i-1}]),    i = 1 ... L
+
+A prompt whose output nobody reads acts through its key and value alone, K = W_k LN_1(P), V = W_v LN_1(P). That is
+door 3: exact, and the prompt costs neither a query, nor an output projection, nor an MLP.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from vptx.geometry import Geometry
+from vptx.prompters.base import TokenPrompter
+from vptx.prompters.embedding import PromptEmbedding
+from vptx.registry import PROMPTERS
+
+
+@PROMPTERS.register_module()
+class DeepPrompter(TokenPrompter):
+    """P learnt tokens before each of ``layers``: (number of layers) * P * D numbers.
+
+    Args:
+        num_tokens: P.
+        layers: which layers, counted from 0, negative from the end; None for all. The paper's depth ablation (figure
+            7) is ``range(n)`` from below and ``range(-n, 0)`` from above.
+        shared: whether all layers use the same P vectors (figure 12), each with its own dropout mask.
+        carry: whether the outputs of the prompts go on through layers that have none of their own, as in the public
+            code, or are dropped after the layer that they were put in for.
+        **embedding: ``dropout``, ``dropout_per``, ``project_dim`` and ``init`` of
+            :class:`~vptx.prompters.embedding.PromptEmbedding`.
+    """
+
+    def __init__(
+        self,
+        num_tokens: int = 50,
+        layers: Sequence[int] | None = None,
+        shared: bool = False,
+        carry: bool = True,
+        **embedding,
+    ) -> None:
+        super().__init__(num_tokens, layers, carry)
+        self.shared = shared
+        self._embedding = embedding
+
+    def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        super().bind(geometry, reads_prompts)
+        widths = tuple(geometry.widths[layer] for layer in self.layers)
+        if self.shared:
+            if len(set(widths)) > 1:
+                raise ValueError(f'shared=True needs layers of one width, {geometry.name} has {sorted(set(widths))}')
+            widths = widths[:1]
+        self.embedding = PromptEmbedding(widths, self.num_tokens, geometry, **self._embedding)
+
+    def prompts(self, tokens: Tensor, layer: int) -> Tensor:
+        return self.embedding(0 if self.shared else self.layers.index(layer), len(tokens))

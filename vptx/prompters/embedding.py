@@ -1,0 +1,110 @@
+"""Rows of learnt vectors: what most prompters are made of."""
+
+import json
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.model import BaseModule
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from vptx.geometry import Geometry
+
+__all__ = ['PromptEmbedding', 'uniform_bound']
+
+
+def uniform_bound(geometry: Geometry, width: int) -> float:
+    """v of the initial U(-v, v): Xavier's bound of the patch embedding seen as a linear layer onto ``width``.
+
+    Jia et al. 2022, section 3.2: v = sqrt(6 / (3 * patch height * patch width + width)); 0.0625 for ViT-B/16.
+    """
+    height, width_of_patch = geometry.patch
+    return sqrt(6 / (3 * height * width_of_patch + width))
+
+
+class PromptEmbedding(BaseModule):
+    """``rows`` matrices of ``num_tokens`` learnt vectors; row r gives (P, D), or (B, P, D) under per-sample dropout.
+
+    Args:
+        widths: D of each row.
+        num_tokens: P.
+        geometry: of the network; only its patch size is used, for the initial bound.
+        dropout: probability that a component of a prompt is zeroed while training.
+        dropout_per: ``'sample'``, a mask for every sample (the public code; the paper uses 0.1 for deep prompts), or
+            ``'batch'``, one mask for all, which keeps keys and values of a prompt shared by the batch.
+        project_dim: if given, vectors of this width are learnt and one linear layer, shared by the rows, maps them
+            onto D (the paper's reparametrisation).
+        init: ``'uniform'`` (:func:`uniform_bound`), ``'normal'`` (standard deviation 0.02), or a file: ``.npy`` of
+            shape (rows, P, width), or ``.safetensors`` saved by vptx from a prompter of the same shape.
+
+    Raises:
+        ValueError: options out of range, or a file that does not fit.
+    """
+
+    def __init__(
+        self,
+        widths: tuple[int, ...],
+        num_tokens: int,
+        geometry: Geometry,
+        dropout: float = 0.0,
+        dropout_per: str = 'sample',
+        project_dim: int | None = None,
+        init: str = 'uniform',
+    ) -> None:
+        super().__init__()
+        if dropout_per not in ('sample', 'batch'):
+            raise ValueError(f"dropout_per must be 'sample' or 'batch', not '{dropout_per}'")
+        if not 0 <= dropout < 1:
+            raise ValueError(f'dropout must be in [0, 1), not {dropout}')
+        if project_dim is not None and (project_dim < 1 or len(set(widths)) > 1):
+            raise ValueError(f'project_dim={project_dim} needs to be at least 1, and all layers of one width {widths}')
+        shapes = [(num_tokens, project_dim or width) for width in widths]
+        self.rows = nn.ParameterList(torch.empty(shape) for shape in shapes)
+        self.project = nn.Linear(project_dim, widths[0]) if project_dim else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.per_sample = dropout_per == 'sample'
+        if isinstance(self.project, nn.Linear):
+            nn.init.kaiming_normal_(self.project.weight, a=0, mode='fan_out')
+        # One bound for all rows: the public code takes the first width for every stage of a Swin too.
+        self._fill(init, uniform_bound(geometry, shapes[0][1]))
+
+    @torch.no_grad()
+    def _fill(self, init: str, bound: float) -> None:
+        if init == 'uniform':
+            for row in self.rows:
+                row.uniform_(-bound, bound)
+        elif init == 'normal':
+            for row in self.rows:
+                row.normal_(std=0.02)
+        elif Path(init).suffix in ('.npy', '.safetensors'):
+            for row, values in zip(self.rows, self._read(Path(init)), strict=True):
+                row.copy_(values)
+        else:
+            raise ValueError(f"init must be 'uniform', 'normal' or a .npy or .safetensors file, not '{init}'")
+
+    def _read(self, path: Path) -> list[Tensor]:
+        """One tensor for each row; reads plain arrays only, so no file can run code."""
+        if not path.is_file():
+            raise FileNotFoundError(f'init: there is no file {path.absolute()}')
+        try:
+            if path.suffix == '.npy':
+                found = list(torch.from_numpy(np.load(path, allow_pickle=False)))
+            else:
+                with safe_open(path, 'pt') as file:
+                    names = json.loads((file.metadata() or {}).get('vptx', '{}')).get('prompts', [])
+                    found = [file.get_tensor(name) for name in names]
+        except (ValueError, OSError, SafetensorError) as error:
+            raise ValueError(f'init: {path} cannot be read: {error}') from error
+        shapes, needed = [tuple(t.shape) for t in found], [tuple(row.shape) for row in self.rows]
+        if shapes != needed:
+            raise ValueError(f'init: {path} holds prompts of shapes {shapes}, this prompter needs {needed}')
+        return found
+
+    def forward(self, row: int, batch: int) -> Tensor:
+        """Prompts of a row: (P, D), or (batch, P, D) where each sample has its own mask."""
+        prompts = self.project(self.rows[row])
+        if self.training and self.per_sample and self.dropout.p > 0:
+            prompts = prompts.expand(batch, -1, -1)
+        return self.dropout(prompts)

@@ -1,0 +1,36 @@
+"""Shallow visual prompts: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
+
+P vectors are put between the class token and the patches, once, in front of the first layer; they travel through the
+frozen network with the other tokens (equations 4 to 6):
+
+    [x_1, Z_1, E_1] = L_1([x_0, P, E_0]),    [x_i, Z_i, E_i] = L_i([x_{i-1}, Z_{i-1}, E_{i-1}])
+"""
+
+from torch import Tensor
+
+from vptx.geometry import Geometry
+from vptx.prompters.base import TokenPrompter
+from vptx.prompters.embedding import PromptEmbedding
+from vptx.registry import PROMPTERS
+
+
+@PROMPTERS.register_module()
+class ShallowPrompter(TokenPrompter):
+    """P learnt tokens before the first layer: P * D numbers.
+
+    Args:
+        num_tokens: P.
+        **embedding: ``dropout``, ``dropout_per``, ``project_dim`` and ``init`` of
+            :class:`~vptx.prompters.embedding.PromptEmbedding`.
+    """
+
+    def __init__(self, num_tokens: int = 50, **embedding) -> None:
+        super().__init__(num_tokens, layers=[0])
+        self._embedding = embedding
+
+    def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        super().bind(geometry, reads_prompts)
+        self.embedding = PromptEmbedding(geometry.widths[:1], self.num_tokens, geometry, **self._embedding)
+
+    def prompts(self, tokens: Tensor, layer: int) -> Tensor:
+        return self.embedding(0, len(tokens))

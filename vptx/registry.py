@@ -1,0 +1,55 @@
+"""Where names become classes.
+
+Prompters and nets have registries of their own. Everything else that vptx adds (hooks, datasets, optimizer wrapper
+constructors) goes into MMEngine's root registries, so that a stock config finds it whatever its ``default_scope``.
+"""
+
+from difflib import get_close_matches
+from typing import Any
+
+from mmengine.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, Registry
+
+__all__ = [
+    'DATASETS',
+    'HOOKS',
+    'MODELS',
+    'NETS',
+    'OPTIM_WRAPPERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'PROMPTERS',
+    'build',
+]
+
+PROMPTERS = Registry('prompter', locations=['vptx.prompters'])
+NETS = Registry('net', locations=['vptx.backbones'])
+
+
+def build(registry: Registry, config: Any) -> Any:
+    """Build what ``config`` describes, ``dict(type='Name' or a class, **arguments)``; anything else is returned as is.
+
+    Raises:
+        ValueError: no ``type``, or a name that is not registered (says which names are, nearest first).
+        TypeError: arguments that the class does not take.
+    """
+    if not isinstance(config, dict):
+        return config
+    arguments = dict(config)
+    if 'type' not in arguments:
+        raise ValueError(f'a {registry.name} is described by dict(type=..., ...), this has no type: {config}')
+    kind = arguments.pop('type')
+    if isinstance(kind, str):
+        registry.import_from_location()
+        found = registry.module_dict.get(kind.rpartition('.')[2])
+        if found is None:
+            known = sorted(registry.module_dict)
+            near = get_close_matches(kind, known, n=1)
+            hint = f'; did you mean {near[0]}?' if near else ''
+            raise ValueError(
+                f"unknown {registry.name} '{kind}'{hint} Registered: {', '.join(known)}. One of your own is found "
+                "once its module is imported: custom_imports=dict(imports=['my_module'])"
+            )
+        kind = found
+    try:
+        return kind(**arguments)
+    except TypeError as error:
+        raise TypeError(f'{kind.__name__}: {error}') from error

@@ -1,0 +1,98 @@
+"""What trains: one list of patterns over parameter names, one function that applies it, one table that says so."""
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from torch import nn
+
+__all__ = ['freeze', 'matches', 'print_trainable_parameters', 'set_mode', 'trainable_table', 'trained_names']
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether ``pattern``, a regular expression, covers whole components of the dotted ``name``.
+
+    ``head`` matches ``head.fc.weight`` but not ``head_dist.weight``; ``blocks.1`` matches block 1 but not block 11;
+    ``bias`` matches every bias.
+    """
+    return re.search(rf'(^|\.)({pattern})(\.|$)', name) is not None
+
+
+def freeze(model: nn.Module, tune: Sequence[str], also: nn.Module) -> None:
+    """Let exactly those parameters of ``model`` train whose names match a pattern of ``tune``, and those of ``also``.
+
+    Raises:
+        ValueError: a pattern that is no regular expression or that matches nothing (offers the nearest components).
+    """
+    if isinstance(tune, str):
+        raise ValueError(f"tune is a list of patterns: write tune=['{tune}']")
+    parameters = dict(model.named_parameters())
+    for pattern in tune:
+        try:
+            hit = any(matches(pattern, name) for name in parameters)
+        except re.error as error:
+            raise ValueError(f"tune: '{pattern}' is not a regular expression: {error}") from error
+        if not hit:
+            components = sorted({part for name in parameters for part in name.split('.')})
+            near = get_close_matches(pattern, components, n=3) or [c for c in components if not c.isdigit()][:12]
+            raise ValueError(f"tune: '{pattern}' matches no parameter; names here have {', '.join(near)}, ...")
+    for name, parameter in parameters.items():
+        parameter.requires_grad = any(matches(pattern, name) for pattern in tune)
+    also.requires_grad_(True)
+
+
+def set_mode(module: nn.Module, training: bool) -> None:
+    """Put ``module`` in training mode where all of its parameters train, in eval mode elsewhere.
+
+    So a frozen network keeps its dropout, drop path and batch statistics still, a tuned last block gets its own, and
+    full fine-tuning is what it always was. A module without parameters does as the one around it.
+    """
+
+    def settle(module: nn.Module, inherited: bool) -> None:
+        parameters = list(module.parameters())
+        module.training = training and all(p.requires_grad for p in parameters) if parameters else inherited
+        for child in module.children():
+            settle(child, module.training)
+
+    settle(module, training)
+
+
+def trained_names(model: nn.Module) -> list[str]:
+    """Names in the state dict that training changes: trainable parameters, and buffers (batch statistics) of the
+    modules all of whose parameters train."""
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for prefix, module in model.named_modules():
+        parameters = list(module.parameters())
+        if parameters and all(p.requires_grad for p in parameters):
+            trained |= {f'{prefix}.{name}' if prefix else name for name, _ in module.named_buffers()}
+    return [name for name in model.state_dict() if name in trained]
+
+
+def _count(parameters: Iterable[nn.Parameter]) -> tuple[int, int]:
+    """Number of trainable values and of all values."""
+    sizes = [(p.numel() if p.requires_grad else 0, p.numel()) for p in parameters]
+    return sum(trained for trained, _ in sizes), sum(total for _, total in sizes)
+
+
+def trainable_table(model: nn.Module) -> str:
+    """A table of trained and all parameters for each part of ``model`` (its children, and theirs in the hall)."""
+    parts: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        path = name.split('.')
+        part = '.'.join(path[:2]) if path[0] == 'backbone' else path[0]
+        parts.setdefault(part, []).append(parameter)
+    rows = [(part, *_count(parameters)) for part, parameters in parts.items()]
+    rows.append(('all', *_count(model.parameters())))
+    width = max(len(row[0]) for row in rows)
+    lines = [f'{"part":{width}}  {"trained":>13}  {"of":>13}        %']
+    lines += [
+        f'{part:{width}}  {trained:13,}  {total:13,}  {100 * trained / max(total, 1):7.3f}'
+        for part, trained, total in rows
+    ]
+    return '\n'.join(lines)
+
+
+def print_trainable_parameters(model: nn.Module) -> None:
+    """Print one line, as PEFT does: ``trainable params: 1,229,800 || all params: 87,028,456 || trainable%: 1.4131``."""
+    trained, total = _count(model.parameters())
+    print(f'trainable params: {trained:,} || all params: {total:,} || trainable%: {100 * trained / max(total, 1):.4f}')
