@@ -26,7 +26,8 @@ def extra(package: str) -> Iterator[None]:
 class ArrayDataset(BaseDataset):
     """Items are dict(img=(H, W, 3) uint8, gt_label=int, sample_idx=int).
 
-    Images are RGB already, so the data preprocessor says `to_rgb=False`. A subclass writes `load_arrays`.
+    Arrays are RGB; items are BGR, as OpenMMLab loads image files, so that one `to_rgb=True` in the data
+    preprocessor is right for both. A subclass writes `load_arrays`.
     The images stay where they are: `data_list` holds row numbers only, sub-sets share the array, and a mapped
     file travels to loader processes by its name, never by its bytes.
 
@@ -54,7 +55,7 @@ class ArrayDataset(BaseDataset):
         self.full_init()
         row = self.data_list[idx]
         # A copy: transforms may write, and the array may be a read-only file.
-        image = np.array(self.images[row])
+        image = np.array(self.images[row][..., ::-1])
         return dict(img=image, gt_label=int(self.labels[row]), sample_idx=idx % len(self))
 
     def get_gt_labels(self) -> np.ndarray:

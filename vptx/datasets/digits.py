@@ -55,6 +55,6 @@ class Digits(ArrayDataset):
 
     def _enlarge(self, image: np.ndarray) -> np.ndarray:
         """(8, 8) of 0..16 -> (size, size, 3) of 0..255."""
-        image = Image.fromarray(image.astype(np.float32) * (255 / 16))
-        grey = np.asarray(image.resize((self.size, self.size), Image.Resampling.BICUBIC))
+        small = Image.fromarray(image.astype(np.float32) * (255 / 16))
+        grey = np.asarray(small.resize((self.size, self.size), Image.Resampling.BICUBIC))
         return np.repeat(grey.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1)

@@ -17,7 +17,7 @@ figures resemble surfaces. Glyphs and gratings differ by direction: do not mirro
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from math import cos, pi, sin
@@ -73,8 +73,8 @@ def family(category: int) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _drawer(category: int, seed: int) -> Callable[[Generator, int], np.ndarray]:
-    """The category's parameters, in an object that draws instances: (rng, size) -> alpha (size, size)."""
+def _drawer(category: int, seed: int) -> 'Family':
+    """The category's parameters, in an object that draws its instances."""
     turn, slot = divmod(category, len(CYCLE))
     index = turn * CYCLE.count(CYCLE[slot]) + CYCLE[:slot].count(CYCLE[slot])
     # The leading 0 (1 for instances) keeps the two streams apart: SeedSequence pads with zeros, so that
@@ -155,11 +155,22 @@ def _dress(alpha: np.ndarray, rng: Generator, coarsest: float) -> np.ndarray:
 
 
 # --------------------------------------------------------------------------------------------------- families
-# Each is built with a category's own rng and its index within the family, and draws alpha with an instance's
-# rng. `coarsest` is the share of an image's resolution that still tells the family's categories apart.
 
 
-class Fractal:
+class Family:
+    """One category of a family: built with the category's own rng and its index within the family."""
+
+    coarsest: float  # the share of an image's resolution that still tells the family's categories apart
+
+    def __init__(self, rng: Generator, index: int) -> None:
+        raise NotImplementedError
+
+    def __call__(self, rng: Generator, size: int) -> np.ndarray:
+        """One instance, drawn with its rng -> alpha (size, size), float32 in [0, 1]."""
+        raise NotImplementedError
+
+
+class Fractal(Family):
     """The attractor of 2 to 5 contractions x -> A x + b, drawn by the chaos game (Kataoka et al. 2020)."""
 
     coarsest = 1 / 4
@@ -220,7 +231,7 @@ class Fractal:
         return (y * size + x)[inside]
 
 
-class Contour:
+class Contour(Family):
     """Nested closed curves r(t) = 1 + sum_k a_k cos(k t + p_k), of few or many corners (Kataoka 2022)."""
 
     coarsest = 1 / 4
@@ -248,11 +259,13 @@ class Contour:
         if not self.filled:
             return _ink(size, curves, size / 64 * rng.uniform(0.8, 3), closed=True)
         # Every other ring is a hole, so that the rings of filled figures show too.
-        areas = [_ink(size, areas=[curve]) for curve in curves[:4]]
-        return (sum(areas[::2]) - sum(areas[1::2])).clip(0, 1)
+        alpha = np.zeros((size, size), np.float32)
+        for ring, curve in enumerate(curves[:4]):
+            alpha += (-1)**ring * _ink(size, areas=[curve])
+        return alpha.clip(0, 1)
 
 
-class Glyph:
+class Glyph(Family):
     """A written sign: one to four strokes (straight, bent, curved or round) on a grid of 3 by 4 places."""
 
     coarsest = 1 / 8
@@ -304,7 +317,7 @@ class Glyph:
         return _ink(size, lines, size / 64 * (1.5 + 6 * rng.random()**1.3))
 
 
-class Grating:
+class Grating(Family):
     """Waves: straight, plaid, hexagonal, circular or spiral, of a frequency, a direction and a profile."""
 
     coarsest = 1 / 2
@@ -340,7 +353,7 @@ class Grating:
         return 0.5 + 0.5 * np.tanh(np.float32(self.profile) * (wave - np.float32(self.duty)))
 
 
-class Texture:
+class Texture(Family):
     """Gaussian noise of a category's own spectrum (band, slope, direction), raw, as ridges or as blots."""
 
     coarsest = 1 / 2
@@ -370,7 +383,7 @@ class Texture:
         return 0.5 + 0.5 * np.tanh((0.7 if self.finish == 'raw' else 5) * (field - self.level))
 
 
-class Scatter:
+class Scatter(Family):
     """Copies of one small figure (polygon, star or bar), strewn or in rows, turned alike or at will."""
 
     coarsest = 1 / 3
@@ -410,8 +423,8 @@ class Scatter:
         return _ink(size, areas=figures)
 
 
-_FAMILIES = dict(glyph=Glyph, fractal=Fractal, contour=Contour, grating=Grating, texture=Texture,
-                 scatter=Scatter)
+_FAMILIES: dict[str, type[Family]] = dict(
+    glyph=Glyph, fractal=Fractal, contour=Contour, grating=Grating, texture=Texture, scatter=Scatter)
 
 
 # --------------------------------------------------------------------------------------------------- data set
@@ -461,9 +474,8 @@ class FormulaImages(ArrayDataset):
                                  f'x{self.instances}_{self.size}px.npy')
 
     def load_arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        # The main process renders while the others wait, even if it fails. Those that then find no file, because
-        # their machine shares no disk with it, render for themselves: to the same bytes, so that none is in the
-        # way of another.
+        # The main process renders while the others wait. Those that then find no file, because their machine
+        # shares no disk with it, render for themselves: to the same bytes, so that none is in another's way.
         try:
             if dist.is_main_process():
                 self._render_all()

@@ -110,8 +110,8 @@ class PhotoPatches(ArrayDataset):
         for _ in range(100):
             box = draw_box(rng, photograph.height, photograph.width, split)
             # Crop first: resize(box=...) would look at pixels around the box.
-            patch = photograph.crop(box).resize((self.size, self.size), Image.Resampling.BICUBIC)
-            patch = np.asarray(patch, np.float32)
+            crop = photograph.crop(box).resize((self.size, self.size), Image.Resampling.BICUBIC)
+            patch = np.asarray(crop, np.float32)
             if patch.std() > 6:  # otherwise it is bare sky or paper, and could be anyone's
                 break
         patch = (patch - patch.mean()) * 1.6**rng.uniform(-1, 1) + rng.uniform(90, 165)

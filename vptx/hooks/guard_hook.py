@@ -5,7 +5,9 @@ from math import isfinite
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch.utils.data import Dataset
 
 from vptx.registry import HOOKS
 
@@ -14,8 +16,8 @@ __all__ = ['GuardHook']
 
 @HOOKS.register_module()
 class GuardHook(Hook):
-    """After the first iteration: has every trainable tensor received a gradient, and no frozen one? After each: is
-    the loss a number?
+    """Before a run: is there data, of the classes that the head knows? After the first iteration: has every trainable
+    tensor received a gradient, and no frozen one? After each: is the loss a number?
 
     :class:`~vptx.hooks.PromptTuningHook` registers it.
 
@@ -23,6 +25,7 @@ class GuardHook(Hook):
         Comes before CheckpointHook, so the last checkpoint of a run whose loss is NaN is the last good one.
 
     Raises:
+        ValueError: an empty data set, or a number of classes that disagrees with the head.
         RuntimeError: names the tensors without a gradient, or the frozen ones that have one.
         FloatingPointError: says at which iteration, and which images were in the batch.
     """
@@ -30,6 +33,7 @@ class GuardHook(Hook):
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:
+        _check_data(runner, runner.train_dataloader.dataset)
         parameters = dict(runner.model.named_parameters())
         self._frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
         self._waiting = {name for name, parameter in parameters.items() if parameter.requires_grad}
@@ -37,6 +41,12 @@ class GuardHook(Hook):
             parameters[name].register_post_accumulate_grad_hook(lambda _, name=name: self._waiting.discard(name))
             for name in self._waiting
         ]
+
+    def before_val(self, runner: Runner) -> None:
+        _check_data(runner, runner.val_dataloader.dataset)
+
+    def before_test(self, runner: Runner) -> None:
+        _check_data(runner, runner.test_dataloader.dataset)
 
     def after_train_iter(
         self,
@@ -68,6 +78,19 @@ class GuardHook(Hook):
             faults.append(f'frozen, but trained by something {", ".join(thawed)}')
         if faults:
             raise RuntimeError(f'after the first iteration: {"; ".join(faults)}. Is tune=[...] what you want to train?')
+
+
+def _check_data(runner: Runner, dataset: Dataset) -> None:
+    """Refuse a data set that is empty or has not as many classes as the head."""
+    where = f'{type(dataset).__name__} {getattr(dataset, "data_root", "") or getattr(dataset, "ann_file", "")}'.strip()
+    if len(dataset) == 0:
+        raise ValueError(f'the data set {where} is empty')
+    classes = getattr(dataset, 'metainfo', {}).get('classes')
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    head = getattr(model, 'head', None) or getattr(model, 'decode_head', None)
+    known = getattr(head, 'num_classes', None)
+    if classes and known and len(classes) != known:
+        raise ValueError(f'the data set {where} has {len(classes)} classes, the head num_classes={known}')
 
 
 def _images(data_batch: Any) -> str:

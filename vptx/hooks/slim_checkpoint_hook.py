@@ -45,6 +45,12 @@ class SlimCheckpointHook(Hook):
             self._facts = describe(model, runner.cfg.pretty_text, meta.get('classes') or ())
         state, names = checkpoint['state_dict'], trained_names(model)
         checkpoint['state_dict'] = self._tensors = {name: state[name] for name in names}
+        broken = [name for name, tensor in self._tensors.items() if not tensor.isfinite().all()]
+        if broken:
+            raise FloatingPointError(
+                f'at iteration {runner.iter} {", ".join(broken)} are no longer numbers: not saved. The last checkpoint '
+                f'in {runner.work_dir} is good; lower the learning rate'
+            )
         checkpoint['meta']['vptx'] = self._facts
         if 'ema_state_dict' in checkpoint:
             averaged = checkpoint['ema_state_dict']

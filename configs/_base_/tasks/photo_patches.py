@@ -1,0 +1,22 @@
+"""Which of scikit-image's photographs does a grey patch come from: 340 to train on, 510 to choose by, 1,020 to test with."""
+
+train_dataloader = dict(
+    batch_size=34,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='PhotoPatches', split='train', num_train=340, pipeline=[dict(type='PackInputs')]),
+)
+val_dataloader = dict(
+    batch_size=100,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='PhotoPatches', split='val', pipeline=[dict(type='PackInputs')]),
+)
+test_dataloader = dict(
+    batch_size=100,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='PhotoPatches', split='test', pipeline=[dict(type='PackInputs')]),
+)
+val_evaluator = dict(type='Accuracy', topk=(1,))
+test_evaluator = val_evaluator

@@ -1,0 +1,15 @@
+"""VPT-shallow on the photo patches, ViT-mini pre-trained with supervision.
+
+    python tools/train.py configs/mini/photo_patches_vpt_shallow.py
+"""
+
+_base_ = [
+    '../_base_/nets/vit_mini_sup.py',
+    '../_base_/tasks/photo_patches.py',
+    '../_base_/protocols/mini_sgd.py',
+    '../_base_/runtime.py',
+]
+
+model = dict(head=dict(num_classes=17))
+custom_hooks = [dict(type='PromptTuningHook', prompter=dict(type='ShallowPrompter', num_tokens=10), tune=['head'])]
+optim_wrapper = dict(optimizer=dict(lr=1.0))

@@ -1,0 +1,54 @@
+"""ViT-mini pre-trained by contrast, MoCo v3, on formula-driven images, without labels.
+
+Chen et al., "An Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021,
+https://arxiv.org/abs/2104.02057: two views of an image shall find each other among those of the batch.
+
+    python tools/train.py configs/pretrain/vit_mini_mocov3.py
+"""
+
+_base_ = ['../_base_/tasks/formula.py', '../_base_/protocols/pretrain_mini.py', '../_base_/runtime.py']
+
+temperature = 0.2
+projector = dict(
+    type='NonLinearNeck',
+    hid_channels=1024,
+    out_channels=128,
+    with_bias=False,
+    with_last_bn=True,
+    with_last_bn_affine=False,
+    with_last_bias=False,
+    with_avg_pool=False,
+)
+model = dict(
+    type='MoCoV3',
+    data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+    base_momentum=0.01,
+    backbone=dict(
+        type='MoCoV3ViT',
+        arch=dict(embed_dims=192, num_layers=6, num_heads=3, feedforward_channels=4 * 192),
+        img_size=64,
+        patch_size=8,
+        stop_grad_conv1=True,
+    ),
+    neck=dict(**projector, in_channels=192, num_layers=3),
+    head=dict(
+        type='MoCoV3Head',
+        predictor=dict(**projector, in_channels=128, num_layers=2),
+        loss=dict(type='CrossEntropyLoss', loss_weight=2 * temperature),
+        temperature=temperature,
+    ),
+)
+view = [
+    dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.2, 1.0)),
+    dict(
+        type='RandomApply',
+        transforms=[dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)],
+        prob=0.8,
+    ),
+    dict(type='RandomGrayscale', prob=0.2, keep_channels=True, channel_weights=(0.114, 0.587, 0.2989)),
+]
+train_dataloader = dict(
+    dataset=dict(
+        pipeline=[dict(type='MultiView', num_views=[2], transforms=[view]), dict(type='PackInputs')],
+    ),
+)
