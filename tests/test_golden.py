@@ -1,6 +1,7 @@
 """Every ViT case that the public VPT code computed, outputs and gradients to the prompts, through our own doors.
 
-``tests/data/golden.npz`` was computed in float32 by that code on a small random network, stored in Google's format.
+``tests/data/golden.npz`` was computed in float32 by that code on small random networks, each stored in the format of
+its objective: Google's for supervision, MAE's, MoCo v3's.
 """
 
 import json
@@ -16,7 +17,7 @@ from vptx.registry import PROMPTERS, build
 
 DATA = Path(__file__).parent / 'data'
 CASES = json.loads((DATA / 'cases.json').read_text())
-SHALLOW, DEEP = 'transformer.prompt_embeddings', 'transformer.deep_prompt_embeddings'
+SHALLOW, DEEP = 'prompt_embeddings', 'deep_prompt_embeddings'
 
 # The public code's configuration of each case, in our words: prompter, readout.
 OURS = {
@@ -31,6 +32,17 @@ OURS = {
     'vit_pool_prompt': (dict(type='DeepPrompter', num_tokens=3), 'prompts'),
     'vit_pool_image_prompt': (dict(type='DeepPrompter', num_tokens=3), 'prompts+patches'),
     'vit_project': (dict(type='DeepPrompter', num_tokens=3, project_dim=16), 'cls'),
+    'mae_shallow': (dict(type='ShallowPrompter', num_tokens=3), 'prompts+patches'),
+    'mae_deep': (dict(type='DeepPrompter', num_tokens=3), 'prompts+patches'),
+    'mae_deep_pool_image': (dict(type='DeepPrompter', num_tokens=3), 'mean'),
+    'moco_shallow': (dict(type='ShallowPrompter', num_tokens=3), 'cls'),
+    'moco_deep': (dict(type='DeepPrompter', num_tokens=3), 'cls'),
+}
+# The weights of each objective. The cases of MAE were computed without any last norm.
+WEIGHTS = {
+    'vit': dict(weights=str(DATA / 'vit_sup.npz')),
+    'mae': dict(weights=str(DATA / 'vit_mae.pth'), global_pool='avg', final_norm=False, fresh=['norm']),
+    'moco': dict(weights=str(DATA / 'vit_mocov3.pth.tar')),
 }
 
 
@@ -41,11 +53,11 @@ def golden():
 
 
 @pytest.fixture
-def net():
+def net(case):
     dims = CASES['dims']
     return TimmViT(
         'vit_base_patch16_224',
-        weights=str(DATA / 'vit_sup.npz'),
+        **WEIGHTS[case.partition('_')[0]],
         img_size=dims['image'],
         embed_dim=dims['embed_dim'],
         depth=dims['layers'],
@@ -60,14 +72,14 @@ def parameters(prompter: torch.nn.Module, arrays: dict[str, torch.Tensor]) -> li
         return [(prompter.strip, arrays[SHALLOW][0])]
     rows = [arrays[SHALLOW][0], *arrays.get(DEEP, ())]
     pairs = list(zip(prompter.embedding.rows, rows, strict=True))
-    if 'transformer.prompt_proj.weight' in arrays:
+    if 'prompt_proj.weight' in arrays:
         project = prompter.embedding.project
-        pairs += [(getattr(project, part), arrays[f'transformer.prompt_proj.{part}']) for part in ('weight', 'bias')]
+        pairs += [(getattr(project, part), arrays[f'prompt_proj.{part}']) for part in ('weight', 'bias')]
     return pairs
 
 
 def test_every_vit_case_is_here():
-    assert set(OURS) == {name for name in CASES['cases'] if name.startswith('vit_')}
+    assert set(OURS) == {name for name in CASES['cases'] if name.partition('_')[0] in WEIGHTS}
 
 
 @pytest.mark.parametrize('case', OURS)
@@ -75,7 +87,11 @@ def test_golden(case, golden, net):
     config, readout = OURS[case]
     of_case = {name.removeprefix(f'{case}/'): value for name, value in golden.items() if name.startswith(f'{case}/')}
     prompts, grads = (
-        {name.removeprefix(f'{kind}/'): value for name, value in of_case.items() if name.startswith(f'{kind}/')}
+        {
+            name.removeprefix(f'{kind}/').removeprefix('transformer.'): value
+            for name, value in of_case.items()
+            if name.startswith(f'{kind}/')
+        }
         for kind in ('prompt', 'grad')
     )
     hall = PromptedNetwork(net, readout=net.readout).eval()

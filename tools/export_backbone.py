@@ -1,34 +1,26 @@
-"""Export the backbone of a training run as a small weight file:
+"""Export the backbone of a pre-training run as a small weight file, in the public format of its objective:
 
-python tools/export_backbone.py work_dirs/vit_mini_sup/epoch_3.pth weights/vit_mini_sup.safetensors
+python tools/export_backbone.py work_dirs/vit_mini_sup/epoch_3.pth weights/vit_mini_sup          # .npz, Google's
+python tools/export_backbone.py work_dirs/vit_mini_mae/epoch_3.pth weights/vit_mini_mae          # .pth, MAE's
+python tools/export_backbone.py work_dirs/vit_mini_mocov3/epoch_3.pth weights/vit_mini_mocov3    # .pth.tar, MoCo v3's
 """
 
 import argparse
 from pathlib import Path
 
-import torch
-from safetensors.torch import save
-
-from vptx.files import write_whole
-from vptx.weights import read_tensors
-
-PREFIX = 'backbone.net.model.'
+from vptx.weights.export import export_backbone
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', type=Path, help="a run's .pth")
-    parser.add_argument('out', type=Path, help='a .safetensors file, in 16-bit numbers')
+    parser.add_argument('out', type=Path, help="where to write to, without the extension, which is the format's")
     args = parser.parse_args()
-    tensors = {
-        name.removeprefix(PREFIX): tensor.to(torch.float16).contiguous()
-        for name, tensor in read_tensors(args.checkpoint).items()
-        if name.startswith(PREFIX)
-    }
-    if not tensors:
-        raise SystemExit(f'{args.checkpoint} holds no tensor whose name begins with {PREFIX}')
-    write_whole(args.out, save(tensors))
-    print(f'{args.out}: {len(tensors)} tensors, {args.out.stat().st_size / 2**20:.1f} MB')
+    try:
+        path = export_backbone(args.checkpoint, args.out)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    print(f'{path}: {path.stat().st_size / 2**20:.1f} MB')
 
 
 if __name__ == '__main__':

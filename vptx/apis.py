@@ -37,9 +37,11 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
         # Under its scope a library's modules are imported, so that its names are found.
         model = MODELS.build(config.model)
     for hook in config.get('custom_hooks', []):
-        if hook['type'] == 'PromptTuningHook':
+        kind = hook['type'] if isinstance(hook['type'], str) else hook['type'].__name__
+        if kind.rpartition('.')[2] == 'PromptTuningHook':
             attach(model, hook.get('prompter'), hook.get('tune', ()), hook.get('readout'))
     facts = load_prompt(model, prompt_file) if prompt_file else {}
     model._config = config
-    model._dataset_meta = dict(classes=facts.get('classes', []))
+    # The inferencers name a class where they know names, and give its number alone where they know none.
+    model._dataset_meta = dict(classes=facts['classes']) if facts.get('classes') else {}
     return model.to(device).eval()

@@ -71,13 +71,14 @@ def attach(
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     own_hall = hall is not None
     if hall is None:
-
         inner = getattr(model, 'backbone', None)
-        if isinstance(inner, nn.Module):
-            hall = model.backbone = PromptedBackbone(take_apart(inner))
-        else:
+        library = inner if isinstance(inner, nn.Module) else model
+        training = library.training
+        if library is model:
             hall = model = PromptedNetwork(take_apart(model), readout=OWN)
-        hall.train(hall.net.model.training)
+        else:
+            hall = model.backbone = PromptedBackbone(take_apart(inner))
+        hall.train(training)
     hall.before = Before(hall.readout, flags, own_hall)
     try:
         hall.plug(Prompter() if prompter is None else build(PROMPTERS, prompter), readout)

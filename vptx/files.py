@@ -1,20 +1,33 @@
 """Files read without running code they may carry, and written whole or not at all."""
 
+import json
 import os
+import re
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
-__all__ = ['safe_load', 'write_whole']
+__all__ = ['read_safetensors', 'safe_load', 'write_whole']
 
 _core = np._core if hasattr(np, '_core') else np.core
+
+
+def _history_method(owner: Any, name: str) -> Any:
+    """All that ``getattr`` is to a checkpoint: log histories name four methods of their class by it."""
+    if owner is not HistoryBuffer or name not in ('current', 'max', 'mean', 'min'):
+        raise UnpicklingError(f'WeightsUnpickler error: getattr({owner!r}, {name!r})')
+    return getattr(owner, name)
+
+
 # MMEngine's own checkpoints hold log histories: inert classes around numpy arrays. Nothing that can call anything.
 _INERT = [
+    (_history_method, 'builtins.getattr'),
     HistoryBuffer,
     np.ndarray,
     np.dtype,
@@ -22,6 +35,25 @@ _INERT = [
     _core.multiarray.scalar,
     *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.uint8, np.bool_)},
 ]
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The named tensors of a ``.safetensors`` file, and the facts that vptx wrote beside them (none: another's file).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is truncated or is not of this format.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'there is no file {path.absolute()}')
+    try:
+        with safe_open(path, 'pt') as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            facts = json.loads((file.metadata() or {}).get('vptx', '{}'))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f'{path} cannot be read: truncated, or not a safetensors file ({error})') from error
+    return tensors, facts
 
 
 def safe_load(path: str | Path, map_location: Any = 'cpu') -> Any:
@@ -38,11 +70,13 @@ def safe_load(path: str | Path, map_location: Any = 'cpu') -> Any:
         with torch.serialization.safe_globals(_INERT):
             return torch.load(path, map_location=map_location, weights_only=True)
     except UnpicklingError as error:
-        reason = str(error).split('. This file can still be loaded')[0].split('Please file an issue')[0].strip()
+        # torch wraps what it found in advice on how to load the file all the same.
+        found = re.split(r'WeightsUnpickler error:|from a trusted source\.', str(error))[-1].strip()
+        reason = found.split('\n')[0].split('. Please')[0]
         raise ValueError(
             f'{path} is refused: it is no plain checkpoint of tensors, and loading it could run code ({reason})'
         ) from error
-    except (RuntimeError, EOFError, BadZipFile, OSError) as error:
+    except Exception as error:  # a damaged pickle ends in whatever its damage leads to
         raise ValueError(f'{path} cannot be read: truncated, or not written by torch.save ({error})') from error
 
 

@@ -1,25 +1,33 @@
 """Gaps of the ground we stand on, closed here and nowhere else, on ``import vptx``.
 
-* A checkpoint that the safe loader refuses is unpickled unsafely by MMEngine; ours never is.
+* A checkpoint that the safe loader refuses is unpickled unsafely by MMEngine; ours never is. MMEngine does not know
+  ``.safetensors`` either; ours loads them, so that ``tools/test.py`` takes a prompt file.
 * A file that MMEngine is writing when the process dies is left half written; ours is replaced whole.
+* An image file that cannot be decoded is not always named; now it is.
 * ``_base_ = 'mmseg::...'`` does not resolve with the maintained fork of mmsegmentation.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmcv.transforms import LoadImageFromFile
 from mmengine.config import utils as config_utils
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.runner import CheckpointLoader
+from mmengine.runner import CheckpointLoader, checkpoint
 
-from vptx.files import safe_load, write_whole
+from vptx.files import read_safetensors, safe_load, write_whole
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: Any = None) -> Any:
-    """MMEngine's loader of local checkpoints, by :func:`~vptx.files.safe_load`."""
+    """MMEngine's loader of local checkpoints: of ``torch.save`` and of safetensors."""
+    if str(filename).endswith('.safetensors'):
+        tensors, facts = read_safetensors(filename)
+        return dict(state_dict=tensors, meta=dict(vptx=facts))
     return safe_load(filename, map_location)
 
 
@@ -30,7 +38,12 @@ def load_from_http(filename: str, map_location: Any = None) -> Any:
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(filename, str(target))
-    return safe_load(target, map_location)
+    return load_from_local(str(target), map_location)
+
+
+# The schemes that name a model of OpenMMLab's or torchvision's zoo go through these.
+checkpoint.load_from_http = load_from_http
+checkpoint._safe_torch_load = safe_load
 
 
 @register_backend('local', force=True, prefixes='')
@@ -40,6 +53,19 @@ class AtomicLocalBackend(LocalBackend):
     def put(self, obj: bytes, filepath: str | Path) -> None:
         write_whole(filepath, obj)
 
+
+def _name_the_file(load: Callable[[Any, dict], dict | None]) -> Callable[[Any, dict], dict | None]:
+    @wraps(load)
+    def transform(self: LoadImageFromFile, results: dict) -> dict | None:
+        try:
+            return load(self, results)
+        except Exception as error:  # whatever the decoder makes of an empty file or of half an image
+            raise ValueError(f'{results["img_path"]} cannot be read as an image: {error}') from error
+
+    return transform
+
+
+LoadImageFromFile.transform = _name_the_file(LoadImageFromFile.transform)
 
 if find_spec('mmseg'):
     config_utils.MODULE2PACKAGE['mmseg'] = 'mmseg'

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from vptx.attach import find_hall
-from vptx.files import safe_load, write_whole
+from vptx.files import read_safetensors, safe_load, write_whole
 from vptx.trainable import trained_names
 
 __all__ = ['check', 'describe', 'fingerprint', 'load_prompt', 'read_prompt', 'save_prompt', 'write_prompt']
 
 FORMAT = 1
+NEEDED = {'network', 'fingerprint', 'prompter', 'prompts'}
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -101,19 +101,13 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     path = Path(path)
     if path.suffix == '.safetensors':
-        if not path.is_file():
-            raise FileNotFoundError(f'there is no prompt file {path.absolute()}')
-        try:
-            with safe_open(path, 'pt') as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
-                facts = json.loads((file.metadata() or {}).get('vptx', 'null'))
-        except SafetensorError as error:
-            raise ValueError(f'{path} cannot be read: truncated, or not a safetensors file ({error})') from error
+        tensors, facts = read_safetensors(path)
     else:
         found = safe_load(path)
         tensors, meta = (found.get('state_dict'), found.get('meta')) if isinstance(found, dict) else (None, None)
         facts = meta.get('vptx') if isinstance(meta, dict) else None
-    if not isinstance(facts, dict) or facts.get('format') != FORMAT or not isinstance(tensors, dict):
+    known = isinstance(facts, dict) and facts.get('format') == FORMAT and NEEDED <= facts.keys()
+    if not known or not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise ValueError(f'{path} is no prompt file of vptx (format {FORMAT}): it does not say what it belongs to')
     return tensors, facts
 

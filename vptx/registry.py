@@ -43,7 +43,7 @@ def build(registry: Registry, config: Any) -> Any:
         if found is None:
             known = sorted(registry.module_dict)
             near = get_close_matches(kind, known, n=1)
-            hint = f'; did you mean {near[0]}?' if near else ''
+            hint = f'; did you mean {near[0]}?' if near else '.'
             raise ValueError(
                 f"unknown {registry.name} '{kind}'{hint} Registered: {', '.join(known)}. One of your own is found "
                 "once its module is imported: custom_imports=dict(imports=['my_module'])"

@@ -6,7 +6,7 @@
 _base_ = [
     '../_base_/nets/vit_mini_sup.py',
     '../_base_/tasks/digits.py',
-    '../_base_/protocols/mini_adamw.py',
+    '../_base_/protocols/mini.py',
     '../_base_/runtime.py',
 ]
 

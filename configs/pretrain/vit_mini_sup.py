@@ -3,7 +3,7 @@
 After Kataoka et al., "Pre-training without natural images", ACCV 2020, https://arxiv.org/abs/2101.08515
 
     python tools/train.py configs/pretrain/vit_mini_sup.py
-    python tools/export_backbone.py work_dirs/vit_mini_sup/epoch_3.pth weights/vit_mini_sup.safetensors
+    python tools/export_backbone.py work_dirs/vit_mini_sup/epoch_3.pth weights/vit_mini_sup
 """
 
 _base_ = ['../_base_/tasks/formula.py', '../_base_/protocols/pretrain_mini.py', '../_base_/runtime.py']

@@ -68,7 +68,7 @@ def test_items_are_renders(tmp_path):
     for row in (0, 17, 47):
         item = train[row]
         assert item['gt_label'] == row % 16 and item['sample_idx'] == row
-        np.testing.assert_array_equal(item['img'], render(row % 16, row // 16, 16))
+        np.testing.assert_array_equal(item['img'], render(row % 16, row // 16, 16)[..., ::-1])  # BGR
     item['img'][:] = 0  # a transform may write: it has a copy
     assert train[47]['img'].any() and train[-1]['sample_idx'] == 47
 
@@ -80,7 +80,7 @@ def test_splits_are_disjoint(tmp_path):
     assert first['train'] + limit <= first['val']
     train, val = (FormulaImages(**SMALL, split=split, cache_dir=tmp_path) for split in ('train', 'val'))
     assert not {i.tobytes() for i in train.images} & {i.tobytes() for i in val.images}
-    np.testing.assert_array_equal(val[16]['img'], render(0, limit + 1, 16))
+    np.testing.assert_array_equal(val[16]['img'], render(0, limit + 1, 16)[..., ::-1])
 
 
 def test_cache_is_reused(tmp_path, monkeypatch):

@@ -4,19 +4,19 @@ no class token, any image size.
 https://github.com/huggingface/pytorch-image-models, ``timm/models/vision_transformer.py`` and ``deit.py``.
 """
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 import timm
 import torch
 import torch.nn.functional as F
-from timm.models import get_pretrained_cfg, load_pretrained
-from timm.models.vision_transformer import Attention, Block, VisionTransformer, checkpoint_filter_fn
+from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
 from vptx.backbones.base import Context, KeyValue, Net
 from vptx.geometry import Geometry
 from vptx.registry import NETS
-from vptx.weights import load_tensors, read_tensors, weight_file
+from vptx.weights import load_weights
 
 from . import vit_mini  # noqa: F401  registers our own networks with timm
 
@@ -29,42 +29,27 @@ def _create(name: str, arguments: dict) -> VisionTransformer:
     return timm.create_model(name, **{'num_classes': 0, 'dynamic_img_size': True, **arguments})
 
 
-def _load(model: VisionTransformer, weights: str) -> None:
-    """Load ``weights`` into ``model``, positions interpolated (timm's bicubic) to the size of the model."""
-    if weights.startswith('timm://'):
-        name = weights.removeprefix('timm://')
-        config = get_pretrained_cfg(name)
-        if config is None or not config.has_weights:
-            near = get_close_matches(name, timm.list_pretrained(), n=5)
-            raise ValueError(f"timm has no weights '{name}'. Nearest: {', '.join(near) or 'none'}")
-        try:
-            load_pretrained(model, config, num_classes=model.num_classes, filter_fn=checkpoint_filter_fn)
-        except OSError as error:  # what the hub raises with neither a network nor a file in its cache
-            raise FileNotFoundError(
-                f"the weights '{weights}' are neither in the cache of the Hugging Face hub (HF_HOME) nor to be "
-                f'downloaded from {config.hf_hub_id or config.url}: {error}. Run this once where there is a network, '
-                'or fetch the file elsewhere and give its path as weights'
-            ) from error
-        return
-    path = weight_file(weights)
-    if path.suffix == '.npz':
-        model.load_pretrained(str(path))  # numpy arrays, read without pickle
-    else:
-        load_tensors(model, checkpoint_filter_fn(read_tensors(path), model), path)
-
-
 @NETS.register_module()
 class TimmViT(Net):
     """A vision transformer of timm, taken apart.
 
     Args:
         model: a timm name such as ``'vit_base_patch16_224.orig_in21k'``, or a built model.
-        weights: ``'timm://NAME'``, a file in timm's, MAE's or DINO's key layout (``.safetensors``, ``.pth``), or
-            Google's ``.npz``. None leaves them as they are: random, for a name.
+        weights: ``'timm://NAME'`` or a file; its format is told by its content, see
+            :func:`~vptx.weights.load_weights`. None leaves them as they are: random, for a name.
+        positions: how those of the weights are brought to another image size, ``'bicubic'`` or ``'bilinear'``.
+        fresh: patterns of parts that do not take their weights, e.g. ``['norm', 'fc_norm']``.
         **arguments: of ``timm.create_model`` for a name: ``img_size``, ``num_classes`` (0 without), ``depth``, ...
     """
 
-    def __init__(self, model: str | nn.Module, weights: str | None = None, **arguments) -> None:
+    def __init__(
+        self,
+        model: str | nn.Module,
+        weights: str | None = None,
+        positions: str = 'bicubic',
+        fresh: Sequence[str] = (),
+        **arguments,
+    ) -> None:
         super().__init__()
         name = model if isinstance(model, str) else None
         if name:
@@ -73,7 +58,7 @@ class TimmViT(Net):
             raise ValueError(f'TimmViT takes timm VisionTransformers apart, not {type(model).__name__}')
         self.model = model
         if weights:
-            _load(model, weights)
+            load_weights(model, weights, positions, fresh)
         config = model.pretrained_cfg
         embed = model.patch_embed
         # Door 3 needs the attention spelt out (below); a block of another kind keeps its doors 1 and 2.
@@ -100,7 +85,9 @@ class TimmViT(Net):
         model, patch = self.model, self.geometry.patch
         size = tuple(image.shape[-2:])
         if size[0] % patch[0] or size[1] % patch[1]:
-            raise ValueError(f'patches of {patch[0]} x {patch[1]} px do not divide an image of {size[0]} x {size[1]} px')
+            raise ValueError(
+                f'patches of {patch[0]} x {patch[1]} px do not divide an image of {size[0]} x {size[1]} px'
+            )
         if size != self.geometry.image and not model.dynamic_img_size:
             raise ValueError(
                 f'an image of {size[0]} x {size[1]} px, but {self.geometry.name} was built for '

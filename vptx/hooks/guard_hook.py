@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -58,9 +59,9 @@ class GuardHook(Hook):
         if self._watches:
             self._check_gradients(runner)
         for name, value in (outputs or {}).items():
-            if 'loss' in name and not isfinite(value):
+            if 'loss' in name and not isfinite(value := float(torch.as_tensor(value).detach())):
                 raise FloatingPointError(
-                    f'{name} is {float(value)} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}, batch '
+                    f'{name} is {value} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}, batch '
                     f'{batch_idx + 1}: {_images(data_batch)}). The last checkpoint in {runner.work_dir} is good; '
                     'lower the learning rate, or clip gradients with optim_wrapper.clip_grad'
                 )

@@ -12,7 +12,7 @@ from vptx.attach import attach, find_hall
 from vptx.hooks.guard_hook import GuardHook
 from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook, bare, complete
 from vptx.registry import HOOKS
-from vptx.trainable import trainable_table
+from vptx.trainable import set_mode, trainable_table
 
 __all__ = ['PromptTuningHook']
 
@@ -50,7 +50,9 @@ class PromptTuningHook(Hook):
         hall = find_hall(model)
         if hall is not None and hall.before is not None:
             return  # train() and then test() of the same Runner
+        self._first_seed = runner.seed
         model = attach(model, self.prompter, self.tune, self.readout)
+        self._around_hall = [part for part in model.children() if find_hall(part) is None]
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
         # The Runner has wrapped the model and built optimizer and schedulers already: again, with what is there now.
         runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
@@ -85,14 +87,27 @@ class PromptTuningHook(Hook):
         named = pointer.read_text().strip() if pointer.is_file() else ''
         if named and Path(named).is_file():
             return
-        steps = {int(p.stem.rpartition('_')[2]): p for p in folder.glob('*.pth') if p.stem.rpartition('_')[2].isdigit()}
+        # epoch_3.pth or iter_300.pth; the best ones hold no optimizer.
+        own = [p for p in folder.glob('*_*.pth') if p.stem.rpartition('_')[2].isdigit() and not p.stem.startswith('best_')]
+        steps = {int(path.stem.rpartition('_')[2]): path for path in own}
         if steps:
             runner._load_from = str(steps[max(steps)])
         elif pointer.is_file():
             pointer.unlink()  # points to nothing: the run starts from the beginning
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if runner._resume and 'optimizer' not in checkpoint:
+            raise ValueError(
+                f'{runner._load_from} holds no optimizer: a prompt file or a best_*.pth can be tested or trained on '
+                '(load_from), but to go on with a run resume from a .pth that it wrote at the end of an epoch'
+            )
         complete(bare(runner.model), checkpoint)
+
+    def before_train(self, runner: Runner) -> None:
+        # A resumed run goes on with the seed of the first one; where none was configured, its sampler drew another.
+        sampler = runner.train_dataloader.sampler
+        if getattr(sampler, 'seed', None) == self._first_seed:
+            sampler.seed = runner.seed
 
     def before_train_epoch(self, runner: Runner) -> None:
         if isinstance(runner.train_loop, IterBasedTrainLoop):
@@ -106,6 +121,9 @@ class PromptTuningHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         if isinstance(runner.train_loop, IterBasedTrainLoop):
             self._reseed(runner, runner.iter)
+        # The loop has put all of the model in training mode, and the hall has seen to itself only.
+        for part in self._around_hall:
+            set_mode(part, True)
 
     @staticmethod
     def _reseed(runner: Runner, step: int) -> int:

@@ -78,7 +78,7 @@ class TokenPrompter(Prompter):
         super().__init__()
         if not isinstance(num_tokens, int) or num_tokens < 1:
             raise ValueError(f'num_tokens must be a whole number of at least 1, not {num_tokens!r}')
-        if layers is not None and (isinstance(layers, str) or len(layers) == 0):
+        if layers is not None and (isinstance(layers, (str, int)) or len(layers) == 0):
             raise ValueError(f'layers must be a list of at least one layer, or None for all; not {layers!r}')
         self.num_tokens = num_tokens
         self.carry = carry

@@ -1,15 +1,14 @@
 """Rows of learnt vectors: what most prompters are made of."""
 
-import json
 from math import sqrt
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.model import BaseModule
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from vptx.files import read_safetensors
 from vptx.geometry import Geometry
 
 __all__ = ['PromptEmbedding', 'uniform_bound']
@@ -79,28 +78,28 @@ class PromptEmbedding(BaseModule):
             for row in self.rows:
                 row.normal_(std=0.02)
         elif Path(init).suffix in ('.npy', '.safetensors'):
-            for row, values in zip(self.rows, self._read(Path(init)), strict=True):
-                row.copy_(values)
+            for parameter, values in self._read(Path(init)):
+                parameter.copy_(values)
         else:
             raise ValueError(f"init must be 'uniform', 'normal' or a .npy or .safetensors file, not '{init}'")
 
-    def _read(self, path: Path) -> list[Tensor]:
-        """One tensor for each row; reads plain arrays only, so no file can run code."""
+    def _read(self, path: Path) -> list[tuple[nn.Parameter, Tensor]]:
+        """What of the file goes where: an array gives the rows, a prompt file the projection too. No file can run
+        code: plain arrays are all that is read."""
         if not path.is_file():
             raise FileNotFoundError(f'init: there is no file {path.absolute()}')
         try:
             if path.suffix == '.npy':
-                found = list(torch.from_numpy(np.load(path, allow_pickle=False)))
+                found, wanted = list(torch.from_numpy(np.load(path, allow_pickle=False))), list(self.rows)
             else:
-                with safe_open(path, 'pt') as file:
-                    names = json.loads((file.metadata() or {}).get('vptx', '{}')).get('prompts', [])
-                    found = [file.get_tensor(name) for name in names]
-        except (ValueError, OSError, SafetensorError) as error:
+                tensors, facts = read_safetensors(path)
+                found, wanted = [tensors[name] for name in facts.get('prompts', ())], list(self.parameters())
+        except (ValueError, OSError, EOFError, TypeError, KeyError) as error:
             raise ValueError(f'init: {path} cannot be read: {error}') from error
-        shapes, needed = [tuple(t.shape) for t in found], [tuple(row.shape) for row in self.rows]
+        shapes, needed = [tuple(t.shape) for t in found], [tuple(parameter.shape) for parameter in wanted]
         if shapes != needed:
             raise ValueError(f'init: {path} holds prompts of shapes {shapes}, this prompter needs {needed}')
-        return found
+        return list(zip(wanted, found, strict=True))
 
     def forward(self, row: int, batch: int) -> Tensor:
         """Prompts of a row: (P, D), or (batch, P, D) where each sample has its own mask."""

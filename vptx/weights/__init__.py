@@ -1,72 +1,115 @@
-"""Public checkpoint formats in: files of tensors, read without running any code they may carry."""
+"""Public weights in: whatever the file, its tensors get the names and sizes of a timm model, and all of it is told.
 
-from collections.abc import Mapping
+:func:`load_weights` is the one entry. ``read.py`` makes a file named tensors, ``hub.py`` finds the files that timm
+publishes, ``layouts/`` knows the names that others give, ``report.py`` is the table, ``export.py`` the way back.
+Beside ``vptx.backbones`` this is the only room that imports timm: the converters of its models are used here.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.logging import print_log
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from vptx.files import safe_load
+from vptx.trainable import matches
 
-__all__ = ['load_tensors', 'read_tensors', 'weight_file']
+from .hub import fetch
+from .layouts import LAYOUTS, Converted, timm_names, to_timm
+from .read import read_tensors, weight_file
+from .report import Report
+
+__all__ = ['Report', 'load_weights', 'read_tensors', 'weight_file']
 
 
-def weight_file(path: str) -> Path:
-    """The file at ``path``.
+def load_weights(model: nn.Module, source: str | Path, positions: str = 'bicubic', fresh: Sequence[str] = ()) -> Report:
+    """Fill ``model``, a timm model, from ``source``, and log what became of every tensor.
+
+    Every tensor of the model must be in the file with its shape, and every tensor of the file that is about a part of
+    the model must have a place in it. Only a classifier may be missing, superfluous or of another shape.
+
+    Args:
+        source: a file, whose format and layout are told by its content, or ``'timm://NAME'``.
+        positions: how positions are interpolated to the model's image size: ``'bicubic'`` as timm does, or
+            ``'bilinear'``, the zoom of the VPT paper. Swin's relative position tables are always resized as timm does.
+        fresh: parts that are left as the model was built, whatever the file holds: patterns over whole components of
+            names, as in ``tune``. MAE's fine-tuning and the public VPT code drop MAE's last norm and start a new one
+            after the average: ``global_pool='avg'`` and ``fresh=['norm', 'fc_norm']``.
 
     Raises:
-        FileNotFoundError: says where it was looked for and how to get it.
+        FileNotFoundError: no such file, or hub weights that are neither cached nor to be downloaded.
+        ValueError: an unreadable file, one that carries code, one of none of the layouts, another architecture, depth
+            or width; an unknown name or option.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise FileNotFoundError(
-            f'there is no weight file {file.absolute()}. Put it there, give another path as weights=..., or name '
-            "weights that timm downloads: weights='timm://vit_base_patch16_224.orig_in21k'"
+    if positions not in timm_names.POSITIONS:
+        raise ValueError(f"positions='{positions}' is not one of {', '.join(timm_names.POSITIONS)}")
+    source = str(source)
+    path = fetch(source.removeprefix('timm://')) if source.startswith('timm://') else weight_file(source)
+    tensors = read_tensors(path)
+    try:
+        converted = to_timm(tensors, model, positions)
+    except ValueError as error:
+        raise ValueError(f'{source}: {error}') from error
+    report = _compare(model, converted, source, fresh)
+    model.load_state_dict({**model.state_dict(), **{name: converted.tensors[name] for name in report.loaded}})
+    print_log(str(report), 'current')
+    return report
+
+
+def _compare(model: nn.Module, converted: Converted, source: str, fresh: Sequence[str]) -> Report:
+    """What to load, what to drop and what to leave; an error where that is not as it must be."""
+    own, found, kind = model.state_dict(), converted.tensors, type(model).__name__
+    for pattern in fresh:
+        if not any(matches(pattern, name) for name in [*own, *found]):
+            raise ValueError(f"fresh: '{pattern}' matches no tensor of {kind} or of {source}")
+    if not own.keys() & found.keys():
+        raise ValueError(
+            f'{source} is of none of the layouts that {kind} can be filled from. Expected: '
+            f'{"; ".join(layout.NAME for layout in LAYOUTS)} ({timm_names.ALSO}). '
+            f'Found: {_some(list(found) or converted.aside)}'
         )
-    return file
+    heads = timm_names.classifiers(model)
+    # Of a model that classifies with head.fc, whatever a file has under head.
+    head_roots = {head.partition('.')[0] for head in heads}
+
+    def is_fresh(name: str) -> bool:
+        return any(matches(pattern, name) for pattern in fresh)
+
+    def may_stay(name: str) -> bool:
+        """Beside what is fresh: a classifier, and the count of batches, which files of old ResNets do not have."""
+        return any(name.startswith(f'{head}.') for head in heads) or name.endswith('.num_batches_tracked')
+
+    report = Report(f'{source} ({converted.layout}) -> {kind}')
+    lacking, misshapen = [], []
+    for name, tensor in own.items():
+        if is_fresh(name):
+            report.as_built.append(name)
+        elif name in found and found[name].shape == tensor.shape:
+            report.loaded.append(name)
+        elif may_stay(name):
+            report.as_built.append(name)
+        elif name in found:
+            misshapen.append(f'{name} {tuple(found[name].shape)} instead of {tuple(tensor.shape)}')
+        else:
+            lacking.append(name)
+    unused = [name for name in found if name not in report.loaded]
+    report.dropped = [*converted.aside, *unused]
+    report.resized = {name: shapes for name, shapes in converted.resized.items() if name in report.loaded}
+    # What the model has a part for, it must have a place for: a deeper network, say, or scales of its layers. What it
+    # has no part for, a decoder or a text tower, is another matter.
+    roots = {name: name.partition('.')[0] for name in unused if name not in own and not is_fresh(name)}
+    strange = [name for name, root in roots.items() if hasattr(model, root) and root not in head_roots]
+
+    faults = {'it lacks': lacking, 'these have other shapes:': misshapen, 'the model has no place for': strange}
+    told = [f'{fault} {_some(names)}' for fault, names in faults.items() if names]
+    if any(name.startswith('fc_norm.') for name in lacking):
+        told.append(
+            "a model that averages has its norm after that, the file before: build it with global_pool='token' and "
+            "read out the mean, or begin a new norm with fresh=['norm', 'fc_norm']"
+        )
+    if told:
+        raise ValueError(f'{source} does not fit this {kind}: {"; ".join(told)}')
+    return report
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a ``.safetensors`` file or of what ``torch.save`` wrote.
-
-    Raises:
-        ValueError: truncated, of neither format, without tensors, or carrying code.
-    """
-    if path.suffix == '.safetensors':
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f'{path} cannot be read: truncated, or not a safetensors file ({error})') from error
-    found = safe_load(path)
-    for key in ('state_dict', 'model'):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping):
-        raise ValueError(f'{path} holds a {type(found).__name__}, not named tensors')
-    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise ValueError(f'{path} holds no tensors, only {", ".join(map(str, list(found)[:8]))}')
-    return tensors
-
-
-def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load ``tensors`` into ``model`` and log how many were used and which were not.
-
-    Raises:
-        ValueError: a tensor of the model that is missing or has another shape.
-    """
-    own = model.state_dict()
-    missing = [name for name in own if name not in tensors]
-    shapes = [
-        f'{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}'
-        for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
-    ]
-    for fault, names in (('lacks', missing), ('has the wrong shapes:', shapes)):
-        if names:
-            raise ValueError(f'{path} {fault} {", ".join(names[:5])}{f" and {len(names) - 5} more" * (len(names) > 5)}')
-    dropped = [name for name in tensors if name not in own]
-    model.load_state_dict({name: tensors[name] for name in own})
-    print_log(f'{path}: {len(own)} tensors loaded' + (f', not used: {", ".join(dropped)}' if dropped else ''), 'current')
+def _some(names: Sequence[str]) -> str:
+    return ', '.join(names[:5]) + (f' and {len(names) - 5} more' if len(names) > 5 else '')

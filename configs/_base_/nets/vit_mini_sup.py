@@ -9,7 +9,7 @@ model = dict(
         net=dict(
             type='TimmViT',
             model='vit_mini_patch8_64',
-            weights='{{ fileDirname }}/../../../weights/vit_mini_sup.safetensors',
+            weights='{{ fileDirname }}/../../../weights/vit_mini_sup.npz',
         ),
         readout='cls',
     ),

@@ -1,0 +1,56 @@
+# Two commands do everything on a fresh machine: `make quickstart` and `make test`. Both set up $(VENV) first, once.
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# More workers than this only compete for memory: each imports torch.
+WORKERS ?= 4
+
+.PHONY: help setup quickstart test test-slow lint format docs clean
+
+help:
+	@echo 'make quickstart   set up; prompt-tune a frozen ViT on digits, against a linear probe (minutes on two cores)'
+	@echo 'make test         set up; lint, and every test but the slow ones'
+	@echo 'make test-slow    set up; the slow tests'
+	@echo 'make lint         set up; ruff, import-linter, mypy'
+	@echo 'make format       set up; let ruff format and fix'
+	@echo 'make docs         set up; the documentation as HTML, in build/docs'
+	@echo 'VENV=folder       a virtual environment other than .venv'
+
+$(READY): setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --upgrade pip
+	$(BIN)/python -m pip install -e '.[test]'
+	touch $@
+
+setup: $(READY)
+
+quickstart: $(READY)
+	$(BIN)/python tools/quickstart.py
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n auto --maxprocesses $(WORKERS) -m 'not slow'
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY)
+	$(BIN)/python -m pip install -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

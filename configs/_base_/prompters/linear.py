@@ -1,0 +1,3 @@
+"""No prompt: the head alone."""
+
+custom_hooks = [dict(type='PromptTuningHook', tune=['head'])]

@@ -1,0 +1,57 @@
+"""Installation: ``pip install -e .``
+
+The official OpenMMLab releases no longer install on a current PyTorch; the maintained forks of them named here do, and
+are imported by the same names. Whoever has the official ones (mmengine, mmcv, mmpretrain) keeps them:
+
+    pip install torch torchvision timm fvcore safetensors tensorboard
+    pip install --no-deps -e .
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(r"^__version__ = '(.+)'$", (here / 'vptx' / '__init__.py').read_text(), re.MULTILINE)
+readme = here / 'README.md'
+
+mini = ['scikit-learn>=1.3', 'scikit-image>=0.22']
+extras = {
+    'mini': mini,
+    'seg': ['onedl-mmsegmentation>=1.4', 'ftfy', 'regex'],
+    # One minor version of ruff, because each formats a little differently.
+    'test': [*mini, 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.17,<0.18', 'import-linter>=2.3', 'mypy>=1.11'],
+    'docs': ['mkdocs>=1.6'],
+}
+
+setup(
+    name='vptx',
+    version=version[1],
+    description='Adapt frozen vision backbones with prompts, on MMEngine, mmpretrain and timm',
+    long_description=readme.read_text() if readme.is_file() else '',
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['vptx', 'vptx.*']),
+    python_requires='>=3.10,<3.13',
+    install_requires=[
+        'torch>=2.5,!=2.13.0',  # 2.13.0 has no torchvision that goes with it
+        'torchvision>=0.20',
+        'timm>=1.0.31',
+        'onedl-mmengine>=0.10.8',
+        'onedl-mmcv>=2.3',
+        'onedl-mmpretrain>=1.3',
+        'fvcore>=0.1.5',
+        'safetensors>=0.4.3',
+        'numpy>=1.26',
+        'matplotlib>=3.7',
+        'pillow>=10',
+        'tensorboard>=2.12',
+    ],
+    extras_require=extras,
+    classifiers=[
+        'License :: OSI Approved :: Apache Software License',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
+)

@@ -1,0 +1,83 @@
+"""Prompts that start from the tokens of the training images."""
+
+import pytest
+import torch
+from networks import WIDTH, images, tiny
+
+import vptx
+from vptx.attach import find_hall
+from vptx.hooks.prompt_init_hook import POOLS, fill_from_data
+
+
+def prompted(**prompter):
+    torch.manual_seed(0)
+    return find_hall(vptx.attach(tiny(), {'num_tokens': 3, 'type': 'DeepPrompter', **prompter}))
+
+
+def tokens_entering(hall, layer):
+    """What the patches look like in front of ``layer``, (B, N, D), by the hall's own forward."""
+    seen = []
+    block = hall.net.model.blocks[layer]
+    handle = block.norm1.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    with torch.no_grad():
+        hall(images(4))
+    handle.remove()
+    # norm1 sees the tokens and, at door 3, the memory: the tokens are those of a batch
+    return next(t for t in seen if t.dim() == 3)[:, hall.net.geometry.prefix :]
+
+
+def is_among(prompts, tokens):
+    """Whether every prompt (P, D) is one of the tokens (B, N, D)."""
+    return (prompts[:, None] - tokens.flatten(0, 1)).abs().amax(-1).amin(1).max() < 1e-5
+
+
+@pytest.mark.parametrize('pool', POOLS)
+def test_prompts_come_from_the_tokens_of_their_layer(pool):
+    hall = prompted()
+    before = [row.clone() for row in hall.prompter.embedding.rows]
+    fill_from_data(hall, [images(4)], pool)
+    for layer, row in enumerate(hall.prompter.embedding.rows):
+        assert not torch.equal(row, before[layer])
+        tokens = tokens_entering(hall, layer)
+        if pool == 'sample':  # each prompt is one of the tokens
+            assert is_among(row, tokens)
+        else:  # the prompts average to what the tokens average to, up to neighbourhoods of unequal size
+            expected = torch.nn.functional.adaptive_avg_pool1d(tokens.mean(0).T[None], 3)[0].T
+            torch.testing.assert_close(row.data, expected)
+
+
+def test_the_same_seed_draws_the_same_tokens():
+    drawn = []
+    for seed in (1, 1, 2):
+        hall = prompted()
+        torch.manual_seed(seed)
+        fill_from_data(hall, [images(4)], 'sample')
+        drawn.append(torch.cat([row.detach() for row in hall.prompter.embedding.rows]))
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
+def test_only_the_prompts_change_and_the_hall_stays_in_its_mode():
+    hall = prompted().train()
+    others = {n: p.clone() for n, p in hall.state_dict().items() if not n.startswith('prompter')}
+    fill_from_data(hall, [images(2)], 'mean')
+    assert hall.training and hall.prompter.training and 'prompts' not in vars(hall.prompter)
+    assert all(torch.equal(value, hall.state_dict()[name]) for name, value in others.items())
+
+
+def test_shared_and_shallow_prompts_start_from_the_first_layer():
+    for config in (dict(shared=True), dict(type='ShallowPrompter')):
+        hall = prompted(**config)
+        fill_from_data(hall, [images(4)], 'sample')
+        (row,) = hall.prompter.embedding.rows
+        with torch.no_grad():
+            tokens, _ = hall.net.embed(images(4))
+        assert is_among(row, tokens)
+
+
+def test_what_cannot_start_from_tokens_is_refused():
+    with pytest.raises(ValueError, match='project_dim'):
+        fill_from_data(prompted(project_dim=WIDTH // 2), [images()], 'mean')
+    with pytest.raises(ValueError, match='AddedPrompter cannot start from tokens'):
+        fill_from_data(find_hall(vptx.attach(tiny(), dict(type='AddedPrompter'))), [images()], 'mean')
+    with pytest.raises(ValueError, match="unknown pool 'median'; there are sample, mean"):
+        fill_from_data(prompted(), [images()], 'median')

@@ -1,0 +1,168 @@
+"""Checkpoints hold what trained, and one is always there."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from runs import CLASSES, differences, hook, load, newest, runner
+from safetensors import safe_open
+
+import vptx
+from vptx.hooks.slim_checkpoint_hook import complete
+from vptx.prompt_file import read_prompt
+from vptx.registry import HOOKS
+
+TRAINED = {
+    'backbone.prompter.embedding.rows.0',
+    'backbone.prompter.embedding.rows.1',
+    'head.fc.weight',
+    'head.fc.bias',
+}
+EMA = [hook(), dict(type='EMAHook', momentum=0.3)]
+
+
+@HOOKS.register_module(force=True)
+class Count(Hook):
+    """Counts the checkpoints in the folder whenever something happens, most of all while one is written."""
+
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+
+    def count(self, runner) -> None:
+        self.counts.append(len(list(Path(runner.work_dir).glob('epoch_*.pth'))))
+
+    def before_save_checkpoint(self, runner, checkpoint) -> None:
+        self.count(runner)
+
+    def after_train_iter(self, runner, **_) -> None:
+        self.count(runner)
+
+    def after_train_epoch(self, runner) -> None:
+        self.count(runner)
+
+
+def test_a_checkpoint_holds_what_trained_and_its_facts(tmp_path):
+    run = runner(tmp_path)
+    run.train()
+    saved = load(newest(tmp_path))
+    assert set(saved) == {'meta', 'state_dict', 'message_hub', 'optimizer', 'param_schedulers'}
+    assert set(saved['state_dict']) == TRAINED
+    facts = saved['meta']['vptx']
+    assert facts['network'] == 'vit_mini_patch8_64'
+    assert facts['prompter'] == 'DeepPrompter'
+    assert facts['classes'] == list(CLASSES)
+    assert set(facts['prompts']) == {name for name in TRAINED if 'prompter' in name}
+    assert 'PromptTuningHook' in facts['config']
+    json.dumps(facts)  # plain
+    trained = 4 * sum(tensor.numel() for tensor in saved['state_dict'].values())
+    whole = 4 * sum(parameter.numel() for parameter in run.model.parameters())
+    # Weights, and two averages of AdamW; the rest is the config (twice), logs and torch's own frame.
+    assert 3 * trained < newest(tmp_path).stat().st_size < 3 * trained + 30_000 < whole
+
+
+def test_the_averages_are_slim_too(tmp_path):
+    run = runner(tmp_path, hooks=EMA)
+    run.train()
+    saved = load(newest(tmp_path))
+    assert set(saved['state_dict']) == TRAINED
+    assert set(saved['ema_state_dict']) == {'steps', *(f'module.{name}' for name in TRAINED)}
+    # As MMEngine has it: what is deployed is the average, what goes on training is beside it.
+    ours = run.model.state_dict()
+    assert all(torch.equal(saved['ema_state_dict'][f'module.{name}'], ours[name]) for name in TRAINED)
+    assert not any(torch.equal(saved['state_dict'][name], ours[name]) for name in TRAINED)
+
+
+def test_the_prompt_file_holds_the_averages(tmp_path):
+    runner(tmp_path, hooks=EMA).train()
+    assert not differences(read_prompt(tmp_path / 'prompt.safetensors')[0], dict(load(newest(tmp_path))['state_dict']))
+
+
+def test_a_test_of_averages_is_that_of_the_run(tmp_path):
+    run = runner(tmp_path, hooks=EMA, **{'train_cfg.max_epochs': 6})
+    run.train()
+    expected = run.test()
+    for file in (newest(tmp_path), tmp_path / 'prompt.safetensors'):
+        for hooks in (EMA, [hook()]):
+            assert runner(tmp_path / 'test', hooks=hooks, load_from=str(file)).test() == expected
+
+
+def test_the_prompt_file_at_the_end(tmp_path):
+    run = runner(tmp_path)
+    run.train()
+    path = tmp_path / 'prompt.safetensors'
+    with safe_open(path, 'pt') as file:
+        assert set(file.keys()) == TRAINED
+    assert path.stat().st_size < 10_000
+    facts = vptx.load_prompt(run.model, path)
+    assert facts['classes'] == list(CLASSES)
+
+
+def test_what_lies_in_the_folder_in_the_end(tmp_path):
+    runner(tmp_path).train()
+    names = {p.name for p in tmp_path.iterdir() if p.is_file() and p.suffix != '.py'}
+    assert names == {'epoch_2.pth', 'last_checkpoint', 'prompt.safetensors'}
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
+
+
+@pytest.mark.parametrize(('keep', 'left'), [(1, [4]), (2, [3, 4]), (-1, [1, 2, 3, 4])])
+def test_the_last_checkpoint_is_never_deleted_before_the_next_is_there(tmp_path, keep, left):
+    changes = {'train_cfg.max_epochs': 4, 'default_hooks.checkpoint.max_keep_ckpts': keep}
+    run = runner(tmp_path, hooks=[hook(), dict(type='Count')], **changes)
+    run.train()
+    counts = next(h for h in run.hooks if isinstance(h, Count)).counts
+    first = counts.index(1)
+    assert min(counts[first:]) >= 1
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == [f'epoch_{epoch}.pth' for epoch in left]
+
+
+def test_the_best_checkpoint_is_kept_beside_the_last(tmp_path):
+    changes = {
+        'train_cfg.max_epochs': 4,
+        'train_cfg.val_interval': 1,
+        'default_hooks.checkpoint.save_best': 'auto',
+    }
+    run = runner(tmp_path, **changes)
+    run.train()
+    names = sorted(path.name for path in tmp_path.glob('*.pth'))
+    assert len(names) == 2
+    assert names[0].startswith('best_accuracy_top1_epoch_')
+    assert names[1] == 'epoch_4.pth'
+    best = load(tmp_path / names[0])
+    assert set(best['state_dict']) == TRAINED
+    score = runner(tmp_path / 'test', load_from=str(tmp_path / names[0])).test()['accuracy/top1']
+    assert score == pytest.approx(run.message_hub.get_info('best_score'))
+
+
+def test_resumed_runs_keep_as_many(tmp_path):
+    for epochs in (2, 4):
+        run = runner(tmp_path, resume=epochs > 2, **{'train_cfg.max_epochs': epochs})
+        run.train()
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_4.pth']
+
+
+def test_complete_fills_up_with_the_frozen_tensors(tmp_path):
+    run = runner(tmp_path, hooks=EMA)
+    run.train()
+    saved = load(newest(tmp_path))
+    complete(run.model, saved)
+    state = run.model.state_dict()
+    assert set(saved['state_dict']) == set(state)
+    assert set(saved['ema_state_dict']) == {'steps', *(f'module.{name}' for name in state)}
+    frozen = 'backbone.net.model.pos_embed'
+    assert torch.equal(saved['state_dict'][frozen], state[frozen])
+
+
+def test_a_checkpoint_is_a_prompt_file_too(tmp_path):
+    run = runner(tmp_path)
+    run.train()
+    expected = {name: value.clone() for name, value in run.model.state_dict().items()}
+    with torch.no_grad():
+        for name, parameter in run.model.named_parameters():
+            if name in TRAINED:
+                parameter.zero_()
+    vptx.load_prompt(run.model, newest(tmp_path))
+    assert all(torch.equal(value, expected[name]) for name, value in run.model.state_dict().items())

@@ -1,0 +1,196 @@
+"""Every config there is, found and not listed: built with a tiny network put in, and trained for one iteration by a
+Runner of its own, on random images that go through its own pipelines."""
+
+from copy import deepcopy
+from functools import cache
+from math import cos, pi
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import DATASETS, HOOKS, PARAM_SCHEDULERS, DefaultScope
+from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
+from mmpretrain.datasets import BaseDataset
+from torch import nn
+
+import vptx
+from vptx.attach import find_hall
+from vptx.registry import MODELS
+
+CONFIGS = Path(__file__).parent.parent / 'configs'
+LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+REAL = [leaf for leaf in LEAVES if leaf.startswith('cls/')]
+TINY = dict(embed_dim=12, depth=3, num_heads=3, weights=None)
+
+
+@DATASETS.register_module()
+class RandomImages(BaseDataset):
+    """Two random images, each as an array and as a file, through the pipeline of the data set they stand in for."""
+
+    def __init__(self, size: int, file: str, classes: int, pipeline: list) -> None:
+        self.size, self.file = size, file
+        super().__init__(ann_file='', pipeline=pipeline, metainfo=dict(classes=[str(i) for i in range(classes)]))
+
+    def load_data_list(self) -> list[dict]:
+        image = np.random.default_rng(0).integers(256, size=(self.size, self.size, 3), dtype=np.uint8)
+        mmcv.imwrite(image, self.file)
+        return [dict(img=image, img_path=self.file, gt_label=label) for label in range(2)]
+
+
+@HOOKS.register_module()
+class StopAfterOneEpoch(Hook):
+    """Notes the learning rate of the first iteration, and ends the run after an epoch of one batch."""
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        self.first_lr = runner.optim_wrapper.get_lr()['lr'][0]
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        runner.train_loop.stop_training = True
+
+
+@cache
+def parsed(leaf: str) -> Config:
+    config = Config.fromfile(CONFIGS / leaf)
+    import_modules_from_strings(**config.custom_imports)
+    return config
+
+
+def load(leaf: str) -> Config:
+    """A copy of a config, to be changed at will."""
+    return deepcopy(parsed(leaf))
+
+
+def shrink(config: Config) -> None:
+    """A tiny network of the same kind, at the same image size, without its weights."""
+    if config.model.backbone.type == 'PromptedBackbone':
+        config.model.backbone.net.update(TINY)
+        config.model.head.in_channels = TINY['embed_dim']
+
+
+def feed(config: Config, size: int, folder: Path) -> None:
+    """Random images in place of the data, no processes to load them, and batches of two."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if config.get(name):
+            loader, data = config[name], config[name].dataset
+            loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+            classes = config.model.get('head', {}).get('num_classes', 2)
+            file = str(folder / f'{name}.png')
+            loader.dataset = dict(type='RandomImages', size=size, file=file, classes=classes, pipeline=data.pipeline)
+
+
+@pytest.mark.parametrize('leaf', LEAVES)
+def test_config_trains(leaf, tmp_path):
+    config = load(leaf)
+    size = config.model.backbone.get('net', {}).get('img_size', 64)
+    shrink(config)
+    feed(config, size, tmp_path)
+    config.update(work_dir=str(tmp_path / 'run'), experiment_name=f'{tmp_path.name} {leaf}')
+    config.custom_hooks = [*config.get('custom_hooks', []), dict(type='StopAfterOneEpoch')]
+
+    runner = Runner.from_cfg(config)
+    runner.train()
+
+    (stop,) = (hook for hook in runner.hooks if isinstance(hook, StopAfterOneEpoch))
+    assert runner.iter == 1 and stop.first_lr > 0
+    assert all(torch.isfinite(parameter).all() for parameter in runner.model.parameters())
+    if any(hook['type'] == 'PromptTuningHook' for hook in config.custom_hooks):
+        optimised = {id(p) for group in runner.optim_wrapper.optimizer.param_groups for p in group['params']}
+        assert optimised == {id(p) for p in runner.model.parameters() if p.requires_grad}
+        assert (tmp_path / 'run' / 'prompt.safetensors').is_file()
+
+    warmup, decay = runner.param_schedulers  # both have taken one step
+    for _ in range(decay.begin - 1):
+        warmup.step()
+        decay.step()
+    for lr in runner.optim_wrapper.get_lr()['lr']:
+        assert lr == pytest.approx(config.optim_wrapper.optimizer.lr)
+
+
+@pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if 'num_classes' in parsed(leaf).model.get('head', {})])
+def test_head_has_a_number_for_each_class(leaf):
+    config = parsed(leaf)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        classes = DATASETS.get(config.train_dataloader.dataset.type).METAINFO.get('classes')
+    assert classes is None or len(classes) == config.model.head.num_classes
+
+
+@pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if parsed(leaf).get('test_dataloader')])
+def test_nothing_is_chosen_on_the_test_split(leaf):
+    config = parsed(leaf)
+    splits = [config[f'{name}_dataloader'].dataset.split for name in ('train', 'val', 'test')]
+    assert splits == ['train', 'val', 'test']
+
+
+@pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if parsed(leaf).get('auto_scale_lr')])
+def test_learning_rate_is_for_the_batch_it_says(leaf):
+    config = parsed(leaf)
+    assert config.auto_scale_lr.base_batch_size == config.train_dataloader.batch_size
+
+
+@pytest.mark.parametrize('protocol', ['vpt_sgd', 'vpt_adamw'])
+def test_schedule_is_the_papers_but_for_the_first_epoch(protocol):
+    config = Config.fromfile(CONFIGS / '_base_' / 'protocols' / f'{protocol}.py')
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    schedulers = [PARAM_SCHEDULERS.build(dict(scheduler, optimizer=optimizer)) for scheduler in config.param_scheduler]
+    factors = []
+    for _ in range(config.train_cfg.max_epochs):
+        factors.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    warm = [(epoch + 1) / 10 for epoch in range(10)]  # theirs: epoch / 10
+    cool = [0.5 * (1 + cos(pi * (epoch - 10) / 90)) for epoch in range(10, 100)]
+    assert factors == pytest.approx(warm + cool, abs=1e-9)
+
+
+def real(leaf: str, num_tokens: int | None = None) -> nn.Module:
+    """The prompted model of a config at its real size, without numbers in it."""
+    config = load(leaf)
+    config.model.backbone.net.weights = None
+    (hook,) = config.custom_hooks
+    if num_tokens:
+        hook.prompter.num_tokens = num_tokens
+    with torch.device('meta'), DefaultScope.overwrite_default_scope('mmpretrain'):
+        return vptx.attach(MODELS.build(config.model), hook.get('prompter'), hook.tune)
+
+
+def trained(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+@pytest.mark.parametrize('leaf', REAL)
+def test_lab_note_counts_what_trains(leaf):
+    assert f'{trained(real(leaf)):,} trained numbers' in (CONFIGS / leaf).read_text()
+
+
+@pytest.mark.parametrize('leaf', REAL)
+def test_lab_note_has_source_numbers_and_command(leaf):
+    note = (CONFIGS / leaf).read_text().split('"""')[1]
+    for part in ('Source: ', 'Theirs: ', 'Ours: ', 'Cost: ', f'python tools/train.py configs/{leaf}'):
+        assert part in note
+
+
+def test_trained_numbers_are_those_of_the_paper():
+    """Of the public code's log: 926,214 for 100 prompts and 6 classes; 85,798,656 in the network."""
+    assert trained(real('cls/vitb16_in21k_cub_vpt_deep.py', num_tokens=50)) == 12 * 50 * 768 + 200 * 769
+    assert trained(real('cls/vitb16_in21k_cub_vpt_shallow.py', num_tokens=50)) == 50 * 768 + 200 * 769
+    deep = real('cls/vitb16_in21k_cub_vpt_deep.py', num_tokens=100)
+    assert trained(deep) - 194 * 769 == 926_214
+    assert sum(parameter.numel() for parameter in find_hall(deep).net.parameters()) == 85_798_656
+
+
+def test_head_starts_as_in_the_public_code():
+    config = load('cls/vitb16_in21k_cub_vpt_deep.py')
+    shrink(config)
+    config.model.head.in_channels = 768
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        head = MODELS.build(config.model.head)
+    head.init_weights()
+    assert head.fc.weight.std().item() == pytest.approx((2 / 200) ** 0.5, rel=0.02)
+    assert head.fc.bias.sigmoid().tolist() == pytest.approx([0.01] * 200, rel=1e-4)

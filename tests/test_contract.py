@@ -1,0 +1,473 @@
+"""Every prompter on every tiny network: the same questions to all. Both are found in the registries, not listed.
+
+A new prompter is asked from the day it is registered; a new net must bring a tiny network (``networks.py``).
+"""
+
+import inspect
+import re
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from mmpretrain.models import ImageClassifier
+from networks import CLASSES, DEPTH, GRID, NETWORKS, WIDTH, images, tiny
+from torch import Tensor, nn
+
+import vptx
+from vptx.attach import find_hall
+from vptx.backbones import Net, take_apart
+from vptx.prompted import PromptedBackbone, PromptedNetwork
+from vptx.prompters import Prompter, TokenPrompter
+from vptx.readout import OWN, READOUTS, READS_PROMPTS
+from vptx.registry import NETS, PROMPTERS
+
+for registry in (PROMPTERS, NETS):
+    registry.import_from_location()
+
+
+class FromImage(TokenPrompter):
+    """Of a user: every sample has prompts of its own, made from its own tokens (and none can be folded)."""
+
+    def bind(self, geometry, reads_prompts=False):
+        super().bind(geometry, reads_prompts)
+        self.base = nn.Parameter(torch.randn(self.num_tokens, geometry.widths[0]))
+        self.mix = nn.Parameter(torch.randn(self.num_tokens, 1))
+
+    def prompts(self, tokens, layer):
+        return self.base + self.mix * tokens.mean(1, keepdim=True)
+
+
+class OnImage(Prompter):
+    """Of a user: pixels added to the image, by door 1."""
+
+    doors = frozenset({'image'})
+
+    def bind(self, geometry, reads_prompts=False):
+        self.delta = nn.Parameter(torch.randn(3, *geometry.patch))
+
+    def image(self, image):
+        rows, columns = (image.shape[-2 + i] // self.delta.shape[-2 + i] for i in (0, 1))
+        return image + self.delta.repeat(1, rows, columns)
+
+
+def config(kind: str | type[Prompter], **options) -> dict:
+    """Config of a prompter with 3 tokens, where it takes a number of tokens."""
+    given = inspect.signature(PROMPTERS.get(kind) if isinstance(kind, str) else kind).parameters
+    return dict(type=kind, **({'num_tokens': 3} if 'num_tokens' in given else {}), **options)
+
+
+USERS = [FromImage, OnImage]
+KINDS = [*sorted(PROMPTERS.module_dict), *USERS]
+DEEP = {
+    'all layers': {},
+    'shared': dict(shared=True),
+    'projected': dict(project_dim=5),
+    'first layer': dict(layers=[0]),
+    'last layer': dict(layers=[-1]),
+    'with a gap': dict(layers=[0, 2]),
+    'dropped': dict(layers=[0, 1], carry=False),
+    'dropout': dict(dropout=0.3),
+    'one mask for all': dict(dropout=0.3, dropout_per='batch'),
+}
+
+every_network = pytest.mark.parametrize('network', NETWORKS)
+every_prompter = pytest.mark.parametrize(
+    'kind', KINDS, ids=lambda kind: kind if isinstance(kind, str) else kind.__name__
+)
+
+
+def plug(network: str, kind: str | type[Prompter], seed: int = 1, **arguments) -> nn.Module:
+    """The network with the prompter plugged in, in eval mode; skips the pair if a door is lacking, and is refused."""
+    model, prompter = tiny(network), config(kind)
+    doors = (PROMPTERS.get(kind) if isinstance(kind, str) else kind).doors
+    torch.manual_seed(seed)
+    if not doors <= take_apart(model).geometry.doors:
+        with pytest.raises(ValueError, match='has no door'):
+            vptx.attach(model, prompter, **arguments)
+        pytest.skip(f'{network} lacks a door that {kind} needs, and says so')
+    return vptx.attach(model, prompter, **arguments).eval()
+
+
+def without_memory(model: nn.Module) -> PromptedNetwork:
+    """The hall of a bare network whose door 3 is shut: every prompt has to enter as a token."""
+    net = take_apart(model)
+    net.geometry = replace(net.geometry, doors=net.geometry.doors - {'memory'})
+    return PromptedNetwork(net, OWN)
+
+
+def relative(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference, relative to the largest value."""
+    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+
+
+def test_every_net_has_a_tiny_network():
+    asked = {type(take_apart(tiny(name))) for name in NETWORKS}
+    missing = {name for name, net in NETS.module_dict.items() if net not in asked}
+    assert not missing, f'add a tiny network for {missing} to tests/networks.py'
+
+
+# The network alone
+
+
+@every_network
+@pytest.mark.parametrize('training', [False, True])
+def test_without_prompter_it_is_the_library_network(network, training):
+    """Bit for bit, in training mode too, where everything trains (dropout and drop path draw alike)."""
+    model, image = tiny(network), images(3)
+    model.train(training)
+    torch.manual_seed(0)
+    expected = model(image)
+    hall = vptx.attach(model, tune=['.*'])
+    hall.train(training)
+    torch.manual_seed(0)
+    assert torch.equal(hall(image), expected)
+    assert hall.net.model is model
+
+
+@every_network
+def test_default_readout_is_the_librarys_own_pooling(network):
+    model, image = tiny(network), images()
+    hall = PromptedNetwork(take_apart(model)).eval()
+    tokens = model.forward_features(image)
+    # timm averages a distilled network's two kinds of token here; ours is the class token, as the name says.
+    expected = tokens[:, 0] if network == 'distilled' else model.forward_head(tokens, pre_logits=hall.readout != OWN)
+    assert torch.equal(hall(image), expected)
+
+
+@every_network
+@pytest.mark.parametrize('size', [(48, 48), (32, 48), (16, 16)])
+def test_any_image_size_as_the_library_interpolates_it(network, size):
+    model, image = tiny(network), images(size=size)
+    expected = model(image)
+    hall = vptx.attach(model)
+    assert torch.equal(hall(image), expected)
+
+
+@every_network
+def test_an_image_that_patches_do_not_divide_is_refused(network):
+    hall = PromptedNetwork(take_apart(tiny(network)))
+    with pytest.raises(ValueError, match=r'patches of 8 x 8 px do not divide an image of 32 x 30 px'):
+        hall(images(size=(32, 30)))
+
+
+# The pair
+
+
+@every_network
+@every_prompter
+def test_readouts_have_their_shapes_or_are_refused(network, kind):
+    probe, image = plug(network, kind), images(2)
+    for readout in (*READOUTS, OWN):
+        model = PromptedBackbone(take_apart(tiny(network)))
+        has_class_token, at_end = probe.net.has_class_token, probe.prompter.prompts_at_end
+        if (readout == 'cls' and not has_class_token) or (readout in READS_PROMPTS and not at_end):
+            with pytest.raises(ValueError, match=re.escape(f"readout '{readout}' cannot be served")) as error:
+                vptx.attach(model, config(kind), readout=readout)
+            assert 'map' in str(error.value)  # it says what there is
+            continue
+        (feature,) = vptx.attach(model, config(kind), readout=readout).eval()(image)
+        assert feature.shape == {'map': (2, WIDTH, GRID, GRID), OWN: (2, CLASSES)}.get(readout, (2, WIDTH)), readout
+        assert feature.isfinite().all(), readout
+
+
+@every_network
+@every_prompter
+def test_a_prompter_makes_a_difference(network, kind):
+    model, image = plug(network, kind), images()
+    assert relative(model(image), tiny(network)(image)) > 1e-4
+
+
+@every_network
+@every_prompter
+@pytest.mark.parametrize('training', [False, True])
+def test_samples_do_not_mix(network, kind, training):
+    model, batch = plug(network, kind), images(3)
+    model.train(training)
+    other = batch.clone()
+    other[0] = images(1, seed=9)[0]
+    outputs = []
+    for image in (batch, other):
+        torch.manual_seed(0)
+        outputs.append(model(image))
+    assert torch.equal(outputs[0][1:], outputs[1][1:])
+    assert not torch.equal(outputs[0][0], outputs[1][0])
+    if not training:
+        singles = torch.cat([model(image[None]) for image in batch])
+        assert relative(singles, outputs[0]) < 1e-5
+
+
+@every_network
+@every_prompter
+def test_gradients_reach_the_prompter_and_what_is_tuned_and_nothing_else(network, kind):
+    model = plug(network, kind, tune=[r'head\.weight', r'blocks\.1'])
+    model.train()
+    model(images(3)).square().sum().backward()
+    touched = {name for name, p in model.named_parameters() if p.grad is not None}
+    reached = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    prompts = {f'prompter.{name}' for name, _ in model.prompter.named_parameters()}
+    block = {f'net.model.blocks.1.{name}' for name, _ in model.net.model.blocks[1].named_parameters()}
+    assert prompts
+    assert reached == touched == prompts | block | {'net.model.head.weight'}
+
+
+@every_network
+@every_prompter
+def test_init_weights_leaves_network_and_prompts_alone(network, kind):
+    hall = PromptedBackbone(take_apart(tiny(network)))
+    head = dict(
+        type='LinearClsHead', num_classes=CLASSES, in_channels=WIDTH, init_cfg=dict(type='Normal', layer='Linear')
+    )
+    model = vptx.attach(ImageClassifier(hall, head=head), config(kind))
+    before, drawn = deepcopy(hall.state_dict()), model.head.fc.weight.clone()
+    model.init_weights()
+    hall.init_weights()
+    after = hall.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before | after)
+    assert not torch.equal(drawn, model.head.fc.weight)  # it did reach the rest
+
+
+@every_network
+@every_prompter
+def test_what_is_frozen_stays_in_eval_mode(network, kind):
+    model = plug(network, kind, tune=[r'blocks\.2'])
+    assert model.train() is model
+    assert model.training
+    assert all(module.training for module in model.prompter.modules())
+    modes = {name: module.training for name, module in model.net.model.named_modules()}
+    assert {name for name, mode in modes.items() if mode} == {n for n in modes if f'{n}.'.startswith('blocks.2.')}
+    assert model.eval() is model
+    assert not any(module.training for module in model.modules())
+
+
+@every_network
+@every_prompter
+def test_saved_and_loaded_into_a_fresh_copy_it_is_the_same(network, kind, tmp_path):
+    model, image = plug(network, kind, tune=['head']), images()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1)
+    vptx.save_prompt(model, tmp_path / 'prompt.safetensors', classes=['a', 'b'])
+    fresh = plug(network, kind, seed=2, tune=['head'])
+    assert not torch.equal(fresh(image), model(image))
+    facts = vptx.load_prompt(fresh, tmp_path / 'prompt.safetensors')
+    assert torch.equal(fresh(image), model(image))
+    assert facts['classes'] == ['a', 'b']
+
+
+@every_network
+@every_prompter
+@pytest.mark.parametrize('training', [False, True])
+def test_detach_gives_back_the_same(network, kind, training):
+    model, image = tiny(network), images()
+    expected, state = model(image), deepcopy(model.state_dict())
+    model.train(training)
+    for parameter in list(model.parameters())[::2]:
+        parameter.requires_grad = False
+    flags = [parameter.requires_grad for parameter in model.parameters()]
+    plugged = vptx.attach(model, config(kind), tune=['head'])
+    plugged(image)
+    back = vptx.detach(plugged)
+    assert back is model
+    assert [parameter.requires_grad for parameter in back.parameters()] == flags
+    assert all(module.training is training for module in back.modules())
+    assert list(back.state_dict()) == list(state)
+    assert torch.equal(back.eval()(image), expected)
+
+
+@every_network
+@every_prompter
+def test_deepcopy_is_equal_and_apart(network, kind):
+    model, image = plug(network, kind, tune=['head']), images()
+    expected = model(image)
+    copy = deepcopy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert torch.equal(copy(image), expected)
+    bare = vptx.detach(copy)
+    assert torch.equal(bare(image), tiny(network)(image))
+    assert all(parameter.requires_grad for parameter in bare.parameters())
+    assert find_hall(model).before is not None
+
+
+@every_network
+@every_prompter
+@pytest.mark.parametrize('size', [(48, 48), (32, 48)])
+def test_another_image_size_works_or_is_refused(network, kind, size):
+    model = plug(network, kind)
+    if kind == 'AddedPrompter':
+        with pytest.raises(ValueError, match="keep the network's own image size, or use per_token=False"):
+            model(images(size=size))
+        return
+    assert model(images(size=size)).shape == (2, CLASSES)
+
+
+# Door 3 and door 2 are the same
+
+
+@every_network
+@pytest.mark.parametrize('options', DEEP.values(), ids=DEEP)
+@pytest.mark.parametrize(('dtype', 'bound'), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=['single', 'double'])
+def test_deep_equals_concatenated(network, options, dtype, bound):
+    prompter, image, halls = config('DeepPrompter', **options), images(3).to(dtype), []
+    for make in (lambda model: PromptedNetwork(take_apart(model), OWN), without_memory):
+        torch.manual_seed(1)
+        hall = vptx.attach(make(tiny(network)), prompter, tune=['head', r'blocks\.1']).to(dtype).train()
+        set_prompts(hall.prompter)
+        torch.manual_seed(2)  # the same masks where there is dropout: the network draws none
+        hall.net.eval()
+        hall.output = hall(image)
+        hall.output.square().sum().backward()
+        halls.append(hall)
+    memory, concatenated = halls
+    assert not concatenated.prompter._by_memory
+    assert relative(memory.output, concatenated.output) < bound
+    # Relative to the largest gradient of all: some are zero but for rounding, such as that of a key's bias.
+    scale = max(p.grad.abs().max() for p in concatenated.parameters() if p.grad is not None)
+    for (name, ours), theirs in zip(memory.named_parameters(), concatenated.parameters(), strict=True):
+        assert (ours.grad is None) == (theirs.grad is None)
+        if ours.grad is not None:
+            assert (ours.grad - theirs.grad).abs().max() < bound * scale, name
+
+
+def set_prompts(prompter: nn.Module) -> None:
+    """Prompts as large as tokens are, so that a fault in what they do shows."""
+    with torch.no_grad():
+        for parameter in prompter.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(3))
+
+
+def test_deep_prompts_use_door_3_where_nobody_reads_them():
+    """The equality above would hold for two halls that both concatenate; this is what is left out."""
+    lengths: dict[str, list[int]] = {}
+    for readout in ('cls', 'mean', 'map', 'prompts', 'prompts+patches', OWN):
+        model = vptx.attach(PromptedNetwork(take_apart(tiny())), config('DeepPrompter'), readout=readout).eval()
+        seen = lengths.setdefault(readout, [])
+        for block in model.net.model.blocks:
+            block.mlp.register_forward_hook(lambda _, inputs, __, seen=seen: seen.append(inputs[0].shape[1]))
+        model(images())
+    alone, prompted = 1 + GRID**2, 1 + 3 + GRID**2
+    for readout, seen in lengths.items():
+        # Where the readout reads prompts, only the last layer has to carry them.
+        assert seen == [alone] * (DEPTH - 1) + [prompted if readout in READS_PROMPTS else alone], readout
+
+
+@every_network
+@every_prompter
+def test_fold_is_equal_or_refused(network, kind):
+    model, image = plug(network, kind), images(3)
+    expected, state = model(image), deepcopy(model.state_dict())
+    tokens = torch.randn(2, 1 + GRID**2, WIDTH)
+    remembers = [m for layer in range(DEPTH) if (m := model.prompter.memory(tokens, layer)) is not None]
+    if not remembers or remembers[0].dim() > 2:
+        with pytest.raises(ValueError, match=f'{type(model.prompter).__name__} cannot be folded: its prompts'):
+            vptx.fold(model)
+        assert torch.equal(model(image), expected)
+        return
+    model.train()
+    assert vptx.fold(model) is model
+    assert not model.training
+    assert torch.equal(model(image), expected)
+    assert torch.equal(deepcopy(model)(image), expected)
+    assert list(model.state_dict()) == list(state)
+
+
+@pytest.mark.parametrize('options', DEEP.values(), ids=DEEP)
+def test_fold_caches_and_training_forgets(options):
+    torch.manual_seed(1)
+    model = vptx.attach(tiny(), config('DeepPrompter', **options)).eval()
+    if len(model.prompter._by_memory) < len(model.prompter.layers):
+        return  # prompts whose outputs later layers read: those are not folded
+    image = images()
+    expected = model(image)
+    vptx.fold(model)
+    with torch.no_grad():
+        for row in model.prompter.embedding.rows:
+            row.fill_(7)
+    assert torch.equal(model(image), expected)  # it is not computed again
+    model.train()
+    assert not torch.equal(model.eval()(image), expected)  # and now it is
+
+
+def test_folded_model_notices_a_new_prompt(tmp_path):
+    model, other, image = plug('plain', 'DeepPrompter'), plug('plain', 'DeepPrompter', seed=2), images()
+    vptx.save_prompt(other, tmp_path / 'other.safetensors')
+    vptx.fold(model)
+    vptx.load_prompt(model, tmp_path / 'other.safetensors')
+    assert torch.equal(model(image), other(image))
+    vptx.fold(model)
+    assert torch.equal(model(image), other(image))
+
+
+@pytest.mark.xfail(
+    strict=True, reason='PromptedNetwork keeps folded keys and values when load_state_dict replaces prompts'
+)
+def test_folded_model_notices_a_loaded_state():
+    model, other, image = plug('plain', 'DeepPrompter'), plug('plain', 'DeepPrompter', seed=2), images()
+    vptx.fold(model).load_state_dict(other.state_dict())
+    assert torch.equal(model(image), other(image))
+
+
+def test_folded_model_can_be_detached():
+    model = vptx.fold(plug('plain', 'DeepPrompter'))
+    assert torch.equal(vptx.detach(model)(images()), tiny()(images()))
+
+
+def test_nothing_to_fold():
+    with pytest.raises(ValueError, match='VisionTransformer has no prompter plugged in'):
+        vptx.fold(tiny())
+
+
+# Dropout
+
+
+@pytest.mark.parametrize('per', ['sample', 'batch'])
+@pytest.mark.parametrize('kind', ['DeepPrompter', 'ShallowPrompter', 'AddedPrompter'])
+def test_dropout_masks_differ_between_samples_or_not(kind, per):
+    model = vptx.attach(tiny(), config(kind, dropout=0.5, dropout_per=per)).train()
+    image = images(1).expand(4, -1, -1, -1)
+    torch.manual_seed(0)
+    first, again = model(image), model(image)
+    same = all(torch.allclose(first[0], other, atol=1e-5) for other in first[1:])
+    assert same is (per == 'batch')
+    assert not torch.allclose(first, again, atol=1e-5)  # a new mask for every batch
+    model.eval()
+    assert torch.equal(model(image), model(image))
+
+
+@pytest.mark.parametrize(('per', 'shape'), [('sample', (5, 3, WIDTH)), ('batch', (3, WIDTH))])
+def test_keys_and_values_once_for_a_batch(per, shape):
+    model = vptx.attach(tiny(), config('DeepPrompter', dropout=0.5, dropout_per=per)).train()
+    normed = []
+    model.net.model.blocks[0].norm1.register_forward_hook(lambda _, inputs, __: normed.append(tuple(inputs[0].shape)))
+    model(images(5))
+    assert sorted(normed) == sorted([shape, (5, 1 + GRID**2, WIDTH)])
+
+
+def test_dropout_keeps_the_expectation():
+    model = vptx.attach(tiny(), config('DeepPrompter', dropout=0.25)).train()
+    torch.manual_seed(0)
+    rows = model.prompter.embedding(0, 4000)
+    kept = (rows != 0).float().mean().item()
+    assert kept == pytest.approx(0.75, abs=0.01)
+    np.testing.assert_allclose(rows.mean(0).detach(), model.prompter.embedding.rows[0].detach(), atol=0.01)
+
+
+def test_net_base_class_asks_for_everything():
+    """What a new family has to write; the contract above then asks it everything else."""
+    net = Net()
+    for call in (
+        lambda: net.knows(nn.Identity()),
+        lambda: net.embed(images()),
+        lambda: net.embed_pixels(images()[0]),
+        lambda: net.block(images(), 0, None),
+        lambda: net.keys_values(images(), 0),
+        lambda: net.finish(images()),
+        lambda: net.finish_pooled(images()),
+        lambda: net.classify(images()),
+    ):
+        with pytest.raises(NotImplementedError):
+            call()

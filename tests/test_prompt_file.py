@@ -1,0 +1,200 @@
+import json
+import re
+
+import pytest
+import timm
+import torch
+from networks import images, tiny
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import vptx
+from vptx.prompt_file import check, describe, fingerprint, read_prompt, save_prompt, write_prompt
+
+DEEP = dict(type='DeepPrompter', num_tokens=3)
+
+
+def prompted(network: str = 'plain', prompter: dict = DEEP, tune=('head',)):
+    return vptx.attach(tiny(network), prompter, tune=tune)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(1)
+    model = prompted()
+    save_prompt(model, tmp_path / 'prompt.safetensors', config='a = 1', classes=['x', 'y'])
+    return tmp_path / 'prompt.safetensors'
+
+
+def refused(model, path, message: str) -> str:
+    """Loading is refused with the message, and has changed nothing."""
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=message) as error:
+        vptx.load_prompt(model, path)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    return str(error.value)
+
+
+def test_holds_what_trains_and_the_facts(saved):
+    tensors, facts = read_prompt(saved)
+    rows = [f'prompter.embedding.rows.{i}' for i in range(3)]
+    assert set(tensors) == {*rows, 'net.model.head.weight', 'net.model.head.bias'}
+    print_free = {name: facts[name] for name in ('format', 'prompter', 'prompts', 'classes', 'config')}
+    assert print_free == dict(format=1, prompter='DeepPrompter', prompts=rows, classes=['x', 'y'], config='a = 1')
+    assert facts['network'].startswith('vit_base_patch16_224')
+    assert re.fullmatch('[0-9a-f]{16}', facts['fingerprint'])
+
+
+def test_is_as_small_as_what_it_holds(saved):
+    assert saved.stat().st_size < 4 * (3 * 3 * 32 + 7 * 33) + 1500
+
+
+def test_any_reader_of_safetensors_reads_it(saved):
+    with safe_open(saved, 'pt') as file:
+        assert json.loads(file.metadata()['vptx'])['classes'] == ['x', 'y']
+
+
+def test_a_trained_copy_comes_back(saved, tmp_path):
+    torch.manual_seed(2)
+    model, image = prompted().eval(), images()
+    before = model(image)
+    facts = vptx.load_prompt(model, saved)
+    assert not torch.equal(model(image), before)
+    assert facts['config'] == 'a = 1'
+
+
+def test_saving_leaves_no_other_file(saved):
+    assert [path.name for path in saved.parent.iterdir()] == ['prompt.safetensors']
+
+
+def test_wrong_ending(tmp_path):
+    with pytest.raises(ValueError, match=r'a prompt file ends in \.safetensors, not prompt\.bin'):
+        save_prompt(prompted(), tmp_path / 'prompt.bin')
+
+
+def test_saving_a_model_without_prompter(tmp_path):
+    with pytest.raises(ValueError, match=r'VisionTransformer is no prompted model: plug .* vptx\.attach first'):
+        save_prompt(tiny(), tmp_path / 'prompt.safetensors')
+
+
+def test_loading_into_a_model_without_prompter(saved):
+    with pytest.raises(ValueError, match=r'VisionTransformer is no prompted model: plug .* vptx\.attach first'):
+        vptx.load_prompt(tiny(), saved)
+
+
+@pytest.mark.parametrize('name', ['none.safetensors', 'none.pth'])
+def test_missing(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / name))):
+        vptx.load_prompt(prompted(), tmp_path / name)
+
+
+def test_of_another_network(saved):
+    refused(prompted('distilled'), saved, r'prompt\.safetensors belongs to the network vit_base.*, this model has deit')
+
+
+def test_of_another_prompter(saved):
+    model = prompted(prompter=dict(type='ShallowPrompter', num_tokens=3))
+    refused(model, saved, 'belongs to the prompter DeepPrompter, this model has ShallowPrompter')
+
+
+def test_of_another_number_of_tokens(saved):
+    message = refused(prompted(prompter=dict(DEEP, num_tokens=5)), saved, 'does not fit this model')
+    assert 'has prompter.embedding.rows.0 of shape (3, 32) instead of (5, 32)' in message
+
+
+def test_of_another_width(tmp_path):
+    sizes = dict(img_size=32, patch_size=8, depth=2, num_classes=7)
+    wide, narrow = (timm.create_model('vit_base_patch16_224', embed_dim=w, num_heads=2, **sizes) for w in (64, 32))
+    save_prompt(vptx.attach(wide, DEEP), tmp_path / 'wide.safetensors')
+    model = vptx.attach(narrow, DEEP)
+    message = refused(model, tmp_path / 'wide.safetensors', r'wide\.safetensors does not fit this model')
+    assert 'shape (3, 64) instead of (3, 32)' in message
+
+
+def test_of_other_layers(saved):
+    message = refused(prompted(prompter=dict(DEEP, layers=[0, 1])), saved, 'does not fit')
+    assert 'has prompter.embedding.rows.2, which does not train here' in message
+    everything = prompted(prompter=dict(DEEP, project_dim=32))
+    assert 'lacks prompter.embedding.project.weight' in refused(everything, saved, 'does not fit')
+
+
+def test_of_other_tuned_parts(saved):
+    assert 'has net.model.head.weight, which does not train here' in refused(prompted(tune=()), saved, 'does not fit')
+    more = prompted(tune=['head', 'norm'])
+    message = refused(more, saved, 'does not fit')
+    assert 'lacks net.model.norm.weight' in message
+
+
+def test_a_long_list_of_faults_is_cut(saved):
+    assert re.search(r'; and \d+ more$', refused(prompted(tune=['.*']), saved, 'does not fit'))
+
+
+def test_of_other_frozen_weights(saved):
+    model = prompted()
+    with torch.no_grad():
+        model.net.model.blocks[0].mlp.fc1.weight[0, 0] += 1e-6
+    message = refused(model, saved, 'was trained on other frozen weights of vit_base')
+    assert fingerprint(model) in message
+
+
+@pytest.mark.parametrize('part', [0, 4, 0.3, 0.9])
+def test_truncated(saved, part):
+    whole = saved.read_bytes()
+    saved.write_bytes(whole[: int(part * len(whole)) if part < 1 else part])
+    refused(prompted(), saved, r'prompt\.safetensors cannot be read: truncated, or not a safetensors file')
+
+
+def test_not_ours(tmp_path):
+    save_file(dict(a=torch.ones(1)), tmp_path / 'theirs.safetensors')
+    torch.save(dict(state_dict={}, meta={}), tmp_path / 'theirs.pth')
+    torch.save([1, 2], tmp_path / 'list.pth')
+    for name in ('theirs.safetensors', 'theirs.pth', 'list.pth'):
+        refused(prompted(), tmp_path / name, rf'{name} is no prompt file of vptx \(format 1\)')
+
+
+@pytest.mark.parametrize(
+    'text', ['{', 'null', '[]', '3', '{}', '{"format": 99}', '{"format": 1}', '{"format": 1, "network": 3}']
+)
+def test_facts_that_are_none(tmp_path, text):
+    save_file(dict(a=torch.ones(1)), tmp_path / 'odd.safetensors', {'vptx': text})
+    refused(prompted(), tmp_path / 'odd.safetensors', r'odd\.safetensors (is no prompt file|cannot be read|belongs to)')
+
+
+@pytest.mark.parametrize('state', [None, [1], {'a': 3}, {3: torch.ones(1)}])
+def test_a_checkpoint_whose_state_holds_no_tensors(saved, tmp_path, state):
+    torch.save(dict(state_dict=state, meta=dict(vptx=read_prompt(saved)[1])), tmp_path / 'odd.pth')
+    refused(prompted(), tmp_path / 'odd.pth', r'odd\.pth (is no prompt file|does not fit)')
+
+
+def test_of_a_newer_format(saved, tmp_path):
+    tensors, facts = read_prompt(saved)
+    write_prompt(tmp_path / 'new.safetensors', tensors, dict(facts, format=2))
+    refused(prompted(), tmp_path / 'new.safetensors', r'new\.safetensors is no prompt file of vptx \(format 1\)')
+
+
+def test_fingerprint_sees_frozen_values_names_and_shapes_and_nothing_else():
+    model = prompted()
+    first = fingerprint(model)
+    with torch.no_grad():
+        model.prompter.embedding.rows[0].add_(1)
+        model.net.model.head.weight.add_(1)
+    assert fingerprint(model) == first
+    for change in (
+        lambda m: m.net.model.cls_token.data.add_(1),
+        lambda m: m.net.model.blocks[2].norm1.bias.data[0].add_(1e-3),
+        lambda m: setattr(m.net.model, 'pos_embed', torch.nn.Parameter(m.net.model.pos_embed.data.half(), False)),
+        lambda m: m.net.model.register_buffer('more', torch.ones(1)),
+    ):
+        other = prompted()
+        change(other)
+        assert fingerprint(other) != first
+
+
+def test_fingerprint_of_two_networks_drawn_alike():
+    assert fingerprint(prompted()) == fingerprint(prompted(prompter=dict(type='AddedPrompter')))
+
+
+def test_check_passes_what_was_described():
+    model = prompted()
+    tensors = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    check(model, tensors, describe(model), 'here')

@@ -1,0 +1,52 @@
+import re
+
+import pytest
+from mmengine.registry import HOOKS as ROOT_HOOKS
+
+from vptx.prompters import DeepPrompter, Prompter
+from vptx.registry import NETS, PROMPTERS, build
+
+
+def test_an_object_is_returned_as_it_is():
+    prompter = Prompter()
+    assert build(PROMPTERS, prompter) is prompter
+
+
+@pytest.mark.parametrize('kind', ['DeepPrompter', 'vptx.DeepPrompter', DeepPrompter])
+def test_a_name_a_scoped_name_or_a_class(kind):
+    built = build(PROMPTERS, dict(type=kind, num_tokens=5))
+    assert type(built) is DeepPrompter
+    assert built.num_tokens == 5
+
+
+def test_the_config_is_left_alone():
+    config = dict(type='DeepPrompter', num_tokens=5)
+    build(PROMPTERS, config)
+    assert config == dict(type='DeepPrompter', num_tokens=5)
+
+
+def test_unknown_prompter_offers_the_nearest():
+    with pytest.raises(ValueError, match=r"unknown prompter 'DeepPrompt'; did you mean DeepPrompter\?") as error:
+        build(PROMPTERS, dict(type='DeepPrompt'))
+    assert 'custom_imports' in str(error.value)
+    assert all(name in str(error.value) for name in PROMPTERS.module_dict)
+
+
+def test_unknown_net_lists_what_there_is():
+    with pytest.raises(ValueError, match=re.escape("unknown net 'Quux'. Registered: ")) as error:
+        build(NETS, dict(type='Quux'))
+    assert 'TimmViT' in str(error.value)
+
+
+def test_no_type():
+    with pytest.raises(ValueError, match=r'a prompter is described by dict\(type=..., ...\), this has no type: .*P'):
+        build(PROMPTERS, dict(P=5))
+
+
+def test_an_argument_that_the_class_does_not_take():
+    with pytest.raises(TypeError, match=r"PrependedPixelPrompter: .* unexpected keyword argument 'tokens'"):
+        build(PROMPTERS, dict(type='PrependedPixelPrompter', tokens=5))
+
+
+def test_hooks_are_found_whatever_the_default_scope():
+    assert ROOT_HOOKS.get('PromptTuningHook') is not None

@@ -1,0 +1,75 @@
+"""A process that has imported everything and forks others, so that a test can start, kill and resume many for little.
+
+Each line of its input is JSON: ``argv`` of a tool of ``tools/``, ``cwd``, and ``log``, where its output goes; for each it
+answers with the exit status. What it forks is a process like any other: of its own, with nothing shared.
+"""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+from runs import REPO, environment
+
+
+class Zygote:
+    """Starts the process of this file, and asks it for others."""
+
+    def __enter__(self) -> 'Zygote':
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen([sys.executable, __file__], env=environment(), **pipes)
+        assert self.process.stdout.readline() == 'ready\n'
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.stdin.close()
+        self.process.wait(60)
+
+    def run(self, name: str, *arguments, cwd: Path | str = '.', log: Path) -> tuple[int, str]:
+        """Run a tool in a process of its own: its exit status (negative: the signal that killed it) and output."""
+        job = dict(argv=[str(REPO / 'tools' / f'{name}.py'), *map(str, arguments)], cwd=str(cwd), log=str(log))
+        print(json.dumps(job), file=self.process.stdin, flush=True)
+        return int(self.process.stdout.readline()), log.read_text()
+
+
+def serve() -> None:
+    import mmpretrain.datasets
+    import mmpretrain.models  # noqa: F401  what every run would import again
+
+    answer = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)  # whatever prints, it does not answer
+    print('ready', file=answer, flush=True)
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            run(**job)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answer, flush=True)
+
+
+def run(argv: list[str], cwd: str, log: str) -> None:
+    """In the child: the tool, as from a shell."""
+    os.chdir(cwd)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.argv, sys.path[0] = argv, str(REPO / 'tools')
+    status = 1
+    try:
+        runpy.run_path(argv[0], run_name='__main__')
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == '__main__':
+    serve()

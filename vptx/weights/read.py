@@ -1,0 +1,130 @@
+"""A weight file as named tensors, told by its content: an extension is only a habit.
+
+Nothing here runs what a file carries: numpy without pickle, torch with ``weights_only``, safetensors.
+"""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vptx.files import read_safetensors, safe_load
+
+__all__ = ['read_tensors', 'weight_file']
+
+# Where a training state keeps its model, first come first served; a self-distilled one (DINO) is its teacher.
+_MODEL_KEYS = ('state_dict', 'model', 'teacher')
+
+
+def weight_file(path: str | Path) -> Path:
+    """The file at ``path``.
+
+    Raises:
+        FileNotFoundError: says where it was looked for and how to get it.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(
+            f'there is no weight file {file.absolute()}. Put it there, give another path as weights=..., or name '
+            "weights that timm downloads: weights='timm://vit_base_patch16_224.orig_in21k'"
+        )
+    return file
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """The named tensors of a ``.npz``, ``.safetensors`` or PyTorch file; 16-bit and 64-bit numbers become 32-bit.
+
+    Of a whole training state, the model's.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: truncated, of none of the formats, without tensors or with several models, or carrying code.
+    """
+    path = weight_file(path)
+    with path.open('rb') as file:
+        head = file.read(16)
+    if head.startswith(b'PK\x03\x04'):
+        members = _members(path)
+        if all(name.endswith('.npy') for name in members):
+            tensors = _read_npz(path)
+        elif any('/code/' in name for name in members):
+            raise ValueError(
+                f'{path} is a TorchScript program, as OpenAI publishes CLIP, and is not run. Save its state_dict() '
+                "where you trust it, or name timm's copy: weights='timm://vit_base_patch16_clip_224.openai'"
+            )
+        else:
+            tensors = _read_torch(path)
+    elif head.startswith(b'\x80'):  # a bare pickle: torch.save before PyTorch 1.6
+        tensors = _read_torch(path)
+    elif head[8:9] == b'{':
+        tensors, _ = read_safetensors(path)
+    else:
+        raise ValueError(
+            f'{path} is no weight file: expected numpy .npz, PyTorch or safetensors, found {path.stat().st_size} bytes '
+            f'that begin with {head!r}'
+        )
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with ZipFile(path) as archive:
+            return archive.namelist()
+    except BadZipFile as error:
+        raise ValueError(f'{path} cannot be read: truncated, download it again ({error})') from error
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return {
+            # numpy knows no bfloat16: two bytes without a type are one.
+            name: torch.from_numpy(a.view(np.int16)).view(torch.bfloat16) if a.dtype == 'V2' else torch.from_numpy(a)
+            for name, a in arrays.items()
+        }
+    except (ValueError, TypeError, EOFError, BadZipFile, OSError) as error:
+        raise ValueError(f'{path} is refused: no plain arrays of numbers, or truncated ({error})') from error
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    # The arguments of a command line, which training states often hold; inert.
+    with torch.serialization.safe_globals([Namespace]):
+        found = safe_load(path)
+    while isinstance(found, Mapping):
+        key = _model_key(found, path)
+        if key is None:
+            return {str(name): value.detach() for name, value in found.items() if isinstance(value, Tensor)}
+        found = found[key]
+    raise ValueError(f'{path} holds a {type(found).__name__}, not named tensors')
+
+
+def _model_key(found: Mapping, path: Path) -> Any:
+    """Under which key of ``found`` the model is; None if ``found`` is the model.
+
+    Raises:
+        ValueError: no tensors, or several models.
+    """
+    for key in _MODEL_KEYS:
+        if isinstance(found.get(key), Mapping):
+            return key
+    if any(isinstance(value, Tensor) for value in found.values()):
+        return None
+    models = [
+        key
+        for key, value in found.items()
+        if isinstance(value, Mapping) and any(isinstance(part, Tensor) for part in value.values())
+    ]
+    if len(models) == 1:
+        return models[0]
+    if models:
+        raise ValueError(
+            f'{path} holds tensors under {", ".join(map(str, models))}, and none of these is called '
+            f'{" or ".join(_MODEL_KEYS)}: save the one you want as a file of its own'
+        )
+    raise ValueError(f'{path} holds no tensors, only {", ".join(map(str, list(found)[:8])) or "nothing"}')
