@@ -42,8 +42,8 @@ def straight(start, tmp_path_factory):
     return folders
 
 
-def test_workers_make_no_difference_to_what_is_learnt_of_plain_images(start, tmp_path):
-    """A check of the checks below: equal runs are equal, and another seed is not."""
+def test_equal_runs_are_equal_and_others_are_not(start, tmp_path):
+    """Without this, a comparison that sees nothing would make every test below pass."""
     ends = []
     for name, seed in (('a', 0), ('b', 0), ('c', 1)):
         config = write_config(tmp_path / f'{name}.py', tmp_path / name, randomness=dict(seed=seed))
@@ -54,13 +54,20 @@ def test_workers_make_no_difference_to_what_is_learnt_of_plain_images(start, tmp
     assert differences(ends[0], ends[2])
 
 
-@pytest.mark.parametrize('workers', [0, 2])
 @pytest.mark.parametrize(
-    'kill',
-    [dict(iteration=5), dict(iteration=2), dict(write=2, at='half'), dict(write=2, at='replace'), dict(write=2, at='pointer')],
-    ids=['middle of an epoch', 'first epoch', 'half a file', 'file not in place', 'pointer empty'],
+    ('kill', 'workers'),
+    [
+        (dict(iteration=5), 0),
+        (dict(iteration=5), 2),
+        (dict(iteration=2), 0),  # before there is any checkpoint
+        (dict(write=2, at='half'), 0),
+        (dict(write=2, at='half'), 2),
+        (dict(write=2, at='replace'), 0),
+        (dict(write=2, at='pointer'), 0),
+    ],
+    ids=str,
 )
-def test_killed_and_resumed_it_ends_bit_equal(start, straight, tmp_path, workers, kill):
+def test_killed_and_resumed_it_ends_bit_equal(start, straight, tmp_path, kill, workers):
     work = tmp_path / 'work'
     hooks = [hook(), dict(type='KillHook', **kill)]
     deadly = write_config(tmp_path / 'deadly.py', work, hooks=hooks, **changes(workers))
@@ -73,7 +80,8 @@ def test_killed_and_resumed_it_ends_bit_equal(start, straight, tmp_path, workers
     assert not differences(ours, theirs)
     tensors = [read_prompt(folder / 'prompt.safetensors')[0] for folder in (work, straight[workers])]
     assert not differences(*tensors)
-    assert [path.name for path in work.glob('*.pth')] == ['epoch_3.pth'] or kill.get('write')
+    # A process that dies between the new file and the deletion of the old one leaves both.
+    assert (work / 'epoch_3.pth').is_file() and len(list(work.glob('*.pth'))) <= 1 + (kill.get('at') == 'pointer')
 
 
 def test_killed_twice(start, straight, tmp_path):
@@ -136,7 +144,7 @@ def test_test_refuses_a_bad_file_with_one_clear_error(start, straight, tmp_path,
     assert status == 1
     message = {
         'truncated': f'ValueError: {file} cannot be read: truncated',
-        'of another run': 'ValueError: the checkpoint belongs to the prompter DeepPrompter, this model has AddedPrompter',
+        'of another run': 'ValueError: the checkpoint belongs to the prompter DeepPrompter, this model has',
         'missing': f'FileNotFoundError: there is no file {file}',
     }[content]
     assert output.strip().splitlines()[-1].startswith(message)
@@ -162,7 +170,10 @@ def test_auto_scale_lr(start, straight, tmp_path):
     base = ('--cfg-options', 'auto_scale_lr.base_batch_size=16')
     status, output = start('train', config, *work, '--auto-scale-lr', *base, log=tmp_path / 'log')
     assert status == 0, output
-    rates = [load(newest(folder))['optimizer']['param_groups'][0]['initial_lr'] for folder in (tmp_path / 'work', straight[0])]
+    rates = [
+        load(newest(folder))['optimizer']['param_groups'][0]['initial_lr']
+        for folder in (tmp_path / 'work', straight[0])
+    ]
     assert rates[0] == rates[1] * 8 / 16
 
 
@@ -175,10 +186,16 @@ def test_no_validate(start, tmp_path):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'hooks': [hook(dict(type='DeepPromter'))]}, "ValueError: unknown prompter 'DeepPromter'; did you mean DeepPrompter?"),
+        (
+            {'hooks': [hook(dict(type='DeepPromter'))]},
+            "ValueError: unknown prompter 'DeepPromter'; did you mean DeepPrompter?",
+        ),
         ({'hooks': [hook(tune=['haed'])]}, "ValueError: tune: 'haed' matches no parameter; names here have head"),
         ({'model.backbone.net.type': 'TimViT'}, "unknown net 'TimViT'; did you mean TimmViT?"),
-        ({'model.backbone.net.model': 'vit_base_patch61_224'}, "timm has no network 'vit_base_patch61_224'. Nearest: vit_"),
+        (
+            {'model.backbone.net.model': 'vit_base_patch61_224'},
+            "timm has no network 'vit_base_patch61_224'. Nearest: vit_",
+        ),
         ({'model.backbone.net.weights': 'none.pth'}, 'there is no weight file '),
         ({'model.backbone.readout': 'clas'}, "readout 'clas' cannot be served: there is no such readout. Here you can"),
     ],

@@ -1,12 +1,10 @@
 import os
 import signal
-import subprocess
-import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
-from runs import environment
 
 from vptx.files import safe_load, write_whole
 
@@ -64,11 +62,10 @@ def test_bytes_changed_anywhere_give_a_value_error_or_nothing_worse(tmp_path, le
         changed = whole.copy()
         changed[rng.integers(0, len(whole), 8)] = rng.integers(0, 256, 8)
         path.write_bytes(changed.tobytes())
-        try:
+        with suppress(ValueError):
             safe_load(path)
-        except ValueError as error:
-            refused += 1
-            assert 'changed.pth' in str(error)
+            refused -= 1
+        refused += 1
     assert refused > 20
 
 
@@ -96,14 +93,13 @@ def test_write_whole_replaces(tmp_path):
 def test_a_process_killed_while_it_writes_leaves_the_old_file(tmp_path):
     path = tmp_path / 'file'
     path.write_bytes(b'old')
-    code = """
-import os, signal, sys
-from vptx.files import write_whole
-os.fsync = lambda number: os.kill(os.getpid(), signal.SIGKILL)
-write_whole(sys.argv[1], b'new' * 1000)
-"""
-    done = subprocess.run([sys.executable, '-c', code, str(path)], env=environment(), capture_output=True)
-    assert done.returncode == -signal.SIGKILL
+    child = os.fork()
+    if child == 0:
+        os.fsync = lambda number: os.kill(os.getpid(), signal.SIGKILL)
+        write_whole(path, b'new' * 1000)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert (tmp_path / '.file.part').exists()
     assert path.read_bytes() == b'old'
     write_whole(path, b'newer')  # what the dead process left behind is in nobody's way
     assert path.read_bytes() == b'newer'

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import suppress
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 
@@ -102,10 +103,8 @@ ZOOS = {'zoo': from_zoo, 'http': partial(from_http, name='http'), 'zoo over http
 def test_the_attacks_are_real(attack, tmp_path):
     """Without this, a broken attack would make every test below pass."""
     path, target = write_attack(tmp_path / 'evil.pth', tmp_path / 'target', attack), tmp_path / 'target'
-    try:
+    with suppress(RuntimeError):  # of the nested one, after it has run: what it opens is no checkpoint
         torch.load(path, weights_only=False)
-    except RuntimeError as error:  # the nested one unpickles nonsense, after it has run
-        assert 'Invalid magic number' in str(error)
     assert target.exists()
 
 

@@ -1,9 +1,10 @@
-"""A process that has imported everything and forks others, so that a test can start, kill and resume many for little.
+"""A process that has imported everything and forks others, so that a test can start, kill and resume many of them.
 
-Each line of its input is JSON: ``argv`` of a tool of ``tools/``, ``cwd``, and ``log``, where its output goes; for each it
-answers with the exit status. What it forks is a process like any other: of its own, with nothing shared.
+Each line of its input is JSON: ``argv`` of a tool of ``tools/``, ``cwd``, and ``log``, where the output goes; for each
+it answers with the exit status. What it forks is a process like any other: of its own, with nothing shared.
 """
 
+import gc
 import json
 import os
 import runpy
@@ -20,7 +21,8 @@ class Zygote:
     def __enter__(self) -> 'Zygote':
         pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.process = subprocess.Popen([sys.executable, __file__], env=environment(), **pipes)
-        assert self.process.stdout.readline() == 'ready\n'
+        # Some of what is imported talks.
+        assert 'ready\n' in iter(self.process.stdout.readline, '')
         return self
 
     def __exit__(self, *_) -> None:
@@ -35,11 +37,14 @@ class Zygote:
 
 
 def serve() -> None:
-    import mmpretrain.datasets
-    import mmpretrain.models  # noqa: F401  what every run would import again
+    # What every run would import again.
+    import torch.utils.cpp_extension  # noqa: F401
+    from mmpretrain.utils import register_all_modules
 
+    register_all_modules(init_default_scope=False)
     answer = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # whatever prints, it does not answer
+    gc.freeze()  # children share these pages: no collection shall touch them
     print('ready', file=answer, flush=True)
     for line in sys.stdin:
         job = json.loads(line)

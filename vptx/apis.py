@@ -35,7 +35,10 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     scope = config.get('default_scope', 'mmpretrain')
     with DefaultScope.overwrite_default_scope(scope):
         # Under its scope a library's modules are imported, so that its names are found.
-        model = MODELS.build(config.model)
+        model_config = dict(config.model)
+        if 'data_preprocessor' in config:  # a stock config may have it beside the model, as the Runner allows
+            model_config.setdefault('data_preprocessor', config.data_preprocessor)
+        model = MODELS.build(model_config)
     for hook in config.get('custom_hooks', []):
         kind = hook['type'] if isinstance(hook['type'], str) else hook['type'].__name__
         if kind.rpartition('.')[2] == 'PromptTuningHook':

@@ -72,12 +72,12 @@ def attach(
     own_hall = hall is not None
     if hall is None:
         inner = getattr(model, 'backbone', None)
-        library = inner if isinstance(inner, nn.Module) else model
-        training = library.training
-        if library is model:
-            hall = model = PromptedNetwork(take_apart(model), readout=OWN)
-        else:
+        if isinstance(inner, nn.Module):
+            training = inner.training
             hall = model.backbone = PromptedBackbone(take_apart(inner))
+        else:
+            training = model.training
+            hall = model = PromptedNetwork(take_apart(model), readout=OWN)
         hall.train(training)
     hall.before = Before(hall.readout, flags, own_hall)
     try:

@@ -31,6 +31,7 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         FileNotFoundError: no such config.
     """
+    sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
     config = Config.fromfile(args.config)
     config.merge_from_dict(args.cfg_options)
     config.launcher = args.launcher
@@ -59,5 +60,4 @@ def make_runner(config: Config) -> Runner:
         # MMEngine's own start-up asks for a GPU; it leaves a process group alone that is there already.
         torch.distributed.init_process_group('gloo')
         config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
-    sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
     return Runner.from_cfg(config)

@@ -3,6 +3,8 @@
     image -> embed -> (enter, block, leave) x L -> finish -> readout
 """
 
+from typing import Any
+
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -35,7 +37,7 @@ class PromptedNetwork(BaseModule):
         self.net: Net = build(NETS, net)
         self.readout = readout or self.net.readout
         self.folded: set[int] = set()
-        self.before = None
+        self.before: Any = None
         self.plug(Prompter())
 
     def plug(self, prompter: Prompter, readout: str | None = None) -> None:
@@ -134,5 +136,5 @@ class PromptedNetwork(BaseModule):
 class PromptedBackbone(PromptedNetwork):
     """The hall as OpenMMLab's heads know a backbone: its forward returns a tuple of features."""
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         return (super().forward(image),)

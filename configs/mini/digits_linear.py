@@ -5,11 +5,11 @@
 
 _base_ = [
     '../_base_/nets/vit_mini_sup.py',
+    '../_base_/prompters/linear.py',
     '../_base_/tasks/digits.py',
     '../_base_/protocols/mini.py',
     '../_base_/runtime.py',
 ]
 
 model = dict(head=dict(num_classes=10))
-custom_hooks = [dict(type='PromptTuningHook', tune=['head'])]
 optim_wrapper = dict(optimizer=dict(lr=3e-3))

@@ -5,11 +5,11 @@
 
 _base_ = [
     '../_base_/nets/vit_mini_sup.py',
+    '../_base_/prompters/full.py',
     '../_base_/tasks/photo_patches.py',
     '../_base_/protocols/mini.py',
     '../_base_/runtime.py',
 ]
 
 model = dict(head=dict(num_classes=17))
-custom_hooks = [dict(type='PromptTuningHook', tune=['backbone', 'head'])]
 optim_wrapper = dict(optimizer=dict(lr=3e-4))

@@ -74,7 +74,9 @@ def test_a_loss_that_is_no_number(tmp_path, value):
     with pytest.raises(FloatingPointError) as error:
         run.train()
     message = str(error.value)
-    assert re.match(r'loss is (nan|inf) at iteration 5 \(epoch 2, batch 2: (tiny_\d+\.png, ){7}tiny_\d+\.png\)\. ', message)
+    assert re.match(
+        r'loss is (nan|inf) at iteration 5 \(epoch 2, batch 2: (tiny_\d+\.png, ){7}tiny_\d+\.png\)\. ', message
+    )
     assert f'The last checkpoint in {tmp_path} is good' in message
     assert 'clip_grad' in message
     assert newest(tmp_path).name == 'epoch_1.pth'

@@ -76,7 +76,9 @@ def test_the_table_is_logged_once(tmp_path):
 
 @pytest.mark.parametrize('paramwise', [None, dict(norm_decay_mult=0.0, custom_keys={'prompter': dict(lr_mult=10)})])
 def test_the_optimizer_holds_what_trains_and_nothing_else(tmp_path, paramwise, caplog):
-    run = runner(tmp_path, optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1), paramwise_cfg=paramwise))
+    run = runner(
+        tmp_path, optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1), paramwise_cfg=paramwise)
+    )
     with caplog.at_level(logging.WARNING):
         run.train()
     names = {id(parameter): name for name, parameter in run.model.named_parameters()}
@@ -130,7 +132,9 @@ def test_other_hooks_see_the_prompted_model(tmp_path):
 @pytest.mark.parametrize('tune', [['head'], [r'head\.layers\.0\.fc', r'head\.layers\.1']], ids=['all', 'not its norm'])
 def test_a_head_with_batch_norm(tmp_path, tune):
     """What trains gathers statistics, and they are kept; what is frozen does not, wherever it is."""
-    run = runner(tmp_path, hooks=[hook(DEEP, tune), dict(type='Record')], **{'model.head': MLP_HEAD | {'_delete_': True}})
+    run = runner(
+        tmp_path, hooks=[hook(DEEP, tune), dict(type='Record')], **{'model.head': MLP_HEAD | {'_delete_': True}}
+    )
     assert isinstance(run.model.head, StackedLinearClsHead)
     run.train()
     buffers = {'head.layers.0.norm.running_mean', 'head.layers.0.norm.running_var'}
@@ -142,9 +146,12 @@ def test_a_head_with_batch_norm(tmp_path, tune):
     saved = load(newest(tmp_path))['state_dict']
     assert (buffers <= saved.keys()) == tuned
     # A fresh run gives the same numbers from the checkpoint.
-    again = runner(tmp_path / 'again', hooks=[hook(DEEP, tune)], load_from=str(newest(tmp_path)), **{
-        'model.head': MLP_HEAD | {'_delete_': True}
-    })
+    again = runner(
+        tmp_path / 'again',
+        hooks=[hook(DEEP, tune)],
+        load_from=str(newest(tmp_path)),
+        **{'model.head': MLP_HEAD | {'_delete_': True}},
+    )
     again.test()
     ours, theirs = again.model.state_dict(), run.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
@@ -240,7 +247,7 @@ def compare(ours: dict, theirs: dict) -> list[str]:
     return [d for key in keys for d in differences(ours.get(key), theirs.get(key), key)]
 
 
-class Stop(Exception):
+class PowerCutError(Exception):
     """Ends a run as a power cut does."""
 
 
@@ -250,11 +257,11 @@ def interrupted(work_dir, iteration: int, **changes) -> None:
 
     def call(name, **arguments):
         if name == 'before_train_iter' and run.iter == iteration:
-            raise Stop
+            raise PowerCutError
         step(name, **arguments)
 
     run.call_hook = call
-    with pytest.raises(Stop):
+    with pytest.raises(PowerCutError):
         run.train()
 
 

@@ -10,7 +10,7 @@ from networks import DEPTH, GRID, PATCH, WIDTH, images, tiny
 import vptx
 from vptx.backbones import take_apart
 from vptx.prompted import PromptedNetwork
-from vptx.prompters import AddedPrompter, DeepPrompter, Prompter, PrependedPixelPrompter, ShallowPrompter, TokenPrompter
+from vptx.prompters import AddedPrompter, DeepPrompter, PrependedPixelPrompter, Prompter, ShallowPrompter, TokenPrompter
 
 PROMPTED = [DeepPrompter, ShallowPrompter, PrependedPixelPrompter]
 

@@ -21,7 +21,7 @@ from vptx.weights import load_weights
 from . import vit_mini  # noqa: F401  registers our own networks with timm
 
 
-def _create(name: str, arguments: dict) -> VisionTransformer:
+def _create(name: str, arguments: dict) -> nn.Module:
     """A timm model by name, its positions interpolated at any image size."""
     if not timm.is_model(name.partition('.')[0]):
         near = get_close_matches(name, timm.list_models() + timm.list_pretrained(), n=5)
@@ -52,9 +52,9 @@ class TimmViT(Net):
     ) -> None:
         super().__init__()
         name = model if isinstance(model, str) else None
-        if name:
-            model = _create(name, arguments)
-        if not self.knows(model):
+        if isinstance(model, str):
+            model = _create(model, arguments)
+        if not isinstance(model, VisionTransformer):
             raise ValueError(f'TimmViT takes timm VisionTransformers apart, not {type(model).__name__}')
         self.model = model
         if weights:

@@ -1,6 +1,6 @@
 """Stops a run that does not do what its config says."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from math import isfinite
 from typing import Any
 
@@ -8,7 +8,6 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch.utils.data import Dataset
 
 from vptx.registry import HOOKS
 
@@ -81,7 +80,7 @@ class GuardHook(Hook):
             raise RuntimeError(f'after the first iteration: {"; ".join(faults)}. Is tune=[...] what you want to train?')
 
 
-def _check_data(runner: Runner, dataset: Dataset) -> None:
+def _check_data(runner: Runner, dataset: Sized) -> None:
     """Refuse a data set that is empty or has not as many classes as the head."""
     where = f'{type(dataset).__name__} {getattr(dataset, "data_root", "") or getattr(dataset, "ann_file", "")}'.strip()
     if len(dataset) == 0:

@@ -76,7 +76,7 @@ def fill_from_data(hall: PromptedNetwork, batches: Iterable[Tensor], pool: str) 
                 seen.append(tokens[:, prefix:])
             return own(tokens, at)
 
-        prompter.prompts = listen
+        prompter.prompts = listen  # type: ignore[assignment,method-assign]
         try:
             for images in batches:
                 hall(images)
@@ -113,6 +113,8 @@ class PromptInitHook(Hook):
             return
         model = bare(runner.model)
         hall = find_hall(model)
+        if hall is None:
+            raise ValueError('PromptInitHook fills prompts that PromptTuningHook plugs in: add that one to custom_hooks')
         data = islice(iter(runner.train_dataloader), self.batches)
         fill_from_data(hall, (model.data_preprocessor(batch)['inputs'] for batch in data), self.pool)
         for row in hall.prompter.embedding.rows:

@@ -88,8 +88,8 @@ class PromptTuningHook(Hook):
         if named and Path(named).is_file():
             return
         # epoch_3.pth or iter_300.pth; the best ones hold no optimizer.
-        own = [p for p in folder.glob('*_*.pth') if p.stem.rpartition('_')[2].isdigit() and not p.stem.startswith('best_')]
-        steps = {int(path.stem.rpartition('_')[2]): path for path in own}
+        own = [path for path in folder.glob('*_*.pth') if not path.name.startswith('best_')]
+        steps = {int(p.stem.rpartition('_')[2]): p for p in own if p.stem.rpartition('_')[2].isdigit()}
         if steps:
             runner._load_from = str(steps[max(steps)])
         elif pointer.is_file():

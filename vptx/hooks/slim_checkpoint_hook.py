@@ -18,7 +18,7 @@ __all__ = ['SafeCheckpointHook', 'SlimCheckpointHook', 'complete']
 
 def bare(model: nn.Module) -> nn.Module:
     """The model inside MMEngine's wrapper for distributed training."""
-    return model.module if is_model_wrapper(model) else model
+    return model.module if is_model_wrapper(model) else model  # type: ignore[return-value]
 
 
 @HOOKS.register_module()
@@ -35,12 +35,12 @@ class SlimCheckpointHook(Hook):
     priority = 'LOWEST'
 
     def __init__(self) -> None:
-        self._facts: dict | None = None
+        self._facts: dict = {}
         self._tensors: Mapping[str, Tensor] = {}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         model = bare(runner.model)
-        if self._facts is None:
+        if not self._facts:
             meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
             self._facts = describe(model, runner.cfg.pretty_text, meta.get('classes') or ())
         state, names = checkpoint['state_dict'], trained_names(model)
