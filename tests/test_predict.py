@@ -24,7 +24,7 @@ def test_folders_are_searched_and_files_taken_as_they_are(tmp_path):
 
 
 def test_a_missing_path_or_a_folder_without_images_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='nowhere.png'):
+    with pytest.raises(FileNotFoundError, match=r'nowhere\.png'):
         find_images([tmp_path / 'nowhere.png'])
     with pytest.raises(ValueError, match=rf'no images in {tmp_path}.*\.jpg'):
         find_images([tmp_path])
@@ -33,7 +33,7 @@ def test_a_missing_path_or_a_folder_without_images_is_named(tmp_path):
 @pytest.mark.parametrize('content', [b'', b'this is text', b'\x89PNG\r\n\x1a\n broken'])
 def test_an_unreadable_image_is_named(tmp_path, content):
     (tmp_path / 'broken.png').write_bytes(content)
-    with pytest.raises(ValueError, match='broken.png is not an image'):
+    with pytest.raises(ValueError, match=r'broken\.png is not an image'):
         read_image(tmp_path / 'broken.png')
 
 

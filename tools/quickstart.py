@@ -1,6 +1,6 @@
 """The main job in a few minutes on two cores: VPT-deep against a linear probe on handwritten digits.
 
-    python tools/quickstart.py
+python tools/quickstart.py
 """
 
 import json

@@ -1,6 +1,6 @@
 """vptx: adapt frozen vision backbones with prompts.
 
-    model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPrompter', num_tokens=50), tune=['head'])
+model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPrompter', num_tokens=50), tune=['head'])
 """
 
 from vptx import hooks, openmmlab, optim  # noqa: F401  they register themselves, and close gaps of MMEngine

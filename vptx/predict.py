@@ -49,7 +49,9 @@ def find_images(inputs: Sequence[str | Path]) -> list[Path]:
             raise FileNotFoundError(f'there is no image or folder {path.absolute()}')
         found += sorted(p for p in path.rglob('*') if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
     if not found:
-        raise ValueError(f'no images in {", ".join(map(str, inputs))}; looked for files ending in {", ".join(SUFFIXES)}')
+        raise ValueError(
+            f'no images in {", ".join(map(str, inputs))}; looked for files ending in {", ".join(SUFFIXES)}'
+        )
     return found
 
 

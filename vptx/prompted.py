@@ -1,13 +1,13 @@
 """The hall: where a frozen network and a prompter meet. The only forward loop of vptx.
 
-    image -> embed -> (enter, block, leave) x L -> finish -> readout
+image -> embed -> (enter, block, leave) x L -> finish -> readout
 """
 
 from typing import Any
 
 import torch
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from vptx.backbones.base import KeyValue, Net
 from vptx.prompters.base import Prompter

@@ -1,6 +1,6 @@
 """Bias tuning (BitFit) on the digits, ViT-mini pre-trained with supervision.
 
-    python tools/train.py configs/mini/digits_bias.py
+python tools/train.py configs/mini/digits_bias.py
 """
 
 _base_ = [

@@ -1,6 +1,6 @@
 """Full fine-tuning on the digits, ViT-mini pre-trained with supervision.
 
-    python tools/train.py configs/mini/digits_full.py
+python tools/train.py configs/mini/digits_full.py
 """
 
 _base_ = [

@@ -1,6 +1,6 @@
 """Linear probe on the digits, ViT-mini pre-trained with supervision.
 
-    python tools/train.py configs/mini/digits_linear.py
+python tools/train.py configs/mini/digits_linear.py
 """
 
 _base_ = [

@@ -1,6 +1,6 @@
 """VPT-deep on the digits, ViT-mini pre-trained with supervision.
 
-    python tools/train.py configs/mini/digits_vpt_deep.py
+python tools/train.py configs/mini/digits_vpt_deep.py
 """
 
 _base_ = [

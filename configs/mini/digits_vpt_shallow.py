@@ -1,6 +1,6 @@
 """VPT-shallow on the digits, ViT-mini pre-trained with supervision.
 
-    python tools/train.py configs/mini/digits_vpt_shallow.py
+python tools/train.py configs/mini/digits_vpt_shallow.py
 """
 
 _base_ = [

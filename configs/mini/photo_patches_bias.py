@@ -1,6 +1,6 @@
 """Bias tuning (BitFit) on the photo patches, ViT-mini pre-trained with supervision.
 
-    python tools/train.py configs/mini/photo_patches_bias.py
+python tools/train.py configs/mini/photo_patches_bias.py
 """
 
 _base_ = [

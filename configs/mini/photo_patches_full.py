@@ -1,6 +1,6 @@
 """Full fine-tuning on the photo patches, ViT-mini pre-trained with supervision.
 
-    python tools/train.py configs/mini/photo_patches_full.py
+python tools/train.py configs/mini/photo_patches_full.py
 """
 
 _base_ = [

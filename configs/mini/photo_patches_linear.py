@@ -1,6 +1,6 @@
 """Linear probe on the photo patches, ViT-mini pre-trained with supervision.
 
-    python tools/train.py configs/mini/photo_patches_linear.py
+python tools/train.py configs/mini/photo_patches_linear.py
 """
 
 _base_ = [

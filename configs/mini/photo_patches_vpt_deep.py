@@ -1,6 +1,6 @@
 """VPT-deep on the photo patches, ViT-mini pre-trained with supervision.
 
-    python tools/train.py configs/mini/photo_patches_vpt_deep.py
+python tools/train.py configs/mini/photo_patches_vpt_deep.py
 """
 
 _base_ = [

@@ -1,6 +1,6 @@
 """VPT-shallow on the photo patches, ViT-mini pre-trained with supervision.
 
-    python tools/train.py configs/mini/photo_patches_vpt_shallow.py
+python tools/train.py configs/mini/photo_patches_vpt_shallow.py
 """
 
 _base_ = [

@@ -54,6 +54,7 @@ def test_items(size):
 
 def test_neither_trivial_nor_impossible():
     """What a linear classifier of raw pixels reaches on the test images."""
+
     def pixels(data):
         return data.images[..., 0].reshape(len(data), -1) / 255
 

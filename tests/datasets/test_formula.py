@@ -111,9 +111,10 @@ def test_cache_is_whole_or_absent(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return render(category, instance, size, seed)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(formula, 'render', fail_midway)
-        data.full_init()
+        with pytest.raises(KeyboardInterrupt):
+            data.full_init()
     assert list(tmp_path.iterdir()) == []
     data.full_init()
     assert len(data) == 48
@@ -183,12 +184,15 @@ def test_pipeline_and_registry(tmp_path):
     assert item['inputs'].shape == (3, 16, 16) and item['data_samples'].gt_label.item() == 4
 
 
-@pytest.mark.parametrize('wrong, message', [
-    (dict(split='test'), "one of 'train', 'val', got 'test'"),
-    (dict(num_categories=0), 'num_categories must be in'),
-    (dict(num_categories=NUM_CATEGORIES + 1), 'num_categories must be in'),
-    (dict(instances=0), 'empty'),
-])
+@pytest.mark.parametrize(
+    'wrong, message',
+    [
+        (dict(split='test'), "one of 'train', 'val', got 'test'"),
+        (dict(num_categories=0), 'num_categories must be in'),
+        (dict(num_categories=NUM_CATEGORIES + 1), 'num_categories must be in'),
+        (dict(instances=0), 'empty'),
+    ],
+)
 def test_bad_arguments(wrong, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         FormulaImages(**SMALL | wrong, cache_dir=tmp_path)

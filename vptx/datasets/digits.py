@@ -48,9 +48,9 @@ class Digits(ArrayDataset):
         """Labels (1797,) -> the rows of this split; in training and validation the classes take turns."""
         rng = np.random.default_rng(self.SEED)
         classes = [rng.permutation(np.flatnonzero(target == digit)) for digit in range(10)]
-        train = np.stack([rows[:self.TRAIN] for rows in classes], 1).ravel()[:self.num_train]
-        val = np.stack([rows[self.TRAIN:self.TRAIN + self.VAL] for rows in classes], 1).ravel()
-        test = np.concatenate([rows[self.TRAIN + self.VAL:] for rows in classes])
+        train = np.stack([rows[: self.TRAIN] for rows in classes], 1).ravel()[: self.num_train]
+        val = np.stack([rows[self.TRAIN : self.TRAIN + self.VAL] for rows in classes], 1).ravel()
+        test = np.concatenate([rows[self.TRAIN + self.VAL :] for rows in classes])
         return dict(train=train, val=val, test=test, trainval=np.concatenate([train, val]))[self.split]
 
     def _enlarge(self, image: np.ndarray) -> np.ndarray:

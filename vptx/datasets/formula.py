@@ -89,8 +89,9 @@ def _turn(angle: float) -> np.ndarray:
     return np.array([[cos(angle), -sin(angle)], [sin(angle), cos(angle)]])
 
 
-def _pose(rng: Generator, size: int, turn: float, shear: float = 0.15,
-          reach: tuple[float, float] = (0.55, 0.95)) -> tuple[np.ndarray, np.ndarray]:
+def _pose(
+    rng: Generator, size: int, turn: float, shear: float = 0.15, reach: tuple[float, float] = (0.55, 0.95)
+) -> tuple[np.ndarray, np.ndarray]:
     """-> matrix (2, 2) and shift (2,) in pixels: they carry a figure of radius one into the image."""
     radius = rng.uniform(*reach) * size / 2
     angle, lean = rng.uniform(-1, 1, 2) * (turn, shear)
@@ -99,8 +100,7 @@ def _pose(rng: Generator, size: int, turn: float, shear: float = 0.15,
     return matrix, size / 2 + rng.uniform(-1.1, 1.1, 2) * (size / 2 - radius)
 
 
-def _ink(size: int, lines: Sequence = (), width: float = 1, closed: bool = False,
-         areas: Sequence = ()) -> np.ndarray:
+def _ink(size: int, lines: Sequence = (), width: float = 1, closed: bool = False, areas: Sequence = ()) -> np.ndarray:
     """Polylines and filled polygons, each (n, 2) in pixels -> their coverage (size, size) in [0, 1]."""
     canvas = Image.new('L', (size * _FINE, size * _FINE))
     pen = ImageDraw.Draw(canvas)
@@ -198,14 +198,13 @@ class Fractal(Family):
         turns = np.stack([_turn(a) for a in rng.uniform(-0.12, 0.12, count)])
         matrices = turns @ self.matrices * rng.uniform(0.92, 1.08, (count, 1, 1))
         # Players start on the unjittered attractor, so a few rounds bring them to the jittered one.
-        players = np.resize(self.cloud.T, (int(1200 * (size / 64)**2), 2)).T
+        players = np.resize(self.cloud.T, (int(1200 * (size / 64) ** 2), 2)).T
         points = self._fit(self._play(rng, players, matrices, rounds=8, keep=4))
         matrix, shift = _pose(rng, size, turn=0.5, reach=(0.7, 1.05))
         hits = np.bincount(self._pixels(matrix @ points + shift[:, None], size), minlength=size * size)
         return 1 - np.exp(-rng.uniform(0.4, 1.6) * hits.astype(np.float32)).reshape(size, size)
 
-    def _play(self, rng: Generator, players: np.ndarray, matrices: np.ndarray, rounds: int,
-              keep: int) -> np.ndarray:
+    def _play(self, rng: Generator, players: np.ndarray, matrices: np.ndarray, rounds: int, keep: int) -> np.ndarray:
         """Players (2, n), all at once -> the points (2, keep * n) that they visit in the last rounds."""
         x, y = players
         chosen = np.searchsorted(self.odds, rng.random((rounds, x.size))).clip(max=len(matrices) - 1)
@@ -237,12 +236,12 @@ class Contour(Family):
     coarsest = 1 / 4
 
     def __init__(self, rng: Generator, index: int) -> None:
-        corners = int(3 * 14**rng.random())
+        corners = int(3 * 14 ** rng.random())
         self.angles = np.arange(corners) * 2 * pi / corners
         waves = np.arange(1, 9)[:, None]
-        self.heights = rng.normal(0, 0.33, (8, 1)) / waves**rng.uniform(0, 1)
+        self.heights = rng.normal(0, 0.33, (8, 1)) / waves ** rng.uniform(0, 1)
         self.waves = np.cos(waves * self.angles + rng.uniform(0, 2 * pi, (8, 1)))
-        self.rings = int(1 + 9 * rng.random()**1.5)
+        self.rings = int(1 + 9 * rng.random() ** 1.5)
         self.shrink = rng.uniform(0.6, 0.9)
         self.twist = rng.choice((0, 0, 1, -1)) * rng.uniform(0.1, 0.5)
         self.filled = index % 3 == 0
@@ -261,7 +260,7 @@ class Contour(Family):
         # Every other ring is a hole, so that the rings of filled figures show too.
         alpha = np.zeros((size, size), np.float32)
         for ring, curve in enumerate(curves[:4]):
-            alpha += (-1)**ring * _ink(size, areas=[curve])
+            alpha += (-1) ** ring * _ink(size, areas=[curve])
         return alpha.clip(0, 1)
 
 
@@ -314,7 +313,7 @@ class Glyph(Family):
         for kind, path in self.strokes:
             line = self._trace(kind, path + rng.normal(0, 0.06 * self.radius, path.shape))
             lines.append((line - self.centre) @ matrix.T + shift)
-        return _ink(size, lines, size / 64 * (1.5 + 6 * rng.random()**1.3))
+        return _ink(size, lines, size / 64 * (1.5 + 6 * rng.random() ** 1.3))
 
 
 class Grating(Family):
@@ -328,7 +327,7 @@ class Grating(Family):
         self.kind = self._KINDS[index % len(self._KINDS)]
         turn = index // len(self._KINDS)
         self.angle = pi * (turn * _GOLDEN + 0.5 * (index % len(self._KINDS) == 2) + rng.uniform(0, 0.1))
-        self.cycles = 2.5 * 5.5**((turn * 0.4 + index * 0.07) % 1)  # per image side
+        self.cycles = 2.5 * 5.5 ** ((turn * 0.4 + index * 0.07) % 1)  # per image side
         self.profile = (1.5, 8)[(turn + index) % 2]  # soft or hard edges
         self.duty = rng.uniform(-0.4, 0.4)
         self.arms = int(rng.integers(1, 6))
@@ -344,12 +343,12 @@ class Grating(Family):
             wave = np.sin(phase + self.arms * np.arctan2(y, x) if self.kind == 'spiral' else phase)
         else:
             bends = np.float32(rng.normal(0, 0.15)) * (x * x - y * y)  # a slightly bent sheet
-            turns = dict(straight=(0, ), plaid=(0, pi / 2), hexagon=(0, pi / 3, 2 * pi / 3))[self.kind]
+            turns = dict(straight=(0,), plaid=(0, pi / 2), hexagon=(0, pi / 3, 2 * pi / 3))[self.kind]
             wave = 0
             for turn in turns:
                 u = np.float32(cos(angle + turn)) * x + np.float32(sin(angle + turn)) * y
                 wave = wave + np.sin(pi * cycles * (u + bends) + np.float32(rng.uniform(0, 2 * pi)))
-            wave = wave / len(turns)**0.5
+            wave = wave / len(turns) ** 0.5
         return 0.5 + 0.5 * np.tanh(np.float32(self.profile) * (wave - np.float32(self.duty)))
 
 
@@ -360,7 +359,7 @@ class Texture(Family):
 
     def __init__(self, rng: Generator, index: int) -> None:
         self.finish = ('raw', 'ridge', 'blot')[index % 3]
-        self.centre = 2.5 * 7**((index * _GOLDEN) % 1)  # cycles per image side
+        self.centre = 2.5 * 7 ** ((index * _GOLDEN) % 1)  # cycles per image side
         self.spread = rng.uniform(0.2, 0.9)  # of the band, in powers of e
         self.angle = pi * ((index * _PLASTIC) % 1)
         self.stretch = (1, 1.7, 4)[(index // 3) % 3]
@@ -374,7 +373,7 @@ class Texture(Family):
         radius = np.sqrt(along * along + across * across).astype(np.float32) + np.float32(1e-3)
         centre, spread = self.centre * rng.uniform(0.9, 1.1), self.spread * rng.uniform(0.9, 1.1)
         # radius^-1/2 keeps a broad band from being all fine grain, which two dimensions have more of.
-        gain = np.exp(-(np.log(radius / np.float32(centre)) / np.float32(spread))**2 / 2) / np.sqrt(radius)
+        gain = np.exp(-((np.log(radius / np.float32(centre)) / np.float32(spread)) ** 2) / 2) / np.sqrt(radius)
         noise = rng.standard_normal((2, size, size // 2 + 1), np.float32)
         field = irfft2(gain * (noise[0] + 1j * noise[1]), (size, size))
         field *= 1 / max(field.std(), 1e-6)
@@ -400,7 +399,7 @@ class Scatter(Family):
         self.rows = index // 6 % 2 == 1
         self.spin = 0.12 if rng.random() < 0.6 else pi
         self.angle = pi * (index * _PLASTIC % 1)
-        self.count = 6 * 8**(index * _GOLDEN % 1)
+        self.count = 6 * 8 ** (index * _GOLDEN % 1)
         self.scale = rng.uniform(0.5, 0.9)
 
     def __call__(self, rng: Generator, size: int) -> np.ndarray:
@@ -424,7 +423,8 @@ class Scatter(Family):
 
 
 _FAMILIES: dict[str, type[Family]] = dict(
-    glyph=Glyph, fractal=Fractal, contour=Contour, grating=Grating, texture=Texture, scatter=Scatter)
+    glyph=Glyph, fractal=Fractal, contour=Contour, grating=Grating, texture=Texture, scatter=Scatter
+)
 
 
 # --------------------------------------------------------------------------------------------------- data set
@@ -452,9 +452,17 @@ class FormulaImages(ArrayDataset):
     # Validation instances are numbered from here, where no training set reaches.
     FIRST = dict(train=0, val=2**30)
 
-    def __init__(self, num_categories: int = NUM_CATEGORIES, instances: int = 400, split: str = 'train',
-                 seed: int = 0, size: int = 64, cache_dir: str | os.PathLike | None = None,
-                 workers: int | None = None, **kwargs):
+    def __init__(
+        self,
+        num_categories: int = NUM_CATEGORIES,
+        instances: int = 400,
+        split: str = 'train',
+        seed: int = 0,
+        size: int = 64,
+        cache_dir: str | os.PathLike | None = None,
+        workers: int | None = None,
+        **kwargs,
+    ):
         self.split = check_split(split, tuple(self.FIRST))
         if not 0 < num_categories <= NUM_CATEGORIES:
             raise ValueError(f'num_categories must be in 1..{NUM_CATEGORIES}, got {num_categories}')
@@ -470,8 +478,9 @@ class FormulaImages(ArrayDataset):
     @property
     def cache_file(self) -> Path:
         """Its name holds everything that the pixels depend on."""
-        return self.cache_dir / (f'formula_v{VERSION}_seed{self.seed}_{self.split}_{self.num_categories}'
-                                 f'x{self.instances}_{self.size}px.npy')
+        return self.cache_dir / (
+            f'formula_v{VERSION}_seed{self.seed}_{self.split}_{self.num_categories}x{self.instances}_{self.size}px.npy'
+        )
 
     def load_arrays(self) -> tuple[np.ndarray, np.ndarray]:
         # The main process renders while the others wait. Those that then find no file, because their machine
@@ -490,8 +499,9 @@ class FormulaImages(ArrayDataset):
         except (ValueError, EOFError) as error:
             raise ValueError(f'{self.cache_file} is broken: remove it') from error
         if images.shape != self._shape or images.dtype != np.uint8:
-            raise ValueError(f'{self.cache_file} should hold uint8 {self._shape}, not {images.dtype} '
-                             f'{images.shape}: remove it')
+            raise ValueError(
+                f'{self.cache_file} should hold uint8 {self._shape}, not {images.dtype} {images.shape}: remove it'
+            )
         return images
 
     @property
@@ -508,8 +518,18 @@ class FormulaImages(ArrayDataset):
         try:
             np.lib.format.open_memmap(temporary, 'w+', np.uint8, self._shape).flush()
             total, step = self._shape[0], 1024
-            jobs = [(temporary, start, min(start + step, total), self.num_categories, self.FIRST[self.split],
-                     self.size, self.seed) for start in range(0, total, step)]
+            jobs = [
+                (
+                    temporary,
+                    start,
+                    min(start + step, total),
+                    self.num_categories,
+                    self.FIRST[self.split],
+                    self.size,
+                    self.seed,
+                )
+                for start in range(0, total, step)
+            ]
             workers = min(self.workers or _processors(), len(jobs))
             if workers <= 1:
                 for job in jobs:
@@ -531,8 +551,7 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def _render_rows(path: str, start: int, stop: int, num_categories: int, first: int, size: int,
-                 seed: int) -> None:
+def _render_rows(path: str, start: int, stop: int, num_categories: int, first: int, size: int, seed: int) -> None:
     images = np.load(path, mmap_mode='r+', allow_pickle=False)
     for row in range(start, stop):
         instance, category = divmod(row, num_categories)

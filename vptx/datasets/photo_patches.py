@@ -49,7 +49,7 @@ TILE, MARGIN, SIDES = 72, 4, (36, 64)  # pixels of a photograph; SIDES are the l
 def tiles(height: int, width: int, split: str) -> np.ndarray:
     """-> (n, 4) of left, top, right, bottom: where patches of a split lie in a photograph of this size."""
     down, across = height // TILE, width // TILE
-    wanted = dict(train=(0, 1), val=(2, ), test=(3, ))[split]
+    wanted = dict(train=(0, 1), val=(2,), test=(3,))[split]
     places = np.array([(j, i) for i in range(down) for j in range(across) if (j + 2 * i) % 4 in wanted])
     corners = [ends * (width, height) // (across, down) for ends in (places, places + 1)]
     return np.concatenate([corners[0] + MARGIN, corners[1] - MARGIN], 1)
@@ -84,8 +84,17 @@ class PhotoPatches(ArrayDataset):
     METAINFO = dict(classes=tuple(PHOTOGRAPHS))
     SPLITS = ('train', 'val', 'test', 'trainval')
 
-    def __init__(self, split: str = 'train', num_train: int = 17 * 40, num_val: int = 17 * 30,
-                 num_test: int = 17 * 60, grey: bool = True, size: int = 64, seed: int = 0, **kwargs):
+    def __init__(
+        self,
+        split: str = 'train',
+        num_train: int = 17 * 40,
+        num_val: int = 17 * 30,
+        num_test: int = 17 * 60,
+        grey: bool = True,
+        size: int = 64,
+        seed: int = 0,
+        **kwargs,
+    ):
         self.split, self.grey, self.size, self.seed = check_split(split, self.SPLITS), grey, size, seed
         self.counts = dict(train=num_train, val=num_val, test=num_test)
         if min(self.counts.values()) < 1:
@@ -99,7 +108,7 @@ class PhotoPatches(ArrayDataset):
         for name in PHOTOGRAPHS.values():
             with (folder / name).open('rb') as file:
                 photographs.append(Image.open(file).convert('L' if self.grey else 'RGB'))
-        splits = ('train', 'val') if self.split == 'trainval' else (self.split, )
+        splits = ('train', 'val') if self.split == 'trainval' else (self.split,)
         rows = [(split, i, i % len(photographs)) for split in splits for i in range(self.counts[split])]
         images = [self._patch(photographs[label], split, i) for split, i, label in rows]
         return np.stack(images), np.array([label for *_, label in rows])
@@ -114,6 +123,6 @@ class PhotoPatches(ArrayDataset):
             patch = np.asarray(crop, np.float32)
             if patch.std() > 6:  # otherwise it is bare sky or paper, and could be anyone's
                 break
-        patch = (patch - patch.mean()) * 1.6**rng.uniform(-1, 1) + rng.uniform(90, 165)
+        patch = (patch - patch.mean()) * 1.6 ** rng.uniform(-1, 1) + rng.uniform(90, 165)
         patch = patch.round().clip(0, 255).astype(np.uint8)
         return np.repeat(patch[..., None], 3, axis=-1) if self.grey else patch

@@ -114,7 +114,9 @@ class PromptInitHook(Hook):
         model = bare(runner.model)
         hall = find_hall(model)
         if hall is None:
-            raise ValueError('PromptInitHook fills prompts that PromptTuningHook plugs in: add that one to custom_hooks')
+            raise ValueError(
+                'PromptInitHook fills prompts that PromptTuningHook plugs in: add that one to custom_hooks'
+            )
         data = islice(iter(runner.train_dataloader), self.batches)
         fill_from_data(hall, (model.data_preprocessor(batch)['inputs'] for batch in data), self.pool)
         for row in hall.prompter.embedding.rows:

@@ -1,4 +1,7 @@
-"""Which of scikit-image's photographs does a grey patch come from: 340 to train on, 510 to choose by, 1,020 to test with."""
+"""Which of scikit-image's photographs does a grey patch come from?
+
+340 patches to train on, 510 to choose by, 1,020 to test with.
+"""
 
 train_dataloader = dict(
     batch_size=34,
