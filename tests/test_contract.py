@@ -402,9 +402,6 @@ def test_folded_model_notices_a_new_prompt(tmp_path):
     assert torch.equal(model(image), other(image))
 
 
-@pytest.mark.xfail(
-    strict=True, reason='PromptedNetwork keeps folded keys and values when load_state_dict replaces prompts'
-)
 def test_folded_model_notices_a_loaded_state():
     model, other, image = plug('plain', 'DeepPrompter'), plug('plain', 'DeepPrompter', seed=2), images()
     vptx.fold(model).load_state_dict(other.state_dict())

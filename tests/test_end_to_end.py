@@ -249,7 +249,6 @@ class ScaledPrompter(TokenPrompter):
     assert torch.equal(model.backbone.prompter.vectors, saved['backbone.prompter.vectors'])
 
 
-@pytest.mark.slow
 def test_two_processes_learn_the_same(tmp_path):
     """Real distributed training on a CPU: equal prompts on both, one checkpoint, one prompt file."""
     hooks = [hook(), dict(type='DumpRank')]

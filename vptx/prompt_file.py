@@ -139,6 +139,5 @@ def load_prompt(model: nn.Module, path: str | Path) -> dict[str, Any]:
     """
     tensors, facts = read_prompt(path)
     check(model, tensors, facts, path)
-    find_hall(model).unfold()
     model.load_state_dict(tensors, strict=False)  # looked at: check() found every trained name and no other
     return facts

@@ -120,6 +120,10 @@ class PromptedNetwork(BaseModule):
             delattr(self, f'value_{layer}')
         self.folded = set()
 
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        self.unfold()  # other prompts have other keys and values
+        super()._load_from_state_dict(*arguments)
+
     def train(self, mode: bool = True) -> 'PromptedNetwork':
         """Training mode for the prompter and for the tuned parts of the network; what is frozen stays in eval mode."""
         super().train(mode)

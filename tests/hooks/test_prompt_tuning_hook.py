@@ -266,34 +266,32 @@ def interrupted(work_dir, iteration: int, **changes) -> None:
 
 
 AUGMENTED = dict(pipeline=[dict(type='RandomFlip', prob=0.5), dict(type='RandomCrop', crop_size=16, padding=2)])
+
+
+def by_iteration(val_interval: int = 100, num_workers: int = 0) -> dict:
+    return dict(
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=9, val_interval=val_interval, _delete_=True),
+        train_dataloader=dict(loader(True, **AUGMENTED), sampler=dict(type='InfiniteSampler'), num_workers=num_workers),
+        param_scheduler=[dict(type='CosineAnnealingLR', by_epoch=False, T_max=9)],
+        **{'default_hooks.checkpoint': dict(type='CheckpointHook', interval=3, by_epoch=False, _delete_=True)},
+    )
+
+
 CASES = {
     'by epoch': {},
     'augmented': dict(train_dataloader=loader(True, **AUGMENTED)),
     'ema': dict(hooks=[hook(), dict(type='EMAHook', momentum=0.3)]),
     'batch norm': {'model.head': MLP_HEAD | {'_delete_': True}},
     'accumulated': {'optim_wrapper.accumulative_counts': 2},
-    'by iteration': dict(
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=9, val_interval=100, _delete_=True),
-        train_dataloader=dict(loader(True, **AUGMENTED), sampler=dict(type='InfiniteSampler')),
-        param_scheduler=[dict(type='CosineAnnealingLR', by_epoch=False, T_max=9)],
-        **{'default_hooks.checkpoint': dict(type='CheckpointHook', interval=3, by_epoch=False, _delete_=True)},
-    ),
+    'by iteration': by_iteration(),
+    'by iteration, validated in between': by_iteration(val_interval=2),
+    'by iteration, with workers': by_iteration(num_workers=2),
 }
 
 
-@pytest.mark.parametrize(
-    'case',
-    [
-        pytest.param(
-            case,
-            marks=[pytest.mark.xfail(strict=True, reason='batches of an iteration-based loop depend on earlier ones')]
-            * (case == 'by iteration'),
-        )
-        for case in CASES
-    ],
-)
+@pytest.mark.parametrize('case', CASES)
 def test_resumed_runs_end_bit_equal(tmp_path, case):
-    changes = dict({'train_cfg.max_epochs': 3} if case != 'by iteration' else {}, **CASES[case])
+    changes = dict({} if 'train_cfg' in CASES[case] else {'train_cfg.max_epochs': 3}, **CASES[case])
     expected = straight(tmp_path, **changes)
     interrupted(tmp_path / 'cut', 7, **changes)
     runner(tmp_path / 'cut', resume=True, **changes).train()

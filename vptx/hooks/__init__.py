@@ -1,8 +1,16 @@
-"""When things happen: plug, slim, guard."""
+"""When things happen: plug, slim, guard, resume."""
 
 from .guard_hook import GuardHook
 from .prompt_init_hook import PromptInitHook
 from .prompt_tuning_hook import PromptTuningHook
+from .random_streams_hook import RandomStreamsHook
 from .slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 
-__all__ = ['GuardHook', 'PromptInitHook', 'PromptTuningHook', 'SafeCheckpointHook', 'SlimCheckpointHook']
+__all__ = [
+    'GuardHook',
+    'PromptInitHook',
+    'PromptTuningHook',
+    'RandomStreamsHook',
+    'SafeCheckpointHook',
+    'SlimCheckpointHook',
+]

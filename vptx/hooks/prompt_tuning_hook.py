@@ -1,15 +1,15 @@
 """The plug: one entry in ``custom_hooks`` turns a stock config into prompt tuning."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.optim import OptimWrapper
-from mmengine.runner import IterBasedTrainLoop, Runner, set_random_seed
+from mmengine.runner import Runner
 
 from vptx.attach import attach, find_hall
 from vptx.hooks.guard_hook import GuardHook
+from vptx.hooks.random_streams_hook import RandomStreamsHook
 from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook, bare, complete
 from vptx.registry import HOOKS
 from vptx.trainable import set_mode, trainable_table
@@ -26,8 +26,8 @@ class PromptTuningHook(Hook):
         ]
 
     It also makes checkpoints slim (:class:`~vptx.hooks.SlimCheckpointHook`), guards the run
-    (:class:`~vptx.hooks.GuardHook`), checks and completes a checkpoint that is loaded, and draws the randomness of
-    every epoch from a stream of its own, so that a resumed run ends with the same bits as one that was never stopped.
+    (:class:`~vptx.hooks.GuardHook`), lets it resume bit for bit (:class:`~vptx.hooks.RandomStreamsHook`), and checks
+    and completes a checkpoint that is loaded.
 
     Args:
         prompter: config of a prompter, or None to tune without prompts.
@@ -50,7 +50,6 @@ class PromptTuningHook(Hook):
         hall = find_hall(model)
         if hall is not None and hall.before is not None:
             return  # train() and then test() of the same Runner
-        self._first_seed = runner.seed
         model = attach(model, self.prompter, self.tune, self.readout)
         self._around_hall = [part for part in model.children() if find_hall(part) is None]
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
@@ -61,8 +60,9 @@ class PromptTuningHook(Hook):
         for hook in runner.hooks:
             if type(hook) is CheckpointHook:
                 hook.__class__ = SafeCheckpointHook
-        runner.register_hook(GuardHook())
-        runner.register_hook(SlimCheckpointHook())
+        # In the order in which they act.
+        for companion in (RandomStreamsHook, GuardHook, SlimCheckpointHook):
+            runner.register_hook(companion())
         self._find_checkpoint(runner)
 
     def _rebuild_optimizer(self, runner: Runner) -> None:
@@ -103,30 +103,7 @@ class PromptTuningHook(Hook):
             )
         complete(bare(runner.model), checkpoint)
 
-    def before_train(self, runner: Runner) -> None:
-        # A resumed run goes on with the seed of the first one; where none was configured, its sampler drew another.
-        sampler = runner.train_dataloader.sampler
-        if getattr(sampler, 'seed', None) == self._first_seed:
-            sampler.seed = runner.seed
-
-    def before_train_epoch(self, runner: Runner) -> None:
-        if isinstance(runner.train_loop, IterBasedTrainLoop):
-            return
-        seed = self._reseed(runner, runner.epoch)
-        loader = runner.train_dataloader
-        if loader.num_workers > 0 and isinstance(loader.worker_init_fn, partial):
-            loader.worker_init_fn = partial(loader.worker_init_fn, seed=seed)
-            loader._iterator = None  # persistent workers would go on with the streams of the last epoch
-
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
-        if isinstance(runner.train_loop, IterBasedTrainLoop):
-            self._reseed(runner, runner.iter)
         # The loop has put all of the model in training mode, and the hall has seen to itself only.
         for part in self._around_hall:
             set_mode(part, True)
-
-    @staticmethod
-    def _reseed(runner: Runner, step: int) -> int:
-        seed = (runner.seed + 1_000_003 * step) % 2**31
-        set_random_seed(seed, diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False))
-        return seed
