@@ -3,6 +3,7 @@
 import pytest
 import torch
 from networks import WIDTH, images, tiny
+from runs import hook, runner
 
 import vptx
 from vptx.attach import find_hall
@@ -81,3 +82,19 @@ def test_what_cannot_start_from_tokens_is_refused():
         fill_from_data(find_hall(vptx.attach(tiny(), dict(type='AddedPrompter'))), [images()], 'mean')
     with pytest.raises(ValueError, match="unknown pool 'median'; there are sample, mean"):
         fill_from_data(prompted(), [images()], 'median')
+
+
+def test_a_run_starts_from_data_and_a_resumed_one_keeps_its_prompts(tmp_path):
+    hooks = [hook(), dict(type='PromptInitHook', pool='mean', batches=2)]
+    started = {}
+    for name, use in (('noise', hooks[:1]), ('data', hooks)):
+        run = runner(tmp_path / name, hooks=use, **{'optim_wrapper.optimizer.lr': 0.0})
+        run.train()
+        started[name] = [row.detach().clone() for row in run.model.backbone.prompter.embedding.rows]
+    assert all(not torch.equal(a, b) for a, b in zip(started['noise'], started['data'], strict=True))
+    run = runner(tmp_path / 'data', hooks=hooks, resume=True, **{'optim_wrapper.optimizer.lr': 0.0})
+    run.train()
+    kept = run.model.backbone.prompter.embedding.rows
+    assert all(torch.equal(a, b) for a, b in zip(kept, started['data'], strict=True))
+    with pytest.raises(ValueError, match='unknown pool'):
+        runner(tmp_path / 'x', hooks=[hook(), dict(type='PromptInitHook', pool='median')])

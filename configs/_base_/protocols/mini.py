@@ -1,10 +1,10 @@
-"""The mini world's one recipe for every method: AdamW, 5 epochs of warm-up, cosine, the last of 50 epochs counts.
+"""The mini world's one recipe for every method: AdamW, 4 epochs of warm-up, cosine, the last of 40 epochs counts.
 
 The paper's SGD needs a learning rate found over four orders of magnitude; AdamW is at home in one. The rate belongs
 to a leaf, and is chosen on the validation split by tools/compare.py.
 """
 
-epochs, warmup = 50, 5
+epochs, warmup = 40, 4
 
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs // 5)
 val_cfg = dict()

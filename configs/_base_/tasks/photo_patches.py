@@ -1,13 +1,13 @@
 """Which of scikit-image's photographs does a grey patch come from?
 
-340 patches to train on, 510 to choose by, 1,020 to test with.
+170 patches to train on, 510 to choose by, 1,020 to test with.
 """
 
 train_dataloader = dict(
-    batch_size=34,
+    batch_size=17,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='PhotoPatches', split='train', num_train=340, pipeline=[dict(type='PackInputs')]),
+    dataset=dict(type='PhotoPatches', split='train', num_train=170, pipeline=[dict(type='PackInputs')]),
 )
 val_dataloader = dict(
     batch_size=100,
