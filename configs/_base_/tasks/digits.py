@@ -1,10 +1,10 @@
-"""Handwritten digits of scikit-learn: 200 images to train on, 200 to choose by, 1,197 to test with."""
+"""Handwritten digits of scikit-learn: 400 images to train on, 200 to choose by, 1,197 to test with."""
 
 train_dataloader = dict(
     batch_size=20,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='Digits', split='train', num_train=200, pipeline=[dict(type='PackInputs')]),
+    dataset=dict(type='Digits', split='train', num_train=400, pipeline=[dict(type='PackInputs')]),
 )
 val_dataloader = dict(
     batch_size=100,
