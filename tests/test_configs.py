@@ -89,7 +89,8 @@ def test_config_trains(leaf, tmp_path):
     size = config.model.backbone.get('net', {}).get('img_size', 64)
     shrink(config)
     feed(config, size, tmp_path)
-    config.update(work_dir=str(tmp_path / 'run'), experiment_name=f'{tmp_path.name} {leaf}')
+    # A later stage of pre-training goes on from a checkpoint of the first, which no fresh clone has.
+    config.update(work_dir=str(tmp_path / 'run'), experiment_name=f'{tmp_path.name} {leaf}', load_from=None)
     config.custom_hooks = [*config.get('custom_hooks', []), dict(type='StopAfterOneEpoch')]
 
     runner = Runner.from_cfg(config)
@@ -107,8 +108,14 @@ def test_config_trains(leaf, tmp_path):
     for _ in range(decay.begin - 1):
         warmup.step()
         decay.step()
-    for lr in runner.optim_wrapper.get_lr()['lr']:
-        assert lr == pytest.approx(config.optim_wrapper.optimizer.lr)
+    stated, custom = (
+        config.optim_wrapper.optimizer.lr,
+        config.optim_wrapper.get('paramwise_cfg', {}).get('custom_keys', {}),
+    )
+    scales = [1.0, *(options['lr_mult'] for options in custom.values() if 'lr_mult' in options)]
+    reached = runner.optim_wrapper.get_lr()['lr']
+    assert any(lr == pytest.approx(stated) for lr in reached)
+    assert all(any(lr == pytest.approx(stated * scale) for scale in scales) for lr in reached)
 
 
 @pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if 'num_classes' in parsed(leaf).model.get('head', {})])
