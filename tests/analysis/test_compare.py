@@ -39,6 +39,10 @@ def test_choice_on_validation_figure_on_test_and_nothing_twice(tmp_path, configs
     monkeypatch.setattr(module, 'make_runner', never)
     assert compare(configs, factors=[3, 1], seeds=[0, 1], out=tmp_path / 'out') == rows
 
+    changed = write_config(tmp_path / 'deep.py', tmp_path / 'deep', hooks=[hook()], **{'train_cfg.max_epochs': 5})
+    with pytest.raises(ValueError, match='deep holds runs of another version of this config'):
+        compare([str(changed)], factors=[1], seeds=[0], out=tmp_path / 'out')
+
 
 def test_the_table_gives_mean_and_range():
     text = markdown([Row('deep', 0.01, 91.25, [90.0, 92.0, 94.0], 12345, 50.4)])

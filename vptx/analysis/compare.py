@@ -72,6 +72,14 @@ def _run(config: Config, folder: Path, lr: float, seed: int, split: str) -> dict
     return found
 
 
+def _keep_apart(config: Config, folder: Path) -> None:
+    """Refuse to mix runs of a config with those of the same config before it was changed."""
+    record = folder / 'config.py'
+    if record.is_file() and record.read_text() != config.pretty_text:
+        raise ValueError(f'{folder} holds runs of another version of this config: remove it, or give another --out')
+    write_whole(record, config.pretty_text.encode())
+
+
 def compare(configs: Sequence[str], factors: Sequence[float], seeds: Sequence[int], out: str | Path) -> list[Row]:
     """Train every config at ``factors`` times its learning rate, choose on validation, test the choice.
 
@@ -83,10 +91,14 @@ def compare(configs: Sequence[str], factors: Sequence[float], seeds: Sequence[in
         factors: multiples of each config's own learning rate.
         seeds: of the runs on the test split.
         out: folder of the runs.
+
+    Raises:
+        ValueError: ``out`` holds runs of a config that has changed since.
     """
     rows = []
     for path in configs:
         config, folder = Config.fromfile(path), Path(out) / Path(path).stem
+        _keep_apart(config, folder)
         base = config.optim_wrapper.optimizer.lr
         scores = {base * f: _run(config, folder, base * f, seeds[0], 'val')['accuracy'] for f in sorted(factors)}
         lr = max(scores, key=lambda rate: scores[rate])
