@@ -54,7 +54,7 @@ class PromptedNetwork(BaseModule):
                 f'door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}'
             )
         prompter.bind(geometry, reads_prompts=readout in READS_PROMPTS)
-        has_tokens = 'tokens' in geometry.doors
+        has_tokens = geometry.tokens > 0
         check_readout(readout, geometry.name, self.net.has_class_token, has_tokens, prompter.prompts_at_end)
         self.unfold()
         self.readout = readout
@@ -64,7 +64,8 @@ class PromptedNetwork(BaseModule):
 
     def forward(self, image: Tensor) -> Tensor:
         net, prompter = self.net, self.prompter
-        tokens, context = net.embed(prompter.image(image))
+        image, stem = prompter.image(image), prompter.stem()
+        tokens, context = net.embed(image) if stem is None else net.embed_widened(image, stem)
         prefix, patches = net.geometry.prefix, context.grid[0] * context.grid[1]
         strip = prompter.pixels()
         if strip is not None:
@@ -104,7 +105,7 @@ class PromptedNetwork(BaseModule):
         memory = {layer: prompts for layer, prompts in memory.items() if prompts is not None}
         name = type(self.prompter).__name__
         if not memory:
-            raise ValueError(f'{name} cannot be folded: its prompts go through the layers with the other tokens')
+            raise ValueError(f'{name} cannot be folded: its prompts act by more than keys and values')
         if any(prompts.dim() > 2 for prompts in memory.values()):
             raise ValueError(f'{name} cannot be folded: its prompts depend on the image')
         for layer, prompts in memory.items():

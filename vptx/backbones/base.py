@@ -5,10 +5,12 @@ A net knows how to be taken apart, never a prompter. The hall (``vptx/prompted.p
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from vptx.geometry import Geometry
 from vptx.registry import NETS
@@ -22,9 +24,12 @@ class Context:
 
     Attributes:
         grid: (H', W'), the patches of the image; N = H' * W'.
+        positions: those that attention adds by itself: rotations of the patches, or a bias between the tokens of the
+            image. None where the tokens carry theirs.
     """
 
     grid: tuple[int, int]
+    positions: Tensor | None = None
 
 
 class KeyValue(NamedTuple):
@@ -42,12 +47,17 @@ class Net(BaseModule):
         model: the library's own network, with its own names and weights.
         has_class_token: whether the first token is one, so that the readout ``cls`` makes sense.
         readout: the pooling that the network was trained with.
+        stem: name in ``model`` of the convolution that sees the image, where ``geometry.stem`` has its shape.
+        example: arguments that build a small one of the family, of which :mod:`vptx.support` reads the doors.
     """
+
+    example: ClassVar[dict[str, Any]] = {}
 
     geometry: Geometry
     model: nn.Module
     has_class_token: bool
     readout: str
+    stem: str = ''
 
     @classmethod
     def knows(cls, model: nn.Module) -> bool:
@@ -64,6 +74,20 @@ class Net(BaseModule):
             ValueError: an image size that the network cannot take.
         """
         raise NotImplementedError
+
+    def embed_widened(self, image: Tensor, stem: Tensor) -> tuple[Tensor, Context]:
+        """(B, 3+T, H, W) -> what :meth:`embed` gives, with ``stem`` (D, 3+T, h, w) added to the kernels of the stem.
+
+        The frozen kernels are zero on the T channels that they have never seen. Nothing in ``model`` is changed.
+        """
+        name = f'model.{self.stem}.weight'
+        frozen = self.get_parameter(name)
+        kernels = F.pad(frozen, (0, 0, 0, 0, 0, stem.shape[1] - frozen.shape[1])) + stem
+        return functional_call(self, {name: kernels}, (image,))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Context]:
+        """As :meth:`embed`; it is by ``forward`` that PyTorch calls a module with other parameters."""
+        return self.embed(image)
 
     def embed_pixels(self, strip: Tensor) -> Tensor:
         """(3, patch height, P * patch width) -> (P, D), by the patch embedding alone, without positions."""
