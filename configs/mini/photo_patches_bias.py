@@ -12,4 +12,3 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=17))
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
