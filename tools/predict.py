@@ -4,12 +4,14 @@ import argparse
 from pathlib import Path
 
 import vptx
+from vptx.cli import NET_HELP, read_config
 from vptx.predict import contact_sheet, find_images, predict, write_table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='a config file')
+    parser.add_argument('--net', help=NET_HELP)
     parser.add_argument('prompt_file', help="a prompt file (.safetensors), or a run's .pth")
     parser.add_argument('images', nargs='+', help='image files, or folders of them')
     parser.add_argument('--out-dir', type=Path, default=Path('predictions'), help='for predictions.csv and .png')
@@ -17,7 +19,7 @@ def main() -> None:
     parser.add_argument('--batch-size', type=int, default=32)
     args = parser.parse_args()
     paths = find_images(args.images)
-    model = vptx.init_model(args.config, args.prompt_file, args.device)
+    model = vptx.init_model(read_config(args.config, args.net), args.prompt_file, args.device)
     predictions = predict(model, paths, args.batch_size)
     width = max(len(str(p.path)) for p in predictions)
     for p in predictions:
