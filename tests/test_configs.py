@@ -284,3 +284,14 @@ def test_what_cannot_be_swapped(tmp_path):
         read_config(without, 'vit_b16_mae')
     with pytest.raises(FileNotFoundError):
         read_config(tmp_path / 'none.py', 'vit_b16_mae')
+
+
+@pytest.mark.parametrize('net', [net for net in NETS if 'mini' in net])
+def test_weights_of_the_mini_nets_load(net):
+    config = load(DEEP[net], net)
+    weights = config.model.backbone.net.weights
+    if weights and not Path(weights).is_file():
+        pytest.skip(f'{Path(weights).name} is still being trained')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        feature = MODELS.build(config.model).eval().extract_feat(torch.zeros(1, 3, 64, 64))[0]
+    assert feature.shape == (1, 192) and feature.isfinite().all()

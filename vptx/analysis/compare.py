@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -73,9 +74,16 @@ class Cell:
     """
 
     def __init__(
-        self, path: str, net: str | None, factors: Sequence[float], seeds: Sequence[int], out: str | Path
+        self,
+        path: str,
+        net: str | None,
+        factors: Sequence[float],
+        seeds: Sequence[int],
+        out: str | Path,
+        options: dict[str, Any],
     ) -> None:
         self.config, self.name, self.net = read_config(path, net), Path(path).stem, net
+        self.config.merge_from_dict(options)
         self.folder = Path(out, net or '', self.name)
         base = self.config.optim_wrapper.optimizer.lr
         self.rates = [base * factor for factor in sorted(set(factors))]
@@ -134,6 +142,7 @@ def compare(
     out: str | Path,
     nets: Sequence[str | None] = (None,),
     jobs: int = 1,
+    options: dict[str, Any] | None = None,
 ) -> list[Row]:
     """Train every config, with every net, at ``factors`` times its learning rate, choose on validation, test the choice.
 
@@ -148,6 +157,7 @@ def compare(
         out: folder of the runs.
         nets: names of files in ``_base_/nets``, each put in place of the config's own; None is its own.
         jobs: how many runs go side by side; PyTorch's threads are divided among them.
+        options: settings to override in every config, ``{'key.of.setting': value}``.
 
     Raises:
         ValueError: ``out`` holds runs of a config or of weights that have changed since; no such net; no jobs.
@@ -155,7 +165,7 @@ def compare(
     if jobs < 1:
         raise ValueError(f'jobs must be a whole number of at least 1, not {jobs}')
     # All are read before one is run: a mistake is told at once.
-    cells = [Cell(path, net, factors, seeds, out) for path in configs for net in nets]
+    cells = [Cell(path, net, factors, seeds, out, options or {}) for path in configs for net in nets]
     configs_of = {cell.folder: cell.config for cell in cells}
     threads = max(1, torch.get_num_threads() // jobs)
     context = get_context('spawn' if torch.cuda.is_available() else 'fork')  # CUDA does not outlive a fork

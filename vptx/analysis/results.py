@@ -55,10 +55,12 @@ def markdown(rows: Sequence[Row]) -> str:
             parts.append(
                 _table(
                     [f'{task}: test %, mean (range)', *map(_shown, _nets(rows))],
-                    [[method, *(r[net].accuracy() if net in r else '' for net in _nets(rows))] for method, r in methods],
+                    [
+                        [method, *(r[net].accuracy() if net in r else '' for net in _nets(rows))]
+                        for method, r in methods
+                    ],
                 )
             )
-    edge = any(row.at_edge for row in rows)
     parts.append(
         _table(
             ['config', 'net', 'lr', 'val %', 'test %, mean (range)', 'trained', 'prompt file'],
@@ -76,7 +78,7 @@ def markdown(rows: Sequence[Row]) -> str:
             ],
         )
     )
-    if edge:
+    if any(row.at_edge for row in rows):
         parts.append('\\* the smallest or the largest rate that was tried: another may be better.')
     parts += [f'Failed: {row.name} {_shown(row.net)} {", ".join(row.failed)}' for row in rows if row.failed]
     return '\n\n'.join(parts)
@@ -105,7 +107,9 @@ def plot(rows: Sequence[Row], path: str | Path) -> None:
                 colour = COLOURS[place % len(COLOURS)]
                 panel.plot([min(found), max(found)], [y, y], color=colour, alpha=0.35, linewidth=5)
                 panel.plot(mean(found), y, 'o', color=colour, markersize=6, markeredgecolor='white')
-        panel.set_yticks(range(len(methods)), [method for method, _ in methods])
+        names = [method for method, _ in methods]
+        told = panel is not panels[0] and names == [method for method, _ in next(iter(tasks.values()))]
+        panel.set_yticks(range(len(methods)), [''] * len(methods) if told else names)
         panel.set_ylim(len(methods) - 0.5, -0.5)
         panel.set_title(task, loc='left', fontweight='bold')
         panel.set_xlabel('test accuracy, %')
@@ -152,4 +156,8 @@ def _methods(rows: Sequence[Row]) -> dict[str, list[tuple[str, dict[str | None, 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rule = ['---', *['---:'] * (len(head) - 1)]
-    return '\n'.join(f'| {" | ".join(cells)} |' for cells in [head, rule, *lines])
+    return '\n'.join([_line(head), f'|{"|".join(rule)}|', *map(_line, lines)])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f'| {" | ".join(cells)} |'
