@@ -144,7 +144,7 @@ def compare(
     jobs: int = 1,
     options: dict[str, Any] | None = None,
 ) -> list[Row]:
-    """Train every config, with every net, at ``factors`` times its learning rate, choose on validation, test the choice.
+    """Train every config with every net at ``factors`` times its learning rate, choose on validation, test the choice.
 
     Selection uses the first seed and never sees the test split. Ties go to the smaller rate. What is finished is kept
     under ``out`` and not run again; what failed is told, and run again the next time. ``out`` gets ``table.md``,
@@ -168,8 +168,8 @@ def compare(
     cells = [Cell(path, net, factors, seeds, out, options or {}) for path in configs for net in nets]
     configs_of = {cell.folder: cell.config for cell in cells}
     threads = max(1, torch.get_num_threads() // jobs)
-    context = get_context('spawn' if torch.cuda.is_available() else 'fork')  # CUDA does not outlive a fork
-    running: dict[int, tuple] = {}
+    context: Any = get_context('spawn' if torch.cuda.is_available() else 'fork')  # CUDA does not outlive a fork
+    running: dict[Any, tuple[Any, Run, float]] = {}
     failed: set[Run] = set()
     told: list[Row] = []
     try:
@@ -183,7 +183,7 @@ def compare(
             if not running:
                 break
             for sentinel in wait(list(running)):
-                process, run, started = running.pop(sentinel)  # type: ignore[index]
+                process, run, started = running.pop(sentinel)
                 process.join()
                 name = f'{run.cell.relative_to(out)} {run}'
                 if run.result.is_file():

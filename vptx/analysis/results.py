@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from os.path import commonprefix
+from os.path import commonpath
 from pathlib import Path
 from statistics import mean
 
@@ -149,7 +149,7 @@ def _methods(rows: Sequence[Row]) -> dict[str, list[tuple[str, dict[str | None, 
         tasks.setdefault(row.task, {}).setdefault(row.name, {})[row.net] = row
     found = {}
     for task, by_name in tasks.items():
-        shared = len(commonprefix(list(by_name)).rpartition('_')[0]) if len(by_name) > 1 else 0
+        shared = len(commonpath([name.replace('_', '/') for name in by_name])) if len(by_name) > 1 else 0
         found[task] = [(name[shared:].lstrip('_'), by_net) for name, by_net in by_name.items()]
     return found
 

@@ -1,4 +1,4 @@
-"""ViT-H/14, supervised on ImageNet-21k: vit_b16_in21k.py, larger still. Google's own file: 'imagenet21k_ViT-H_14.npz'."""
+"""ViT-H/14, supervised on ImageNet-21k: vit_b16_in21k.py, the largest. Google's file: 'imagenet21k_ViT-H_14.npz'."""
 
 _base_ = ['./vit_b16_in21k.py']
 
