@@ -105,9 +105,9 @@ def test_nets_are_put_in_by_name(tmp_path, monkeypatch, capsys):
         config = (tmp_path / 'out' / name / 'leaf' / 'config.py').read_text()
         assert f'{name}.pth' in config and 'max_epochs=1' in config
     with pytest.raises(ValueError, match="there is no net 'three'"):
-        compare([str(leaf)], factors=[1], seeds=[0], out=tmp_path / 'out', nets=['one', 'three'])
+        compare([str(leaf)], factors=[1], seeds=[0], out=tmp_path / 'other', nets=['one', 'three'])
     with pytest.raises(ValueError, match='jobs must be a whole number of at least 1, not 0'):
-        compare([str(leaf)], factors=[1], seeds=[0], out=tmp_path / 'out', jobs=0)
+        compare([str(leaf)], factors=[1], seeds=[0], out=tmp_path / 'other', jobs=0)
 
 
 ROWS = [
