@@ -59,7 +59,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     'swin, map smaller than window': partial(
         _swin, 'swin_base_patch4_window7_224', window_size=(5, 6), always_partition=True, qkv_bias=False
     ),
-    'swin, odd maps': partial(_swin, 'swin_base_patch4_window7_224', patch_size=8, depths=(1, 2, 1), num_heads=(1, 2, 4), embed_dim=WIDTH // 4),
+    'swin, odd maps': partial(
+        _swin, 'swin_base_patch4_window7_224', patch_size=8, depths=(1, 2, 1), num_heads=(1, 2, 4), embed_dim=WIDTH // 4
+    ),
     'swin v2': partial(_swin, 'swinv2_base_window8_256'),
     'swin v2, window does not divide': partial(_swin, 'swinv2_base_window8_256', window_size=3),
 }

@@ -176,6 +176,6 @@ class PromptedNetwork(BaseModule):
 class PromptedBackbone(PromptedNetwork):
     """The hall as OpenMMLab's heads know a backbone: its forward returns a tuple of features."""
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         features = super().forward(image)
         return features if isinstance(features, tuple) else (features,)

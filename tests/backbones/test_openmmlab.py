@@ -159,7 +159,7 @@ def test_a_subclass_with_a_forward_of_its_own_is_another_model():
 
     model = tiny('mmpretrain vit')
     model.__class__ = Another
-    with pytest.raises(ValueError, match='no net takes a .*Another apart'):
+    with pytest.raises(ValueError, match=r'no net takes a .*Another apart'):
         take_apart(model)
 
 
@@ -170,7 +170,9 @@ def test_a_subclass_with_a_forward_of_its_own_is_another_model():
             'mmpretrain',
             'vision_transformer/vit-base-p16_64xb64_in1k.py',
             {
-                'backbone.arch': dict(_delete_=True, embed_dims=WIDTH, num_layers=2, num_heads=2, feedforward_channels=WIDTH),
+                'backbone.arch': dict(
+                    _delete_=True, embed_dims=WIDTH, num_layers=2, num_heads=2, feedforward_channels=WIDTH
+                ),
                 'backbone.img_size': SIZE,
                 'head.in_channels': WIDTH,
             },

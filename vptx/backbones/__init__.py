@@ -6,4 +6,15 @@ from .openmmlab_vit import MMPretrainViT, MMSegViT
 from .timm_swin import TimmSwin
 from .timm_vit import TimmViT
 
-__all__ = ['Context', 'KeyValue', 'LayerOutput', 'MMPretrainViT', 'MMSegViT', 'Net', 'OpenMMLabSwin', 'TimmSwin', 'TimmViT', 'take_apart']
+__all__ = [
+    'Context',
+    'KeyValue',
+    'LayerOutput',
+    'MMPretrainViT',
+    'MMSegViT',
+    'Net',
+    'OpenMMLabSwin',
+    'TimmSwin',
+    'TimmViT',
+    'take_apart',
+]

@@ -77,8 +77,6 @@ class SwinNet(Net):
         """The library's own block on (B, N, C)."""
         raise NotImplementedError
 
-    def _run_with(
-        self, block: nn.Module, tokens: Tensor, grid: tuple[int, int], memory: KeyValue | None
-    ) -> Tensor:
+    def _run_with(self, block: nn.Module, tokens: Tensor, grid: tuple[int, int], memory: KeyValue | None) -> Tensor:
         """The same on (B, P+N, C), its attention spelt out."""
         raise NotImplementedError

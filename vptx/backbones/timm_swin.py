@@ -32,7 +32,7 @@ class TimmSwin(SwinNet):
         weights: ``'timm://NAME'`` or a file; its format is told by its content, see
             :func:`~vptx.weights.load_weights`. None leaves them as they are: random, for a name.
         fresh: patterns of parts that do not take their weights, e.g. ``['norm']``.
-        **arguments: of ``timm.create_model`` for a name: ``img_size``, ``window_size``, ``num_classes`` (0 without), ...
+        **arguments: of ``timm.create_model`` for a name: ``img_size``, ``window_size``, ``num_classes``, ...
     """
 
     def __init__(

@@ -83,9 +83,7 @@ class Windows(NamedTuple):
         return torch.roll(x, (sign * self.shift[0], sign * self.shift[1]), (1, 2)) if any(self.shift) else x
 
 
-def attend(
-    attn: nn.Module, tokens: Tensor, grid: tuple[int, int], windows: Windows, memory: KeyValue | None
-) -> Tensor:
+def attend(attn: nn.Module, tokens: Tensor, grid: tuple[int, int], windows: Windows, memory: KeyValue | None) -> Tensor:
     """Attention of (B, P+N, C) in windows: of N patches (H, W) = ``grid`` to those of their window, to P prompts and to
     ``memory``, and of the prompts to all. -> (B, P+N, C)
 
@@ -111,8 +109,8 @@ def attend(
     keys_of_all, values_of_all = torch.cat(keys, dim=2), torch.cat(values, dim=2)
     bias, mask = _position_bias(attn), windows.mask(grid, x)
     bias = bias.expand(count, -1, -1, -1) if mask is None else bias + mask[:, None]
-    # Nothing in front of the prompts: their columns stay zero.
-    bias = F.pad(bias, (keys_of_all.shape[2] - bias.shape[-1], 0)).flatten(0, 1)
+    # Prompts come first and have none: zeros. The fused kernels take four dimensions.
+    bias = F.pad(bias, (keys_of_all.shape[2] - bias.shape[-1], 0)).flatten(0, 1)[None]
     options = dict(dropout_p=attn.attn_drop.p if attn.training else 0.0, scale=_scale(attn))
     x = F.scaled_dot_product_attention(query.flatten(1, 2), keys_of_all, values_of_all, attn_mask=bias, **options)
     x = x.unflatten(1, (count, heads)).transpose(2, 3).flatten(3)
@@ -156,7 +154,7 @@ def merge(
 
 
 def _project(attn: nn.Module, x: Tensor, first: int = 0) -> tuple[Tensor, ...]:
-    """(..., n, C) -> query, key, value from number ``first`` on, each (..., h, n, d); V2 takes cosines of the first two."""
+    """(..., n, C) -> query, key, value from number ``first`` on, each (..., h, n, d); V2 has unit queries and keys."""
     bias = attn.qkv.bias
     if getattr(attn, 'q_bias', None) is not None:
         bias = torch.cat([attn.q_bias, torch.zeros_like(attn.v_bias), attn.v_bias])  # V2's keys have none

@@ -61,6 +61,9 @@ class PromptTuningHook(Hook):
         hall = find_hall(model)
         if hall is not None and hall.before is not None:
             return  # train() and then test() of the same Runner
+        if hall is None and hasattr(model, 'init_weights'):
+            # The Runner does so after this, and only to train; a stock backbone reads its init_cfg while it is one.
+            model.init_weights()
         model = attach(model, self.prompter, self.tune, self.readout)
         self._around_hall = [part for part in model.children() if find_hall(part) is None]
         runner.logger.info(f'what trains:\n{trainable_table(model)}')

@@ -126,7 +126,9 @@ def adopt(model: nn.Module, checkpoint: dict, where: str | Path) -> None:
     fits = {n: t for n, t in rest.items() if n in state and state[n].shape == t.shape}
     model.load_state_dict(fits, strict=False)  # the backbone is in place, prompts are new
     left = ', '.join(name for name in rest if name not in fits)
-    print_log(f'{where}: filled backbone{"".join(f", {name}" for name in fits)}; left out {left or "nothing"}', 'current')
+    print_log(
+        f'{where}: filled backbone{"".join(f", {name}" for name in fits)}; left out {left or "nothing"}', 'current'
+    )
     checkpoint['state_dict'] = model.state_dict()
     hall.frozen_from = str(where)
 
