@@ -10,10 +10,10 @@ from typing import NamedTuple
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from vptx.geometry import Geometry
+from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 
-__all__ = ['Context', 'KeyValue', 'Net', 'take_apart']
+__all__ = ['Context', 'KeyValue', 'Net', 'find_sites', 'take_apart']
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,10 @@ class Net(BaseModule):
         """(P, D) or (B, P, D) -> its keys and values in ``layer``; what :func:`vptx.fold` keeps."""
         raise NotImplementedError
 
+    def module_at(self, site: Site) -> nn.Module:
+        """The library's module at one of the geometry's sites, called once in a forward without memory."""
+        raise NotImplementedError
+
     def finish(self, tokens: Tensor) -> Tensor:
         """The final norm: (B, M, D) -> (B, M, D)."""
         raise NotImplementedError
@@ -88,6 +92,25 @@ class Net(BaseModule):
     def classify(self, tokens: Tensor) -> Tensor:
         """The network's own pooling and classifier: finished tokens (B, K+N, D) -> (B, C)."""
         raise NotImplementedError
+
+
+#: Where a transformer's block, as most libraries write it, has its sites.
+IN_BLOCK = dict(
+    norm1='norm1', qkv='attn.qkv', proj='attn.proj', attn='attn', norm2='norm2', fc1='mlp.fc1', fc2='mlp.fc2', mlp='mlp'
+)
+
+
+def find_sites(block: nn.Module, layer: int, width: int) -> tuple[Site, ...]:
+    """The sites of a block of this width: those modules of :data:`IN_BLOCK` that it has."""
+    found = []
+    for name, path in IN_BLOCK.items():
+        try:
+            module = block.get_submodule(path)
+        except AttributeError:
+            continue
+        widths = getattr(module, 'in_features', width), getattr(module, 'out_features', width)
+        found.append(Site(name, layer, *widths))
+    return tuple(found)
 
 
 def take_apart(model: nn.Module) -> Net:
