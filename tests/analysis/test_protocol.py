@@ -113,7 +113,8 @@ def test_the_experiment_and_that_selection_never_sees_the_test_split(tmp_path):
     assert len(outcome.test) == 2 and outcome.trained == 2 * 2 * 32 + 33 * 4
     final = tmp_path / 'out' / 'deep' / 'kitti' / 'final'
     assert sorted(p.name for p in final.iterdir()) == ['seed1', 'seed2']
-    assert (final / 'seed1' / 'prompt.safetensors').is_file() and not list(final.rglob('*.pth'))
+    assert (final / 'seed1' / 'prompt.safetensors').is_file() and not list((tmp_path / 'out').rglob('*.pth'))
+    assert not list(select.rglob('*.safetensors'))
     assert json.loads((tmp_path / 'out' / 'results.json').read_text())[0]['test'] == outcome.test
     assert '| deep | kitti | base lr=' in (tmp_path / 'out' / 'results.md').read_text()
 

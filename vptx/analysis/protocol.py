@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from itertools import product
+from math import ceil
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -63,7 +64,10 @@ def _at(config: Config, point: Point) -> Config:
         config.pop(unused, None)
     config.train_cfg.val_interval = config.train_cfg.max_epochs + 1  # the last epoch is judged once, by us
     config.launcher = 'none'
-    config.setdefault('visualizer', {})['vis_backends'] = []
+    if config.get('visualizer'):
+        config.visualizer.vis_backends = []
+    if config.get('default_hooks', {}).get('checkpoint'):  # hundreds of runs, some of the whole network
+        config.default_hooks.checkpoint.interval = ceil(config.train_cfg.max_epochs / 10)
     return config
 
 
@@ -151,8 +155,10 @@ def _run(config: Config, point: Point, folder: Path, seen: str) -> Trial:
         trial.error = str(error)
     trial.trained = sum(parameter.numel() for parameter in runner.model.parameters() if parameter.requires_grad)
     write_whole(result, json.dumps(asdict(trial), indent=1).encode())
-    for checkpoint in folder.glob('*.pth'):  # what is left to load is prompt.safetensors
+    for checkpoint in folder.glob('*.pth'):
         checkpoint.unlink()
+    if seen == 'val':  # a final run leaves its prompt file
+        (folder / 'prompt.safetensors').unlink(missing_ok=True)
     return trial
 
 

@@ -126,7 +126,7 @@ class TimmViT(Net):
 
     def module_at(self, site: Site) -> nn.Module:
         if site.layer is None:
-            return self.model.patch_embed if site.name == 'embed' else self.model.norm
+            return self.model.get_submodule('patch_embed' if site.name == 'embed' else 'norm')
         return self.model.blocks[site.layer].get_submodule(IN_BLOCK[site.name])
 
     def finish(self, tokens: Tensor) -> Tensor:

@@ -50,8 +50,14 @@ class Subset:
             return self._read(Path(self.record), [name for name, _ in images])
         chosen = self._draw([label for _, label in images])
         if self.record:
-            facts = dict(shots=self.shots, percent=self.percent, seed=self.seed, of=len(images))
-            facts |= dict(indices=chosen, images=[images[i][0] for i in chosen])
+            facts = dict(
+                shots=self.shots,
+                percent=self.percent,
+                seed=self.seed,
+                of=len(images),
+                indices=chosen,
+                images=[images[i][0] for i in chosen],
+            )
             write_whole(self.record, json.dumps(facts, indent=1).encode())
         return chosen
 
