@@ -3,7 +3,7 @@ Runner of its own, on random images that go through its own pipelines."""
 
 from copy import deepcopy
 from functools import cache
-from math import cos, pi
+from math import cos, pi, prod
 from pathlib import Path
 
 import mmcv
@@ -22,15 +22,17 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 import vptx
+from vptx.analysis.protocol import points, selection_config
 from vptx.attach import find_hall
 from vptx.cli import read_config
+from vptx.datasets import TASKS
 from vptx.registry import MODELS
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 NETS = sorted(path.stem for path in (CONFIGS / '_base_' / 'nets').glob('*.py'))
 DEEP = {net: 'mini/digits_vpt_deep.py' if 'mini' in net else 'cls/vitb16_in21k_cub_vpt_deep.py' for net in NETS}
-REAL = [leaf for leaf in LEAVES if leaf.startswith('cls/')]
+REAL = [leaf for leaf in LEAVES if leaf.startswith(('cls/', 'vtab/', 'fgvc/'))]
 TINY = dict(embed_dim=12, depth=3, num_heads=3, weights=None)
 
 
@@ -76,6 +78,15 @@ def shrink(config: Config) -> None:
     if config.model.backbone.type == 'PromptedBackbone':
         config.model.backbone.net.update(TINY)
         config.model.head.in_channels = TINY['embed_dim']
+        for hook in config.custom_hooks:
+            hook.tune = [pattern.replace('11', str(TINY['depth'] - 1)) for pattern in hook.tune]
+            draw(hook)
+
+
+def draw(hook: dict) -> None:
+    """A prompter that brings weights of its own draws them."""
+    if (hook.get('prompter') or {}).get('weights'):
+        hook.prompter.weights = None
 
 
 def feed(config: Config, size: int, folder: Path) -> None:
@@ -127,8 +138,12 @@ def test_config_trains(leaf, net, tmp_path):
 @pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if 'num_classes' in parsed(leaf).model.get('head', {})])
 def test_head_has_a_number_for_each_class(leaf):
     config = parsed(leaf)
+    dataset = config.train_dataloader.dataset
+    if dataset.type == 'BenchmarkTask':
+        assert TASKS[dataset.task].classes == config.model.head.num_classes
+        return
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        classes = DATASETS.get(config.train_dataloader.dataset.type).METAINFO.get('classes')
+        classes = DATASETS.get(dataset.type).METAINFO.get('classes')
     assert classes is None or len(classes) == config.model.head.num_classes
 
 
@@ -145,9 +160,16 @@ def test_learning_rate_is_for_the_batch_it_says(leaf):
     assert config.auto_scale_lr.base_batch_size == config.train_dataloader.batch_size
 
 
+# What the docstring of vpt_sgd.py says to give on the command line.
+AT_ZERO = {'param_scheduler.0.start_factor': 1e-8, 'param_scheduler.0.end': 11}
+
+
 @pytest.mark.parametrize('protocol', ['vpt_sgd', 'vpt_adamw'])
-def test_schedule_is_the_papers_but_for_the_first_epoch(protocol):
+@pytest.mark.parametrize('at_zero', [False, True], ids=['mended', 'as published'])
+def test_schedule_is_the_papers_but_for_the_first_epoch(protocol, at_zero):
     config = Config.fromfile(CONFIGS / '_base_' / 'protocols' / f'{protocol}.py')
+    if at_zero:
+        config.merge_from_dict(AT_ZERO)
     weight = nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([weight], lr=1.0)
     schedulers = [PARAM_SCHEDULERS.build(dict(scheduler, optimizer=optimizer)) for scheduler in config.param_scheduler]
@@ -157,9 +179,9 @@ def test_schedule_is_the_papers_but_for_the_first_epoch(protocol):
         optimizer.step()
         for scheduler in schedulers:
             scheduler.step()
-    warm = [(epoch + 1) / 10 for epoch in range(10)]  # theirs: epoch / 10
+    warm = [(epoch + (not at_zero)) / 10 for epoch in range(10)]
     cool = [0.5 * (1 + cos(pi * (epoch - 10) / 90)) for epoch in range(10, 100)]
-    assert factors == pytest.approx(warm + cool, abs=1e-9)
+    assert factors == pytest.approx(warm + cool, abs=1e-7)
 
 
 def real(leaf: str, num_tokens: int | None = None, net: str | None = None) -> nn.Module:
@@ -167,6 +189,7 @@ def real(leaf: str, num_tokens: int | None = None, net: str | None = None) -> nn
     config = load(leaf, net)
     config.model.backbone.net.weights = None
     (hook,) = config.custom_hooks
+    draw(hook)
     if num_tokens:
         hook.prompter.num_tokens = num_tokens
     with torch.device('meta'), DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -196,6 +219,17 @@ def test_trained_numbers_are_those_of_the_paper():
     deep = real('cls/vitb16_in21k_cub_vpt_deep.py', num_tokens=100)
     assert trained(deep) - 194 * 769 == 926_214
     assert sum(parameter.numel() for parameter in find_hall(deep).net.parameters()) == 85_798_656
+
+
+@pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if parsed(leaf).get('final')])
+def test_learning_rate_is_a_point_of_the_grid(leaf):
+    config = parsed(leaf)
+    base = config.optim_wrapper.optimizer.lr * 256 / config.train_dataloader.batch_size
+    assert any(base == pytest.approx(rate) for rate in config.grid['base_lr'])
+    grid = points(config)
+    assert len(grid) == prod(len(axis) for axis in (config.grid | config.get('method_grid', {})).values())
+    for point in (grid[0], grid[-1]):  # every path leads somewhere
+        selection_config(config, point)
 
 
 def test_head_starts_as_in_the_public_code():

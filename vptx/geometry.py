@@ -2,7 +2,25 @@
 
 from dataclasses import dataclass
 
-DOORS = ('image', 'tokens', 'memory', 'logits')
+DOORS = ('image', 'tokens', 'memory', 'inside', 'logits')
+
+
+@dataclass(frozen=True)
+class Site:
+    """A module inside a network whose output a prompter may change: (..., inputs) -> (..., outputs).
+
+    Attributes:
+        name: ``'embed'``, ``'norm1'``, ``'attn'``, ``'qkv'`` (queries, keys and values side by side), ``'proj'``,
+            ``'norm2'``, ``'mlp'``, ``'fc1'``, ``'fc2'`` or ``'norm'``.
+        layer: counted from 0; None for what stands before and after the layers.
+        inputs: width of what goes in.
+        outputs: width of what comes out.
+    """
+
+    name: str
+    layer: int | None
+    inputs: int
+    outputs: int
 
 
 @dataclass(frozen=True)
@@ -19,6 +37,7 @@ class Geometry:
         mean, std: the pixel normalisation the network was trained with, per channel, of pixels in [0, 1].
         doors: those of :data:`DOORS` through which a prompter can reach the network.
         lengths: K + N in front of each layer, of a network that merges patches on its way; empty where it is the same.
+        sites: the modules behind the door ``inside``, in the order in which an image passes them.
     """
 
     name: str
@@ -31,6 +50,7 @@ class Geometry:
     std: tuple[float, ...]
     doors: frozenset[str]
     lengths: tuple[int, ...] = ()
+    sites: tuple[Site, ...] = ()
 
     @property
     def depth(self) -> int:

@@ -3,6 +3,7 @@
 image -> embed -> (merge, enter, block, leave) x L -> finish -> readout
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from vptx.backbones.base import Context, KeyValue, LayerOutput, Net
+from vptx.geometry import Site
 from vptx.prompters.base import Prompter
 from vptx.readout import MAPS, OWN, READOUTS, READS_PROMPTS, Maps, Readout, check_readout, read_maps
 from vptx.registry import MODELS, NETS, build
@@ -44,6 +46,7 @@ class PromptedNetwork(BaseModule):
         self.folded: set[int] = set()
         self.before: Any = None
         self.frozen_from = ''
+        self._handles: list = []
         self.plug(Prompter())
 
     def plug(self, prompter: Prompter, readout: Readout | None = None) -> None:
@@ -71,6 +74,12 @@ class PromptedNetwork(BaseModule):
         reference = next(self.net.parameters())
         self._make_map_norms(maps, reference)
         self.prompter = prompter.to(reference.device)
+        for handle in self._handles:
+            handle.remove()
+        # A partial of a method, not a closure: a copy of the hall calls the copy's own prompter.
+        self._handles = [
+            self.net.module_at(site).register_forward_hook(partial(self._inside, site)) for site in prompter.sites
+        ]
         self.train(self.training)
 
     def _make_map_norms(self, maps: Maps | None, reference: Tensor) -> None:
@@ -99,7 +108,7 @@ class PromptedNetwork(BaseModule):
             return self._read_maps(self._maps, taps)
         if self._taps:
             return net.collect(taps)
-        tokens = net.finish(tokens)
+        tokens = prompter.beside(net.finish(tokens), image)
         if self.readout == OWN:
             return net.classify(tokens, context)
         first_patch = tokens.shape[1] - context.grid[0] * context.grid[1]
@@ -124,12 +133,15 @@ class PromptedNetwork(BaseModule):
             return KeyValue(getattr(self, f'key_{layer}'), getattr(self, f'value_{layer}'))
         return self.prompter.memory(tokens, layer)
 
+    def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return self.prompter.inside(site, inputs[0], output)
+
     @torch.no_grad()
     def fold(self) -> 'PromptedNetwork':
         """Compute the keys and values of all memory once, for inference; training again unfolds.
 
         Raises:
-            ValueError: nothing to fold: the prompts do not enter as memory, or differ from sample to sample.
+            ValueError: nothing to fold: no prompts enter as memory, or they differ from sample to sample.
         """
         self.unfold()
         self.eval()
@@ -140,7 +152,7 @@ class PromptedNetwork(BaseModule):
         memory = {layer: prompts for layer, prompts in memory.items() if prompts is not None}
         name = type(self.prompter).__name__
         if not memory:
-            raise ValueError(f'{name} cannot be folded: its prompts go through the layers with the other tokens')
+            raise ValueError(f'{name} cannot be folded: it has no prompts that act as keys and values alone')
         if any(prompts.dim() > 2 for prompts in memory.values()):
             raise ValueError(f'{name} cannot be folded: its prompts depend on the image')
         for layer, prompts in memory.items():
@@ -164,6 +176,7 @@ class PromptedNetwork(BaseModule):
         """Training mode for the prompter and for the tuned parts of the network; what is frozen stays in eval mode."""
         super().train(mode)
         set_mode(self.net, mode)
+        set_mode(self.prompter, mode)
         if mode:
             self.unfold()
         return self

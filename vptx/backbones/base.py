@@ -13,10 +13,10 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from vptx.geometry import Geometry
+from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 
-__all__ = ['Context', 'KeyValue', 'LayerOutput', 'Net', 'is_a', 'take_apart']
+__all__ = ['Context', 'KeyValue', 'LayerOutput', 'Net', 'find_sites', 'is_a', 'take_apart']
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,10 @@ class Net(BaseModule):
         """(P, D) or (B, P, D) -> its keys and values in ``layer``; what :func:`vptx.fold` keeps."""
         raise NotImplementedError
 
+    def module_at(self, site: Site) -> nn.Module:
+        """The library's module at one of the geometry's sites, called once in a forward without memory."""
+        raise NotImplementedError
+
     def finish(self, tokens: Tensor) -> Tensor:
         """The final norm: (B, M, D) -> (B, M, D)."""
         raise NotImplementedError
@@ -138,6 +142,25 @@ def is_a(model: nn.Module, path: str) -> bool:
     module, _, name = path.rpartition('.')
     kind = getattr(sys.modules.get(module), name, None)
     return kind is not None and isinstance(model, kind) and type(model).forward is kind.forward
+
+
+#: Where a transformer's block, as most libraries write it, has its sites.
+IN_BLOCK = dict(
+    norm1='norm1', qkv='attn.qkv', proj='attn.proj', attn='attn', norm2='norm2', fc1='mlp.fc1', fc2='mlp.fc2', mlp='mlp'
+)
+
+
+def find_sites(block: nn.Module, layer: int, width: int) -> tuple[Site, ...]:
+    """The sites of a block of this width: those modules of :data:`IN_BLOCK` that it has."""
+    found = []
+    for name, path in IN_BLOCK.items():
+        try:
+            module = block.get_submodule(path)
+        except AttributeError:
+            continue
+        widths = getattr(module, 'in_features', width), getattr(module, 'out_features', width)
+        found.append(Site(name, layer, *widths))
+    return tuple(found)
 
 
 def take_apart(model: nn.Module) -> Net:

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from vptx.backbones.base import Context, KeyValue, Net
-from vptx.geometry import Geometry
+from vptx.backbones.base import IN_BLOCK, Context, KeyValue, Net, find_sites
+from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 from vptx.weights import load_weights
 
@@ -61,18 +61,22 @@ class TimmViT(Net):
             load_weights(model, weights, positions, fresh)
         config = model.pretrained_cfg
         embed = model.patch_embed
-        # Door 3 needs the attention spelt out (below); a block of another kind keeps its doors 1 and 2.
+        # Door 3 needs the attention spelt out (below), and sites their usual meaning; a block of another kind keeps its
+        # doors 1 and 2.
         plain = all(type(b) is Block and type(b.attn) is Attention and b.attn.gate is None for b in model.blocks)
+        width = model.embed_dim
+        sites = [site for layer, block in enumerate(model.blocks) for site in find_sites(block, layer, width)]
         self.geometry = Geometry(
             name=name or '.'.join(filter(None, (config.get('architecture'), config.get('tag')))),
-            widths=(model.embed_dim,) * len(model.blocks),
+            widths=(width,) * len(model.blocks),
             patch=tuple(embed.patch_size),
             image=tuple(embed.img_size),
             prefix=model.num_prefix_tokens,
             tokens=model.num_prefix_tokens + embed.num_patches,
             mean=tuple(config['mean']),
             std=tuple(config['std']),
-            doors=frozenset({'image', 'tokens', 'logits'} | ({'memory'} if plain else set())),
+            doors=frozenset({'image', 'tokens', 'logits'} | ({'memory', 'inside'} if plain else set())),
+            sites=(Site('embed', None, 0, width), *sites, Site('norm', None, width, width)) if plain else (),
         )
         self.has_class_token = model.cls_token is not None
         self.readout = {'token': 'cls', 'avg': 'mean'}.get(model.global_pool, 'logits')
@@ -119,6 +123,11 @@ class TimmViT(Net):
         # (..., P, 2 * D) -> (..., P, 2, heads, d) -> (..., 2, heads, P, d)
         key, value = projected.unflatten(-1, (2, attn.num_heads, attn.head_dim)).movedim(-4, -2).unbind(-4)
         return KeyValue(attn.k_norm(key), value)
+
+    def module_at(self, site: Site) -> nn.Module:
+        if site.layer is None:
+            return self.model.get_submodule('patch_embed' if site.name == 'embed' else 'norm')
+        return self.model.blocks[site.layer].get_submodule(IN_BLOCK[site.name])
 
     def finish(self, tokens: Tensor) -> Tensor:
         return self.model.norm(tokens)

@@ -11,9 +11,8 @@ from mmengine.runner import CheckpointLoader, Runner
 from torch import Tensor, nn
 
 from vptx.attach import find_hall
-from vptx.prompt_file import check, describe, write_prompt
+from vptx.prompt_file import check, describe, kept_names, write_prompt
 from vptx.registry import HOOKS
-from vptx.trainable import trained_names
 
 __all__ = ['SafeCheckpointHook', 'SlimCheckpointHook', 'adopt', 'complete', 'is_stock']
 
@@ -45,7 +44,7 @@ class SlimCheckpointHook(Hook):
         if not self._facts:
             meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
             self._facts = describe(model, runner.cfg.pretty_text, meta.get('classes') or ())
-        state, names = checkpoint['state_dict'], trained_names(model)
+        state, names = checkpoint['state_dict'], kept_names(model)
         checkpoint['state_dict'] = self._tensors = {name: state[name] for name in names}
         broken = [name for name, tensor in self._tensors.items() if not tensor.isfinite().all()]
         if broken:
