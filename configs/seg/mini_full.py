@@ -1,0 +1,12 @@
+"""TITLE full, mini.
+
+python tools/train.py configs/seg/mini_full.py
+"""
+
+_base_ = [
+    '../_base_/nets/setr_pup_vit_mini.py',
+    '../_base_/prompters/seg_full.py',
+    '../_base_/tasks/mini_ade.py',
+    '../_base_/protocols/seg_mini.py',
+    '../_base_/runtime_seg.py',
+]
