@@ -3,7 +3,6 @@
 image -> embed -> (enter, block, leave) x L -> finish -> readout
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from vptx.backbones.base import KeyValue, Net
 from vptx.prompters.base import Prompter
-from vptx.readout import MAPS, OWN, READOUTS, READS_PROMPTS, check_readout
+from vptx.readout import OWN, READOUTS, READS_PROMPTS, check_readout
 from vptx.registry import MODELS, NETS, build
 from vptx.trainable import set_mode
 
@@ -26,29 +25,17 @@ class PromptedNetwork(BaseModule):
         net: a :class:`~vptx.backbones.base.Net`, or its config, e.g.
             ``dict(type='TimmViT', model='vit_base_patch16_224.orig_in21k', img_size=224)``.
         readout: what is made of the last layer's tokens, one of :data:`~vptx.readout.READOUTS`, or ``'logits'``, the
-            network's own pooling and classifier. By default what the network was trained with. With ``'maps'`` the
-            features of :attr:`layers` as they leave them, prompts removed and no final norm: a tuple of
-            (B, D, H', W'), which is what mmsegmentation's vision transformers give to a decode head.
-        layers: whose features ``'maps'`` reads, counted from 0, in ascending order; later layers are not run.
-
-    Raises:
-        ValueError: layers that the network does not have.
+            network's own pooling and classifier. By default what the network was trained with.
 
     Attributes:
         prompter: what is learnt; a :class:`~vptx.prompters.base.Prompter` that does nothing while unplugged.
         before: what :func:`vptx.attach` changed, for :func:`vptx.detach` to restore; None while unplugged.
     """
 
-    def __init__(self, net: Net | dict, readout: str | None = None, layers: Sequence[int] = ()) -> None:
+    def __init__(self, net: Net | dict, readout: str | None = None) -> None:
         super().__init__()
         self.net: Net = build(NETS, net)
         self.readout = readout or self.net.readout
-        self.layers = tuple(layers)
-        depth = self.net.geometry.depth
-        if list(layers) != sorted(set(range(depth)).intersection(layers)):
-            raise ValueError(
-                f'layers={self.layers} must ascend: {self.net.geometry.name} has layers 0 to {depth - 1}'
-            )
         self.folded: set[int] = set()
         self.before: Any = None
         self.plug(Prompter())
@@ -69,15 +56,13 @@ class PromptedNetwork(BaseModule):
         prompter.bind(geometry, reads_prompts=readout in READS_PROMPTS)
         has_tokens = 'tokens' in geometry.doors
         check_readout(readout, geometry.name, self.net.has_class_token, has_tokens, prompter.prompts_at_end)
-        if readout == MAPS and not self.layers:
-            raise ValueError(f"readout '{MAPS}' needs layers=(...) of the backbone: whose features a head is to see")
         self.unfold()
         self.readout = readout
         reference = next(self.net.parameters())
         self.prompter = prompter.to(reference.device)
         self.train(self.training)
 
-    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(self, image: Tensor) -> Tensor:
         net, prompter = self.net, self.prompter
         tokens, context = net.embed(prompter.image(image))
         prefix, patches = net.geometry.prefix, context.grid[0] * context.grid[1]
@@ -85,16 +70,11 @@ class PromptedNetwork(BaseModule):
         if strip is not None:
             prompts = net.embed_pixels(strip).expand(len(tokens), -1, -1)
             tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
-        maps = []
         for layer in range(net.geometry.depth):
             memory = self._memory(tokens, layer)
             tokens = prompter.enter(tokens, layer)
             tokens = net.block(tokens, layer, context, memory)
             tokens = prompter.leave(tokens, layer)
-            if self.readout == MAPS and layer in self.layers:
-                maps.append(tokens[:, -patches:].transpose(1, 2).unflatten(2, context.grid))
-                if layer == self.layers[-1]:
-                    return tuple(maps)
         tokens = net.finish(tokens)
         if self.readout == OWN:
             return net.classify(tokens)
@@ -160,6 +140,5 @@ class PromptedNetwork(BaseModule):
 class PromptedBackbone(PromptedNetwork):
     """The hall as OpenMMLab's heads know a backbone: its forward returns a tuple of features."""
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        feature = super().forward(image)
-        return feature if isinstance(feature, tuple) else (feature,)
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        return (super().forward(image),)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ['MAPS', 'OWN', 'READOUTS', 'READS_PROMPTS', 'check_readout']
+__all__ = ['OWN', 'READOUTS', 'READS_PROMPTS', 'check_readout']
 
 READOUTS: dict[str, Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]] = {
     # class token -> (B, D)
@@ -27,8 +27,6 @@ READOUTS: dict[str, Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]]
 READS_PROMPTS = frozenset({'prompts', 'prompts+patches'})
 #: The network's own pooling and classifier on its own tokens -> (B, C): what a bare library network returns.
 OWN = 'logits'
-#: Feature maps of chosen layers, without the final norm -> a tuple of (B, D, H', W'): what decode heads ask for.
-MAPS = 'maps'
 
 
 def check_readout(readout: str, net: str, has_class_token: bool, has_tokens: bool, prompts_at_end: bool) -> None:
@@ -39,7 +37,6 @@ def check_readout(readout: str, net: str, has_class_token: bool, has_tokens: boo
     """
     served = [OWN]
     if has_tokens:
-        served += [MAPS]
         served += [
             name
             for name in READOUTS
@@ -47,7 +44,7 @@ def check_readout(readout: str, net: str, has_class_token: bool, has_tokens: boo
         ]
     if readout in served:
         return
-    if readout not in (*READOUTS, MAPS):
+    if readout not in READOUTS:
         reason = 'there is no such readout'
     elif readout in READS_PROMPTS:
         reason = 'no prompt tokens are left after the last layer with this prompter'
