@@ -8,7 +8,7 @@ from torch import nn
 from vptx.backbones import take_apart
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters.base import Prompter
-from vptx.readout import OWN
+from vptx.readout import OWN, Readout
 from vptx.registry import PROMPTERS, build
 from vptx.trainable import freeze
 
@@ -24,7 +24,7 @@ class Before(NamedTuple):
         own_hall: whether the model came with a hall, or got it from :func:`attach`.
     """
 
-    readout: str
+    readout: Readout
     trains: list[tuple[nn.Parameter, bool]]
     own_hall: bool
 
@@ -45,7 +45,7 @@ def attach(
     model: nn.Module,
     prompter: Prompter | dict | None = None,
     tune: Sequence[str] = (),
-    readout: str | None = None,
+    readout: Readout | None = None,
 ) -> nn.Module:
     """Plug ``prompter`` into ``model`` and freeze everything but the prompter and what ``tune`` names.
 

@@ -15,9 +15,10 @@ class Geometry:
         patch: height and width of a patch, in pixels.
         image: height and width of the image the network was built for, in pixels.
         prefix: K, the number of tokens in front of the patches (class, distillation and register tokens).
-        tokens: K + N of an image of that size.
+        tokens: K + N of an image of that size, in front of the first layer.
         mean, std: the pixel normalisation the network was trained with, per channel, of pixels in [0, 1].
         doors: those of :data:`DOORS` through which a prompter can reach the network.
+        lengths: K + N in front of each layer, of a network that merges patches on its way; empty where it is the same.
     """
 
     name: str
@@ -29,8 +30,13 @@ class Geometry:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     doors: frozenset[str]
+    lengths: tuple[int, ...] = ()
 
     @property
     def depth(self) -> int:
         """L, the number of layers."""
         return len(self.widths)
+
+    def length(self, layer: int) -> int:
+        """K + N in front of ``layer``, of an image of that size."""
+        return self.lengths[layer] if self.lengths else self.tokens

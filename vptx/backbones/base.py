@@ -4,16 +4,19 @@ A net knows how to be taken apart, never a prompter. The hall (``vptx/prompted.p
 ``embed -> block 0 ... block L-1 -> finish``; without a prompter that computes exactly what the library computes.
 """
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry
 from vptx.registry import NETS
 
-__all__ = ['Context', 'KeyValue', 'Net', 'take_apart']
+__all__ = ['Context', 'KeyValue', 'LayerOutput', 'Net', 'is_a', 'take_apart']
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Context:
     """What the blocks need to know of an image beside its tokens.
 
     Attributes:
-        grid: (H', W'), the patches of the image; N = H' * W'.
+        grid: (H', W'), the patches of the image as they are now; N = H' * W'.
     """
 
     grid: tuple[int, int]
@@ -34,6 +37,24 @@ class KeyValue(NamedTuple):
     value: Tensor
 
 
+class LayerOutput(NamedTuple):
+    """What a layer gave, without prompts: (B, K, D), (B, N, D), and the (H', W') of its N patches."""
+
+    prefix: Tensor
+    patches: Tensor
+    grid: tuple[int, int]
+
+    @property
+    def tokens(self) -> Tensor:
+        """(B, K+N, D)"""
+        return torch.cat([self.prefix, self.patches], dim=1)
+
+    @property
+    def map(self) -> Tensor:
+        """(B, D, H', W')"""
+        return self.patches.transpose(1, 2).unflatten(2, self.grid).contiguous()
+
+
 class Net(BaseModule):
     """A frozen network taken apart; a subclass knows one family of one library.
 
@@ -42,12 +63,22 @@ class Net(BaseModule):
         model: the library's own network, with its own names and weights.
         has_class_token: whether the first token is one, so that the readout ``cls`` makes sense.
         readout: the pooling that the network was trained with.
+        stages: the layers whose feature maps a segmentation head takes where it is told no others.
+        map_norm: what is done to these maps; see :class:`~vptx.readout.Maps`.
+        taps: the layers that the network's own forward takes its outputs from, where that is not the last one alone;
+            they go to :meth:`collect` instead of :meth:`classify`.
     """
 
     geometry: Geometry
     model: nn.Module
     has_class_token: bool
     readout: str
+    map_norm: str = 'none'
+    taps: tuple[int, ...] = ()
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        return (self.geometry.depth - 1,)
 
     @classmethod
     def knows(cls, model: nn.Module) -> bool:
@@ -69,6 +100,11 @@ class Net(BaseModule):
         """(3, patch height, P * patch width) -> (P, D), by the patch embedding alone, without positions."""
         raise NotImplementedError
 
+    def merge(self, tokens: Tensor, layer: int, context: Context) -> tuple[Tensor, Context]:
+        """What stands in front of ``layer`` beside prompts, such as patch merging: (B, P+M, D) -> (B, P+M', D'). The
+        grid of patches, the last of the tokens, changes with it."""
+        return tokens, context
+
     def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
         """(B, M, D) -> (B, M, D), attending also to ``memory``: (P, D), (B, P, D), or its keys and values."""
         raise NotImplementedError
@@ -85,9 +121,20 @@ class Net(BaseModule):
         """What the network does to a pooled feature before its classifier: (B, D) -> (B, D)."""
         raise NotImplementedError
 
-    def classify(self, tokens: Tensor) -> Tensor:
+    def classify(self, tokens: Tensor, context: Context) -> Tensor:
         """The network's own pooling and classifier: finished tokens (B, K+N, D) -> (B, C)."""
         raise NotImplementedError
+
+    def collect(self, outputs: Mapping[int, LayerOutput]) -> tuple:
+        """What the network's own forward makes of the outputs of its layers :attr:`taps`, none of them finished."""
+        raise NotImplementedError
+
+
+def is_a(model: nn.Module, path: str) -> bool:
+    """Whether ``model`` is of the class ``path``, ``'library.module.Class'``, without importing the library: it has
+    been imported by whoever made the model, and may not be there at all otherwise."""
+    module, _, name = path.rpartition('.')
+    return isinstance(model, getattr(sys.modules.get(module), name, ()))
 
 
 def take_apart(model: nn.Module) -> Net:

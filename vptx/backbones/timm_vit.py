@@ -21,7 +21,7 @@ from vptx.weights import load_weights
 from . import vit_mini  # noqa: F401  registers our own networks with timm
 
 
-def _create(name: str, arguments: dict) -> nn.Module:
+def create(name: str, arguments: dict) -> nn.Module:
     """A timm model by name, its positions interpolated at any image size."""
     if not timm.is_model(name.partition('.')[0]):
         near = get_close_matches(name, timm.list_models() + timm.list_pretrained(), n=5)
@@ -53,7 +53,7 @@ class TimmViT(Net):
         super().__init__()
         name = model if isinstance(model, str) else None
         if isinstance(model, str):
-            model = _create(model, arguments)
+            model = create(model, arguments)
         if not isinstance(model, VisionTransformer):
             raise ValueError(f'TimmViT takes timm VisionTransformers apart, not {type(model).__name__}')
         self.model = model
@@ -126,7 +126,7 @@ class TimmViT(Net):
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return self.model.fc_norm(feature)
 
-    def classify(self, tokens: Tensor) -> Tensor:
+    def classify(self, tokens: Tensor, context: Context) -> Tensor:
         return self.model.forward_head(tokens)
 
 

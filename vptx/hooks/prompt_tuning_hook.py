@@ -11,6 +11,7 @@ from vptx.attach import attach, find_hall
 from vptx.hooks.guard_hook import GuardHook
 from vptx.hooks.random_streams_hook import RandomStreamsHook
 from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook, bare, complete
+from vptx.readout import Readout
 from vptx.registry import HOOKS
 from vptx.trainable import set_mode, trainable_table
 
@@ -40,7 +41,7 @@ class PromptTuningHook(Hook):
 
     priority = 'HIGHEST'
 
-    def __init__(self, prompter: dict | None = None, tune: Sequence[str] = (), readout: str | None = None) -> None:
+    def __init__(self, prompter: dict | None = None, tune: Sequence[str] = (), readout: Readout | None = None) -> None:
         self.prompter = prompter
         self.tune = tune
         self.readout = readout
