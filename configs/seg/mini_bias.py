@@ -1,4 +1,4 @@
-"""TITLE bias, mini.
+"""Bias tuning: SETR-PUP on the mini ADE20K, ViT-mini pre-trained with supervision.
 
 python tools/train.py configs/seg/mini_bias.py
 """

@@ -1,4 +1,4 @@
-"""TITLE vpt, mini.
+"""VPT-deep: SETR-PUP on the mini ADE20K, ViT-mini pre-trained with supervision.
 
 python tools/train.py configs/seg/mini_vpt.py
 """

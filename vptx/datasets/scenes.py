@@ -22,7 +22,12 @@ __all__ = ['CLASSES', 'PALETTE', 'SPLITS', 'compose', 'write']
 
 # Class -> photograph, read by name, because functions of skimage.data may try to download.
 GROUND = dict(
-    brick='brick.png', grass='grass.png', gravel='gravel.png', moon='moon.png', tissue='ihc.png', stars='hubble_deep_field.jpg'
+    brick='brick.png',
+    grass='grass.png',
+    gravel='gravel.png',
+    moon='moon.png',
+    tissue='ihc.png',
+    stars='hubble_deep_field.jpg',
 )
 # Class -> category of the formula world SEED.
 THINGS = dict(bands=4, clouds=6, dots=7, cobbles=12, mesh=14, asterisks=15)

@@ -27,5 +27,3 @@ class SegInferencer(MMSegInferencer):
 
     def _init_model(self, *_, **__) -> nn.Module:
         return self._given
-
-

@@ -24,9 +24,11 @@ class AccumulatingTTAModel(SegTTAModel):
             for view in range(len(data['inputs'])):
                 samples = segmentor.test_step({key: views[view] for key, views in data.items()})
                 shares = [sample.pop('seg_logits').data.softmax(0) for sample in samples]
-                merged = [(s, total + share) for (s, total), share in zip(merged, shares)] if view else [
-                    *zip(samples, shares)
-                ]
+                merged = (
+                    [(s, total + share) for (s, total), share in zip(merged, shares)]
+                    if view
+                    else [*zip(samples, shares)]
+                )
         finally:
             segmentor.most_logits = most
         for sample, total in merged:

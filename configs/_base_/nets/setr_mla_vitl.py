@@ -5,8 +5,7 @@ As mmsegmentation's setr_vit-l-mla_8xb2-160k_ade20k-512x512.py, but that the cla
 
 _base_ = ['./setr_pup_vitl.py']
 
-aux = dict(
-    _delete_=True,
+fcn = dict(
     type='FCNHead',
     in_channels=256,
     channels=256,
@@ -18,7 +17,7 @@ aux = dict(
     loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4),
 )
 model = dict(
-    backbone=dict(layers=(5, 11, 17, 23)),
+    backbone=dict(readout=dict(maps=[5, 11, 17, 23])),
     neck=dict(
         type='MLANeck',
         in_channels=[1024, 1024, 1024, 1024],
@@ -38,5 +37,5 @@ model = dict(
         norm_cfg=dict(type='BN'),
         loss_decode=dict(type='CrossEntropyLoss'),
     ),
-    auxiliary_head=[dict(aux, in_index=index) for index in range(4)],
+    auxiliary_head=[dict(fcn, in_index=index) for index in range(4)],
 )

@@ -38,8 +38,7 @@ model = dict(
             weights='{{ fileDirname }}/../../../weights/vit_mini_sup.npz',
             positions='bilinear',
         ),
-        readout='maps',
-        layers=(2, 3, 4, 5),
+        readout=dict(maps=[2, 3, 4, 5]),
     ),
     decode_head=dict(
         type='SETRUPHead',

@@ -6,7 +6,7 @@ aux = dict(_base_.aux, in_channels=768)
 model = dict(
     backbone=dict(
         net=dict(model='vit_base_patch16_224.orig_in21k', weights='timm://vit_base_patch16_224.orig_in21k'),
-        layers=(4, 6, 9, 11),
+        readout=dict(maps=[4, 6, 9, 11]),
     ),
     decode_head=dict(in_channels=768),
     auxiliary_head=[dict(aux, in_index=0), dict(aux, in_index=1), dict(aux, in_index=2)],

@@ -41,8 +41,7 @@ model = dict(
             'jx_vit_large_p16_384-b3be5167.pth',
             positions='bilinear',
         ),
-        readout='maps',
-        layers=(9, 14, 19, 23),
+        readout=dict(maps=[9, 14, 19, 23]),
     ),
     decode_head=dict(
         type='SETRUPHead',
