@@ -81,7 +81,9 @@ class Windows(NamedTuple):
         return torch.roll(x, (sign * self.shift[0], sign * self.shift[1]), (1, 2)) if any(self.shift) else x
 
 
-def attend(attn: nn.Module, tokens: Tensor, grid: tuple[int, int], windows: Windows, memory: KeyValue | None) -> Tensor:
+def attend(
+    attn: nn.Module, tokens: Tensor, grid: tuple[int, int], windows: Windows, memory: KeyValue | None
+) -> Tensor:
     """Attention of (B, P+N, C) in windows: of N patches (H, W) = ``grid`` to those of their window, to P prompts and to
     ``memory``, and of the prompts to all. -> (B, P+N, C)
 

@@ -60,7 +60,7 @@ class StreamedEncoderDecoder(EncoderDecoder):
         for first in range(0, size[0], STRIP):
             strip = torch.arange(first, min(first + STRIP, size[0]), device=image.device)
             above, share = self._sources(strip, inner, size[0])
-            below = (above + 1).clamp(max=inner - 1)
+            below = (above + (share > 0)).clamp(max=inner - 1)
             start = int(above[0])
             logits = rows.take(top + start, top + int(below[-1]) + 1)[:, :, columns]
             if inner != size[0]:
