@@ -16,7 +16,7 @@ from runs import hook
 from torch import nn
 
 import vptx
-from vptx.registry import DATASETS, MODELS
+from vptx.registry import DATASETS, MODELS, NETS, build
 from vptx.segmentation.datasets import Checked
 
 CLASSES = ('dark', 'red', 'green', 'bright')
@@ -47,6 +47,19 @@ def write_images(folder: Path, number: int = 8, size: tuple[int, int] = (32, 32)
     return folder
 
 
+NET = dict(
+    type='TimmViT', model='vit_mini_patch8_64', img_size=32, embed_dim=24, depth=3, num_heads=2, final_norm=False
+)
+
+
+def weights(path: Path) -> str:
+    """A file of random weights for :data:`NET`, in timm's own layout; one that is there is left alone."""
+    if not path.is_file():
+        torch.manual_seed(0)
+        torch.save(build(NETS, NET).model.state_dict(), path)
+    return str(path)
+
+
 def head(**options) -> dict:
     common = dict(type='SETRUPHead', in_channels=24, channels=8, num_classes=4, dropout_ratio=0)
     return dict(common, norm_cfg=dict(type='BN'), loss_decode=dict(type='CrossEntropyLoss'), **options)
@@ -54,7 +67,6 @@ def head(**options) -> dict:
 
 def segmentor(**changes) -> dict:
     """Config of a segmentor of 4 classes; ``changes`` are of the model."""
-    net = dict(type='TimmViT', model='vit_mini_patch8_64', img_size=32, embed_dim=24, depth=3, num_heads=2)
     return dict(
         dict(
             type='StreamedEncoderDecoder',
@@ -67,7 +79,7 @@ def segmentor(**changes) -> dict:
                 size=(32, 32),
                 test_cfg=dict(size_divisor=8),
             ),
-            backbone=dict(type='PromptedBackbone', net=dict(net, final_norm=False), readout=dict(maps=[1, 2])),
+            backbone=dict(type='PromptedBackbone', net=NET, readout=dict(maps=[1, 2])),
             decode_head=head(in_index=1, num_convs=3, up_scale=2),
             auxiliary_head=[head(in_index=0, num_convs=1, up_scale=4)],
             train_cfg=dict(),
@@ -110,7 +122,9 @@ def seg_config(work_dir: Path, data: Path, hooks: list[dict] | None = None, **ch
     views = [[dict(type='Resize', scale_factor=scale, keep_ratio=True) for scale in (1.0, 1.25)]]
     views += [[dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)], [LABELS], [PACK]]
     evaluation = dict(
-        dataloader=loader(data, 'validation', test, False), evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']), cfg={}
+        dataloader=loader(data, 'validation', test, False),
+        evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']),
+        cfg={},
     )
     config = Config(
         dict(
@@ -118,9 +132,7 @@ def seg_config(work_dir: Path, data: Path, hooks: list[dict] | None = None, **ch
             custom_imports=dict(imports=['vptx', 'vptx.segmentation', 'segruns'], allow_failed_imports=False),
             work_dir=str(work_dir),
             model=segmentor(),
-            train_dataloader=loader(
-                data, 'training', [LOAD, LABELS, dict(type='RandomFlip', prob=0.5), PACK], True
-            ),
+            train_dataloader=loader(data, 'training', [LOAD, LABELS, dict(type='RandomFlip', prob=0.5), PACK], True),
             **{f'{split}_{part}': value for split in ('val', 'test') for part, value in evaluation.items()},
             test_pipeline=test,
             tta_pipeline=[LOAD, dict(type='TestTimeAug', transforms=views)],
@@ -140,6 +152,7 @@ def seg_config(work_dir: Path, data: Path, hooks: list[dict] | None = None, **ch
             log_level='WARNING',
         )
     )
+    config.model.backbone.net = dict(NET, weights=weights(data / 'weights.pth'))
     tuned = hook(tune=['decode_head', 'auxiliary_head'])
     config.merge_from_dict(dict(custom_hooks=[tuned] if hooks is None else hooks, **changes))
     return config

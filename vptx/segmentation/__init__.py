@@ -1,16 +1,11 @@
 """Prompts under mmsegmentation's decode heads. The only room that imports mmseg."""
 
-from mmseg.utils import register_all_modules
-
 from .annotations import CheckedLoadAnnotations
 from .datasets import ADE20K, MiniADE, PascalContext
 from .inferencer import SegInferencer
 from .overlay import overlay, predict, write_predictions
 from .segmentor import StreamedEncoderDecoder
 from .tta import AccumulatingTTAModel
-
-# Its names, for default_scope='mmseg'.
-register_all_modules(init_default_scope=False)
 
 __all__ = [
     'ADE20K',

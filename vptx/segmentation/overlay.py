@@ -101,4 +101,4 @@ def write_predictions(model: nn.Module, paths: Sequence[Path], folder: Path) -> 
         indexed.save(folder / f'{name}_labels.png')
         counts = np.bincount(labels.ravel(), minlength=len(classes))
         order = [label for label in np.argsort(-counts, kind='stable') if counts[label]]
-        yield path, {classes[label]: counts[label] / labels.size for label in order}
+        yield path, {classes[label]: float(counts[label] / labels.size) for label in order}

@@ -47,8 +47,9 @@ def _from_address(address: str) -> Path:
         return Path(download_cached_file(address))  # a name such as name-b3be5167.pth says its hash
     except OSError as error:
         raise FileNotFoundError(
-            f'the weights {address} are neither in the cache (TORCH_HOME) nor to be downloaded. Run this once where there '
-            f'is a network, or fetch the file elsewhere and give its path as weights. ({type(error).__name__}: {error})'
+            f'the weights {address} are neither in the cache (TORCH_HOME) nor to be downloaded. Run this once where '
+            'there is a network, or fetch the file elsewhere and give its path as weights. '
+            f'({type(error).__name__}: {error})'
         ) from error
 
 
