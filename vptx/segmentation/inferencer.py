@@ -1,6 +1,7 @@
 """mmseg's inferencer on a model that is there already."""
 
 from copy import deepcopy
+from typing import Any
 
 from mmseg.apis import MMSegInferencer
 from torch import nn
@@ -23,7 +24,8 @@ class SegInferencer(MMSegInferencer):
         self._given = model
         # What the inferencer changes in a config is no concern of the model's.
         super().__init__(model=deepcopy(model.cfg), **{'device': next(model.parameters()).device, **arguments})
-        self.visualizer.set_dataset_meta(**model.dataset_meta)
+        meta: Any = model.dataset_meta
+        self.visualizer.set_dataset_meta(**meta)
 
     def _init_model(self, *_, **__) -> nn.Module:
         return self._given
