@@ -7,12 +7,13 @@ import inspect
 import re
 from copy import deepcopy
 from dataclasses import replace
+from math import isqrt
 
 import numpy as np
 import pytest
 import torch
 from mmpretrain.models import ImageClassifier
-from networks import CLASSES, DEPTH, GRID, NETWORKS, WIDTH, images, tiny
+from networks import BACKBONES, CLASSES, DEPTH, GRID, NETWORKS, WIDTH, images, tiny
 from torch import Tensor, nn
 
 import vptx
@@ -22,6 +23,7 @@ from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters import Prompter, TokenPrompter
 from vptx.readout import OWN, READOUTS, READS_PROMPTS
 from vptx.registry import NETS, PROMPTERS
+from vptx.trainable import matches
 
 for registry in (PROMPTERS, NETS):
     registry.import_from_location()
@@ -32,11 +34,11 @@ class FromImage(TokenPrompter):
 
     def bind(self, geometry, reads_prompts=False):
         super().bind(geometry, reads_prompts)
-        self.base = nn.Parameter(torch.randn(self.num_tokens, geometry.widths[0]))
+        self.base = nn.ParameterList(torch.randn(self.num_tokens, width) for width in geometry.widths)
         self.mix = nn.Parameter(torch.randn(self.num_tokens, 1))
 
     def prompts(self, tokens, layer):
-        return self.base + self.mix * tokens.mean(1, keepdim=True)
+        return self.base[layer] + self.mix * tokens.mean(1, keepdim=True)
 
 
 class OnImage(Prompter):
@@ -97,13 +99,19 @@ def without_memory(model: nn.Module) -> PromptedNetwork:
     return PromptedNetwork(net, OWN)
 
 
+def last_map(hall: PromptedNetwork) -> tuple[int, int]:
+    """Width and side of the last layer's map."""
+    facts = hall.net.geometry
+    return facts.widths[-1], isqrt(facts.length(facts.depth - 1) - facts.prefix)
+
+
 def relative(ours: Tensor, theirs: Tensor) -> float:
     """Largest difference, relative to the largest value."""
     return ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
 
 def test_every_net_has_a_tiny_network():
-    asked = {type(take_apart(tiny(name))) for name in NETWORKS}
+    asked = {type(take_apart(tiny(name))) for name in (*NETWORKS, *BACKBONES)}  # these: backbones/test_openmmlab.py
     missing = {name for name, net in NETS.module_dict.items() if net not in asked}
     assert not missing, f'add a tiny network for {missing} to tests/networks.py'
 
@@ -148,7 +156,8 @@ def test_any_image_size_as_the_library_interpolates_it(network, size):
 @every_network
 def test_an_image_that_patches_do_not_divide_is_refused(network):
     hall = PromptedNetwork(take_apart(tiny(network)))
-    with pytest.raises(ValueError, match=r'patches of 8 x 8 px do not divide an image of 32 x 30 px'):
+    height, width = hall.net.geometry.patch
+    with pytest.raises(ValueError, match=f'patches of {height} x {width} px do not divide an image of 32 x 30 px'):
         hall(images(size=(32, 30)))
 
 
@@ -159,6 +168,7 @@ def test_an_image_that_patches_do_not_divide_is_refused(network):
 @every_prompter
 def test_readouts_have_their_shapes_or_are_refused(network, kind):
     probe, image = plug(network, kind), images(2)
+    width, side = last_map(probe)
     for readout in (*READOUTS, OWN):
         model = PromptedBackbone(take_apart(tiny(network)))
         has_class_token, at_end = probe.net.has_class_token, probe.prompter.prompts_at_end
@@ -168,7 +178,7 @@ def test_readouts_have_their_shapes_or_are_refused(network, kind):
             assert 'map' in str(error.value)  # it says what there is
             continue
         (feature,) = vptx.attach(model, config(kind), readout=readout).eval()(image)
-        assert feature.shape == {'map': (2, WIDTH, GRID, GRID), OWN: (2, CLASSES)}.get(readout, (2, WIDTH)), readout
+        assert feature.shape == {'map': (2, width, side, side), OWN: (2, CLASSES)}.get(readout, (2, width)), readout
         assert feature.isfinite().all(), readout
 
 
@@ -201,15 +211,16 @@ def test_samples_do_not_mix(network, kind, training):
 @every_network
 @every_prompter
 def test_gradients_reach_the_prompter_and_what_is_tuned_and_nothing_else(network, kind):
-    model = plug(network, kind, tune=[r'head\.weight', r'blocks\.1'])
+    model = plug(network, kind, tune=[r'head(\.fc)?\.weight', r'blocks\.1'])
     model.train()
     model(images(3)).square().sum().backward()
     touched = {name for name, p in model.named_parameters() if p.grad is not None}
     reached = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     prompts = {f'prompter.{name}' for name, _ in model.prompter.named_parameters()}
-    block = {f'net.model.blocks.1.{name}' for name, _ in model.net.model.blocks[1].named_parameters()}
+    tuned = {name for name, _ in model.named_parameters() if matches(r'blocks\.1|head(\.fc)?\.weight', name)}
     assert prompts
-    assert reached == touched == prompts | block | {'net.model.head.weight'}
+    assert len(tuned) > 1
+    assert reached == touched == prompts | tuned
 
 
 @every_network
@@ -231,12 +242,12 @@ def test_init_weights_leaves_network_and_prompts_alone(network, kind):
 @every_network
 @every_prompter
 def test_what_is_frozen_stays_in_eval_mode(network, kind):
-    model = plug(network, kind, tune=[r'blocks\.2'])
+    model = plug(network, kind, tune=[r'blocks\.1'])
     assert model.train() is model
     assert model.training
     assert all(module.training for module in model.prompter.modules())
     modes = {name: module.training for name, module in model.net.model.named_modules()}
-    assert {name for name, mode in modes.items() if mode} == {n for n in modes if f'{n}.'.startswith('blocks.2.')}
+    assert {name for name, mode in modes.items() if mode} == {n for n in modes if matches(r'blocks\.1', n)}
     assert model.eval() is model
     assert not any(module.training for module in model.modules())
 
@@ -313,6 +324,10 @@ def test_another_image_size_works_or_is_refused(network, kind, size):
 @pytest.mark.parametrize(('dtype', 'bound'), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=['single', 'double'])
 def test_deep_equals_concatenated(network, options, dtype, bound):
     prompter, image, halls = config('DeepPrompter', **options), images(3).to(dtype), []
+    if {'shared', 'project_dim'} & options.keys() and len(set(take_apart(tiny(network)).geometry.widths)) > 1:
+        with pytest.raises(ValueError, match='layers of one width'):
+            vptx.attach(tiny(network), prompter)
+        return
     for make in (lambda model: PromptedNetwork(take_apart(model), OWN), without_memory):
         torch.manual_seed(1)
         hall = vptx.attach(make(tiny(network)), prompter, tune=['head', r'blocks\.1']).to(dtype).train()
@@ -360,8 +375,8 @@ def test_deep_prompts_use_door_3_where_nobody_reads_them():
 def test_fold_is_equal_or_refused(network, kind):
     model, image = plug(network, kind), images(3)
     expected, state = model(image), deepcopy(model.state_dict())
-    tokens = torch.randn(2, 1 + GRID**2, WIDTH)
-    remembers = [m for layer in range(DEPTH) if (m := model.prompter.memory(tokens, layer)) is not None]
+    tokens = [torch.randn(2, 1, width) for width in model.net.geometry.widths]
+    remembers = [m for layer, t in enumerate(tokens) if (m := model.prompter.memory(t, layer)) is not None]
     if not remembers or remembers[0].dim() > 2:
         with pytest.raises(ValueError, match=f'{type(model.prompter).__name__} cannot be folded: its prompts'):
             vptx.fold(model)
@@ -464,7 +479,8 @@ def test_net_base_class_asks_for_everything():
         lambda: net.keys_values(images(), 0),
         lambda: net.finish(images()),
         lambda: net.finish_pooled(images()),
-        lambda: net.classify(images()),
+        lambda: net.classify(images(), None),
+        lambda: net.collect({}),
     ):
         with pytest.raises(NotImplementedError):
             call()

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.runner import CheckpointLoader
 from mmengine.utils import import_modules_from_strings
 from torch import nn
 
-from vptx.attach import attach
+from vptx.attach import attach, find_hall
+from vptx.hooks.slim_checkpoint_hook import adopt, is_stock
 from vptx.prompt_file import load_prompt
 from vptx.registry import DATASETS, MODELS
 
@@ -40,10 +42,16 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
         if 'data_preprocessor' in config:  # a stock config may have it beside the model, as the Runner allows
             model_config.setdefault('data_preprocessor', config.data_preprocessor)
         model = MODELS.build(model_config)
+        if find_hall(model) is None and hasattr(model, 'init_weights'):
+            model.init_weights()  # a stock backbone reads its init_cfg here; one of vptx's has its weights already
     for hook in config.get('custom_hooks', []):
         kind = hook['type'] if isinstance(hook['type'], str) else hook['type'].__name__
         if kind.rpartition('.')[2] == 'PromptTuningHook':
             attach(model, hook.get('prompter'), hook.get('tune', ()), hook.get('readout'))
+    if config.get('load_from'):
+        checkpoint = CheckpointLoader.load_checkpoint(config.load_from, map_location='cpu')
+        if is_stock(model, checkpoint):  # where a run had its frozen backbone from
+            adopt(model, checkpoint, config.load_from)
     facts = load_prompt(model, prompt_file) if prompt_file else {}
     # mmpretrain's inferencers look for the first name of a pair, mmseg's for the second.
     model._config = model.cfg = config

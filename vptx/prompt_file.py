@@ -51,6 +51,7 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
         prompts=[name for name, parameter in model.named_parameters() if id(parameter) in prompter],
         classes=list(classes),
         config=config,
+        frozen_from=hall.frozen_from,
     )
 
 

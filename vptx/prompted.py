@@ -32,6 +32,7 @@ class PromptedNetwork(BaseModule):
 
     Attributes:
         prompter: what is learnt; a :class:`~vptx.prompters.base.Prompter` that does nothing while unplugged.
+        frozen_from: the checkpoint that filled a stock backbone after it was prompted; empty for all others.
         before: what :func:`vptx.attach` changed, for :func:`vptx.detach` to restore; None while unplugged.
     """
 
@@ -42,6 +43,7 @@ class PromptedNetwork(BaseModule):
         self.map_norms = nn.ModuleList()
         self.folded: set[int] = set()
         self.before: Any = None
+        self.frozen_from = ''
         self.plug(Prompter())
 
     def plug(self, prompter: Prompter, readout: Readout | None = None) -> None:
@@ -174,6 +176,6 @@ class PromptedNetwork(BaseModule):
 class PromptedBackbone(PromptedNetwork):
     """The hall as OpenMMLab's heads know a backbone: its forward returns a tuple of features."""
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         features = super().forward(image)
         return features if isinstance(features, tuple) else (features,)

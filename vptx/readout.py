@@ -82,7 +82,7 @@ def read_maps(readout: Readout, depth: int, stages: Sequence[int], norm: str) ->
     if len(set(counted)) < len(counted):
         raise ValueError(f'maps of layers {list(layers)}: one of them is there twice')
     if norm not in NORMS:
-        raise ValueError(f"norm of maps must be one of {', '.join(NORMS)}, not {norm!r}")
+        raise ValueError(f'norm of maps must be one of {", ".join(NORMS)}, not {norm!r}')
     return Maps(counted, norm)
 
 

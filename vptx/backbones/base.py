@@ -131,10 +131,13 @@ class Net(BaseModule):
 
 
 def is_a(model: nn.Module, path: str) -> bool:
-    """Whether ``model`` is of the class ``path``, ``'library.module.Class'``, without importing the library: it has
-    been imported by whoever made the model, and may not be there at all otherwise."""
+    """Whether ``model`` is of the class ``path``, ``'library.module.Class'``, and has that class's own forward.
+
+    Without importing the library: whoever made such a model has, and others may not have it at all.
+    """
     module, _, name = path.rpartition('.')
-    return isinstance(model, getattr(sys.modules.get(module), name, ()))
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(model, kind) and type(model).forward is kind.forward
 
 
 def take_apart(model: nn.Module) -> Net:

@@ -13,6 +13,7 @@ and a prompt whose own output is read gets the average of what it is given in th
 timm, mmpretrain and mmseg call the parts of an attention module alike, so what is here serves all of them.
 """
 
+from collections.abc import Callable
 from math import log
 from typing import NamedTuple
 
@@ -21,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.backbones.base import KeyValue
+from vptx.backbones.memory import project
 
-__all__ = ['Windows', 'attend', 'keys_values', 'merge']
+__all__ = ['Windows', 'attend', 'halved', 'keys_values', 'merge']
 
 
 class Windows(NamedTuple):
@@ -81,9 +83,7 @@ class Windows(NamedTuple):
         return torch.roll(x, (sign * self.shift[0], sign * self.shift[1]), (1, 2)) if any(self.shift) else x
 
 
-def attend(
-    attn: nn.Module, tokens: Tensor, grid: tuple[int, int], windows: Windows, memory: KeyValue | None
-) -> Tensor:
+def attend(attn: nn.Module, tokens: Tensor, grid: tuple[int, int], windows: Windows, memory: KeyValue | None) -> Tensor:
     """Attention of (B, P+N, C) in windows: of N patches (H, W) = ``grid`` to those of their window, to P prompts and to
     ``memory``, and of the prompts to all. -> (B, P+N, C)
 
@@ -109,8 +109,8 @@ def attend(
     keys_of_all, values_of_all = torch.cat(keys, dim=2), torch.cat(values, dim=2)
     bias, mask = _position_bias(attn), windows.mask(grid, x)
     bias = bias.expand(count, -1, -1, -1) if mask is None else bias + mask[:, None]
-    # Nothing in front of the prompts: their columns stay zero.
-    bias = F.pad(bias, (keys_of_all.shape[2] - bias.shape[-1], 0)).flatten(0, 1)
+    # Prompts come first and have none: zeros. The fused kernels take four dimensions.
+    bias = F.pad(bias, (keys_of_all.shape[2] - bias.shape[-1], 0)).flatten(0, 1)[None]
     options = dict(dropout_p=attn.attn_drop.p if attn.training else 0.0, scale=_scale(attn))
     x = F.scaled_dot_product_attention(query.flatten(1, 2), keys_of_all, values_of_all, attn_mask=bias, **options)
     x = x.unflatten(1, (count, heads)).transpose(2, 3).flatten(3)
@@ -128,8 +128,15 @@ def keys_values(attn: nn.Module, memory: Tensor) -> KeyValue:
     return KeyValue(*_project(attn, memory, first=1))
 
 
-def merge(tokens: Tensor, grid: tuple[int, int], downsample) -> Tensor:
-    """(B, P+N, C) -> (B, P+N', C'): patches merge two by two, and a prompt with three copies of itself.
+def halved(grid: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of a map after merging; an odd side is padded."""
+    return (grid[0] + 1) // 2, (grid[1] + 1) // 2
+
+
+def merge(
+    tokens: Tensor, grid: tuple[int, int], downsample: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, tuple[int, int]]:
+    """(B, P+N, C) -> (B, P+N', C'), (H', W'): patches merge two by two, and a prompt with three copies of itself.
 
     Args:
         tokens: prompts first.
@@ -137,23 +144,21 @@ def merge(tokens: Tensor, grid: tuple[int, int], downsample) -> Tensor:
         downsample: the library's merging, (B, H, W, C) -> (B, H', W', C').
     """
     prompts = tokens.shape[1] - grid[0] * grid[1]
-    merged = downsample(tokens[:, prompts:].unflatten(1, grid)).flatten(1, 2)
+    merged = downsample(tokens[:, prompts:].unflatten(1, grid))
+    grid, merged = (merged.shape[1], merged.shape[2]), merged.flatten(1, 2)
     if not prompts:
-        return merged
+        return merged, grid
     # A column of prompts, each twice as high and wide as a patch.
     column = tokens[:, :prompts].repeat_interleave(2, dim=1)[:, :, None].expand(-1, -1, 2, -1)
-    return torch.cat([downsample(column).flatten(1, 2), merged], dim=1)
+    return torch.cat([downsample(column).flatten(1, 2), merged], dim=1), grid
 
 
 def _project(attn: nn.Module, x: Tensor, first: int = 0) -> tuple[Tensor, ...]:
-    """(..., n, C) -> query, key, value from number ``first`` on, each (..., h, n, d); V2 takes cosines of the first two."""
-    width = attn.qkv.weight.shape[0] // 3
+    """(..., n, C) -> query, key, value from number ``first`` on, each (..., h, n, d); V2 has unit queries and keys."""
     bias = attn.qkv.bias
     if getattr(attn, 'q_bias', None) is not None:
         bias = torch.cat([attn.q_bias, torch.zeros_like(attn.v_bias), attn.v_bias])  # V2's keys have none
-    x = F.linear(x, attn.qkv.weight[first * width :], None if bias is None else bias[first * width :])
-    # (..., n, parts * h * d) -> (..., n, parts, h, d) -> (parts, ..., h, n, d)
-    parts = list(x.unflatten(-1, (3 - first, attn.num_heads, -1)).movedim(-4, -2).unbind(-4))
+    parts = list(project(x, attn.qkv.weight, bias, attn.num_heads, first))
     if _is_cosine(attn):
         parts[-2] = F.normalize(parts[-2], dim=-1)
         if first == 0:
