@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import CheckpointLoader
 from mmengine.utils import import_modules_from_strings
 from torch import nn
@@ -36,6 +36,7 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)
     scope = config.get('default_scope', 'mmpretrain')
+    init_default_scope(scope)  # which the inferencers build their pipelines in, as after their own init_model
     with DefaultScope.overwrite_default_scope(scope):
         # Under its scope a library's modules are imported, so that its names are found.
         model_config = dict(config.model)

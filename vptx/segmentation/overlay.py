@@ -5,6 +5,7 @@ from pathlib import Path
 
 import mmcv
 import numpy as np
+from mmengine.registry import DefaultScope
 from mmseg.apis import inference_model
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
@@ -26,7 +27,8 @@ def predict(model: nn.Module, paths: Sequence[Path]) -> Iterator[tuple[Path, np.
         image = mmcv.imfrombytes(path.read_bytes()) if path.stat().st_size else None  # BGR, turned as its camera says
         if image is None:
             raise ValueError(f'{path} is not an image that can be read')
-        sample = inference_model(model, image)
+        with DefaultScope.overwrite_default_scope('mmseg'):  # whatever was used since the model was made
+            sample = inference_model(model, image)
         yield path, image[..., ::-1], sample.pred_sem_seg.data[0].cpu().numpy()
 
 
