@@ -101,6 +101,11 @@ def load_config(args: argparse.Namespace) -> Config:
         if 'auto_scale_lr' not in config:
             raise ValueError(f'--auto-scale-lr: {args.config} has no auto_scale_lr=dict(base_batch_size=...)')
         config.auto_scale_lr.enable = True
+    if given.get('tta'):
+        if 'tta_model' not in config or 'tta_pipeline' not in config:
+            raise ValueError(f'--tta: {args.config} has no tta_model and tta_pipeline')
+        config.test_dataloader.dataset.pipeline = config.tta_pipeline
+        config.custom_hooks = [*config.get('custom_hooks', []), dict(type='PrepareTTAHook', tta_cfg=config.tta_model)]
     if given.get('no_validate'):
         config.val_cfg = config.val_dataloader = config.val_evaluator = None
     return config
@@ -112,4 +117,5 @@ def make_runner(config: Config) -> Runner:
         # MMEngine's own start-up asks for a GPU; it leaves a process group alone that is there already.
         torch.distributed.init_process_group('gloo')
         config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+        config.sync_bn = None  # torch synchronises the statistics of a batch between GPUs only
     return Runner.from_cfg(config)
