@@ -79,7 +79,9 @@ def shrink(config: Config) -> None:
     if config.model.backbone.type == 'PromptedBackbone':
         config.model.backbone.net.update(TINY)
         config.model.head.in_channels = TINY['embed_dim']
-        for hook in config.custom_hooks:
+        for hook in config.get('custom_hooks', []):
+            if hook['type'] != 'PromptTuningHook':
+                continue
             hook.tune = [pattern.replace('11', str(TINY['depth'] - 1)) for pattern in hook.tune]
             draw(hook)
 

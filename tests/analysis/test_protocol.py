@@ -2,16 +2,18 @@
 split."""
 
 import json
+import runpy
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
-from runs import hook, tiny_config, tool
+from runs import REPO, hook, tiny_config, tool
 from suites import write_vtab
 
 from vptx.analysis import protocol
 from vptx.analysis.protocol import Outcome, Trial, experiment, final_config, group_means, points, selection_config
+from vptx.datasets import TASKS
 
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LegacyResize', scale=16), dict(type='PackInputs')]
 
@@ -195,3 +197,19 @@ def test_the_tool_says_what_is_missing(tmp_path):
     done = tool('experiment', path, '--out', tmp_path / 'out', check=False)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("VTAB-1k's kitti: there is no")
+
+
+def test_all_tasks_are_those_of_the_configs_suite(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(protocol, 'experiment', lambda *arguments: asked.append(arguments) or [])
+    path = config_file(tmp_path, tmp_path)
+    monkeypatch.setattr('sys.argv', ['experiment.py', str(path), '--tasks', 'all', '--cfg-options', 'final.seeds=[3]'])
+    runpy.run_path(str(REPO / 'tools' / 'experiment.py'), run_name='__main__')
+    ((configs, _, tasks, options),) = asked
+    assert configs == [str(path)] and options == {'final.seeds': [3]}
+    assert tasks == [name for name, task in TASKS.items() if task.suite == 'vtab']
+    config = Config.fromfile(path)
+    config.train_dataloader.dataset = dict(type='Digits')
+    config.dump(str(path))
+    with pytest.raises(SystemExit, match='is of no suite of tasks'):
+        runpy.run_path(str(REPO / 'tools' / 'experiment.py'), run_name='__main__')
