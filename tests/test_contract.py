@@ -81,15 +81,21 @@ every_prompter = pytest.mark.parametrize(
 
 
 def plug(network: str, kind: str | type[Prompter], seed: int = 1, **arguments) -> nn.Module:
-    """The network with the prompter plugged in, in eval mode; skips the pair if a door is lacking, and is refused."""
-    model, prompter = tiny(network), config(kind)
-    doors = (PROMPTERS.get(kind) if isinstance(kind, str) else kind).doors
+    """The network with the prompter plugged in, in eval mode."""
+    model = fitting(network, kind)
     torch.manual_seed(seed)
+    return learnt(vptx.attach(model, config(kind), **arguments)).eval()
+
+
+def fitting(network: str, kind: str | type[Prompter]) -> nn.Module:
+    """The network; skips the pair if it lacks a door that the prompter needs, and refuses the prompter."""
+    model = tiny(network)
+    doors = (PROMPTERS.get(kind) if isinstance(kind, str) else kind).doors
     if not doors <= take_apart(model).geometry.doors:
         with pytest.raises(ValueError, match='has no door'):
-            vptx.attach(model, prompter, **arguments)
+            vptx.attach(model, config(kind))
         pytest.skip(f'{network} lacks a door that {kind} needs, and says so')
-    return learnt(vptx.attach(model, prompter, **arguments)).eval()
+    return model
 
 
 def learnt(model: nn.Module) -> nn.Module:
@@ -234,7 +240,7 @@ def test_gradients_reach_the_prompter_and_what_is_tuned_and_nothing_else(network
 @every_network
 @every_prompter
 def test_init_weights_leaves_network_and_prompts_alone(network, kind):
-    hall = PromptedBackbone(take_apart(tiny(network)))
+    hall = PromptedBackbone(take_apart(fitting(network, kind)))
     head = dict(
         type='LinearClsHead', num_classes=CLASSES, in_channels=WIDTH, init_cfg=dict(type='Normal', layer='Linear')
     )
@@ -280,7 +286,7 @@ def test_saved_and_loaded_into_a_fresh_copy_it_is_the_same(network, kind, tmp_pa
 @every_prompter
 @pytest.mark.parametrize('training', [False, True])
 def test_detach_gives_back_the_same(network, kind, training):
-    model, image = tiny(network), images()
+    model, image = fitting(network, kind), images()
     expected, state = model(image), deepcopy(model.state_dict())
     model.train(training)
     for parameter in list(model.parameters())[::2]:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob('*.md')), *sorted(ROOT.glob('docs/*.md'))]
 BLOCK = re.compile(r'^```python\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 FILE = re.compile(r'# (\S+\.py)\n')
-# Loads the file of a config and builds what it describes; a network whose weights are not in the repository, without.
+# Loads the file of a config and builds what it describes; a network whose weights are not in the repository, narrow.
 BUILD = """
 from pathlib import Path
 
@@ -32,9 +32,10 @@ from mmengine.config import Config
 config = Config.fromfile({path!r})
 net = config.model.backbone.net
 if not Path(net.get('weights') or '').is_file():
-    net.update(weights=None, depth=1)
+    net.update({narrow!r})
 vptx.init_model(config)
 """
+NARROW = dict(weights=None, embed_dim=12, num_heads=3)
 
 
 def blocks(page: Path) -> list[str]:
@@ -54,7 +55,7 @@ def test_python_blocks_run(page, tmp_path):
         path = tmp_path / name[1]
         path.write_text(code)
         if 'model = dict(' in code or '_base_ = ' in code:
-            script.append(BUILD.format(path=name[1]))
+            script.append(BUILD.format(path=name[1], narrow=NARROW))
     (tmp_path / 'page.py').write_text('\n'.join(script))
     environment = {**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}', 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
     done = subprocess.run([sys.executable, 'page.py'], cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -91,10 +92,10 @@ def test_training_commands_describe_a_model(page, command, monkeypatch):
     monkeypatch.chdir(ROOT)
     parser = argparse.ArgumentParser()
     add_common_arguments(parser)
-    config = load_config(parser.parse_args(shlex.split(command)[1:]))
+    config = load_config(parser.parse_args(shlex.split(command, comments=True)[1:]))
     net = config.model.backbone.net
     if not Path(net.get('weights') or '').is_file():
-        net.update(weights=None, depth=1)
+        net.update(NARROW)
     vptx.init_model(config)
 
 
