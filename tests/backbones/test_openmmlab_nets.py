@@ -224,6 +224,8 @@ def test_stock_configs(library, path, changes):
     with DefaultScope.overwrite_default_scope(library):
         model = MODELS.build(model_config)
         model.init_weights()
+    for parameter in model.parameters():  # some heads begin at zero, and would show nothing
+        nn.init.normal_(parameter, std=0.02)
     size = (2 * SIZE, 2 * SIZE) if 'swin' in path else (SIZE, SIZE)
     before = model.eval()(images(size=size), mode='tensor')
     vptx.attach(model, DEEP, tune=['head|decode_head|auxiliary_head'])
