@@ -1,29 +1,10 @@
-"""Handwritten digits of scikit-learn: 400 images to train on, 200 to choose by, 1,197 to test with.
-
-Hands differ in slant, place and size: training images are turned, moved and scaled by a little.
-"""
+"""Handwritten digits of scikit-learn: 400 images to train on, 200 to choose by, 1,197 to test with."""
 
 train_dataloader = dict(
     batch_size=20,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type='Digits',
-        split='train',
-        num_train=400,
-        pipeline=[
-            dict(type='NumpyToPIL', to_rgb=True),
-            dict(
-                type='torchvision/RandomAffine',
-                degrees=10,
-                translate=(0.1, 0.1),
-                scale=(0.9, 1.1),
-                interpolation='bilinear',
-            ),
-            dict(type='PILToNumpy', to_bgr=True),
-            dict(type='PackInputs'),
-        ],
-    ),
+    dataset=dict(type='Digits', split='train', num_train=400, pipeline=[dict(type='PackInputs')]),
 )
 val_dataloader = dict(
     batch_size=100,

@@ -1,22 +1,13 @@
 """Which of scikit-image's photographs does a grey patch come from?
 
-170 patches to train on, 510 to choose by, 1,020 to test with. Training sees crops of them, half of them mirrored.
+170 patches to train on, 510 to choose by, 1,020 to test with.
 """
 
 train_dataloader = dict(
     batch_size=17,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type='PhotoPatches',
-        split='train',
-        num_train=170,
-        pipeline=[
-            dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.6, 1.0)),
-            dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-            dict(type='PackInputs'),
-        ],
-    ),
+    dataset=dict(type='PhotoPatches', split='train', num_train=170, pipeline=[dict(type='PackInputs')]),
 )
 val_dataloader = dict(
     batch_size=100,
