@@ -125,7 +125,8 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 
 
 def test_every_net_has_a_tiny_network():
-    asked = {type(take_apart(tiny(name))) for name in (*NETWORKS, *BACKBONES)}  # these: backbones/test_openmmlab_nets.py
+    # BACKBONES: tests/backbones/test_openmmlab_nets.py
+    asked = {type(take_apart(tiny(name))) for name in (*NETWORKS, *BACKBONES)}
     missing = {name for name, net in NETS.module_dict.items() if net not in asked}
     assert not missing, f'add a tiny network for {missing} to tests/networks.py'
 
