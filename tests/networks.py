@@ -7,6 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import cache, partial
 
+import pytest
 import timm
 import torch
 from timm.layers import GroupNormAct, StdConv2d
@@ -36,6 +37,17 @@ _convnet = partial(
     pretrained_cfg_overlay=dict(input_size=(3, SIZE, SIZE)),
 )
 _resnet = partial(_convnet, layers=(1, 1, 1, 1))
+# Two stages of two layers: maps of 8 x 8 and of 4 x 4 patches.
+_swin = partial(
+    timm.create_model,
+    img_size=SIZE,
+    embed_dim=WIDTH // 2,
+    depths=(2, 2),
+    num_heads=(2, 4),
+    window_size=4,
+    num_classes=CLASSES,
+    dynamic_img_size=True,
+)
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     'plain': partial(_vit, 'vit_base_patch16_224'),
@@ -68,6 +80,16 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
         norm_layer=partial(GroupNormAct, num_groups=4),
     ),
     'ConvNeXt': partial(_convnet, 'convnext_atto', depths=(1, 1, 1, 1), dims=(8, 8, 16, WIDTH)),
+    'swin': partial(_swin, 'swin_base_patch4_window7_224'),  # shifted windows, and a last map that is one window
+    'swin, window does not divide': partial(_swin, 'swin_base_patch4_window7_224', window_size=3, drop_path_rate=0.2),
+    'swin, map smaller than window': partial(
+        _swin, 'swin_base_patch4_window7_224', window_size=(5, 6), always_partition=True, qkv_bias=False
+    ),
+    'swin, odd maps': partial(
+        _swin, 'swin_base_patch4_window7_224', patch_size=8, depths=(1, 2, 1), num_heads=(1, 2, 4), embed_dim=WIDTH // 4
+    ),
+    'swin v2': partial(_swin, 'swinv2_base_window8_256'),
+    'swin v2, window does not divide': partial(_swin, 'swinv2_base_window8_256', window_size=3),
 }
 # What differs from those inside a block or a stem, and is asked only what concerns the network alone.
 VARIANTS: dict[str, Callable[[], nn.Module]] = {
@@ -85,22 +107,63 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+_VIT = dict(embed_dims=WIDTH, num_layers=DEPTH, num_heads=HEADS)
+_SWIN = dict(embed_dims=WIDTH // 2, depths=[2, 2], num_heads=[2, 4])
+
+
+def _mmpretrain(kind: str, **arguments) -> nn.Module:
+    import mmpretrain.models
+
+    return getattr(mmpretrain.models, kind)(img_size=SIZE, **arguments)
+
+
+def _mmseg(kind: str, **arguments) -> nn.Module:
+    backbones = pytest.importorskip('mmseg.models.backbones')
+    return getattr(backbones, kind)(**arguments)
+
+
+_pretrain_vit = partial(
+    _mmpretrain, 'VisionTransformer', arch=dict(_VIT, feedforward_channels=2 * WIDTH), patch_size=PATCH
+)
+_pretrain_swin = partial(_mmpretrain, 'SwinTransformer', arch=_SWIN)
+_seg_vit = partial(_mmseg, 'VisionTransformer', img_size=SIZE, patch_size=PATCH, **_VIT)
+_seg_swin = partial(_mmseg, 'SwinTransformer', pretrain_img_size=SIZE, strides=(4, 2), **_SWIN)
+
+#: OpenMMLab's own: without a classifier, with a tuple of outputs.
+BACKBONES: dict[str, Callable[[], nn.Module]] = {
+    'mmpretrain vit': _pretrain_vit,
+    'mmpretrain vit, raw': partial(_pretrain_vit, out_type='raw', out_indices=[0, 2], layer_scale_init_value=0.5),
+    'mmpretrain vit, maps': partial(_pretrain_vit, out_type='featmap', with_cls_token=False, pre_norm=True),
+    'mmpretrain vit, averaged': partial(_pretrain_vit, out_type='avg_featmap', final_norm=False, drop_path_rate=0.2),
+    'mmpretrain swin': partial(_pretrain_swin, window_size=4, out_indices=(1,), use_abs_pos_embed=True),
+    'mmpretrain swin, padded': partial(_pretrain_swin, window_size=5, pad_small_map=True, out_indices=(0, 1)),
+    'mmseg vit': partial(_seg_vit, out_indices=(0, 2)),
+    'mmseg vit, with class token': partial(
+        _seg_vit, out_indices=(0, 2), output_cls_token=True, final_norm=True, pre_norm=True, drop_path_rate=0.2
+    ),
+    'mmseg vit, without class token': partial(_seg_vit, with_cls_token=False),
+    'mmseg swin': partial(_seg_swin, window_size=4, out_indices=(0, 1)),
+    'mmseg swin, map smaller than window': partial(_seg_swin, window_size=5, out_indices=(1,)),
+}
+
+
 @cache
 def _drawn(name: str) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = {**NETWORKS, **VARIANTS}[name]()
+        model = {**NETWORKS, **VARIANTS, **BACKBONES}[name]()
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.dim() > 1:
                     parameter.normal_(std=0.2)
                 else:
                     parameter.add_(0.1 * torch.randn_like(parameter))
-    return model.eval()
+    model.eval()  # mmpretrain's returns None
+    return model
 
 
 def tiny(name: str = 'plain') -> nn.Module:
-    """A network of :data:`NETWORKS` or :data:`VARIANTS`, in eval mode, the same numbers every time."""
+    """A network of one of the tables above, in eval mode, the same numbers every time."""
     return deepcopy(_drawn(name))
 
 
@@ -113,7 +176,7 @@ def classifier(network: str) -> str:
 def middle(network: str) -> str:
     """Name of a part in the middle."""
     names = {name for name, _ in tiny(network).named_modules()}
-    return next(name for name in ('blocks.1', 'stages.2', 'layer3') if name in names)
+    return next(name for name in ('blocks.1', 'stages.2', 'layer3', 'layers.1') if name in names)
 
 
 def images(batch: int = 2, size: tuple[int, int] = (SIZE, SIZE), seed: int = 0) -> Tensor:

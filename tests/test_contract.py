@@ -7,12 +7,13 @@ import inspect
 import re
 from copy import deepcopy
 from dataclasses import replace
+from math import isqrt
 
 import numpy as np
 import pytest
 import torch
 from mmpretrain.models import ImageClassifier
-from networks import CLASSES, DEPTH, GRID, NETWORKS, PATCH, VARIANTS, WIDTH, classifier, images, middle, tiny
+from networks import BACKBONES, CLASSES, DEPTH, GRID, NETWORKS, SIZE, VARIANTS, WIDTH, classifier, images, middle, tiny
 from torch import Tensor, nn
 
 import vptx
@@ -32,11 +33,11 @@ class FromImage(TokenPrompter):
 
     def bind(self, geometry, reads_prompts=False):
         super().bind(geometry, reads_prompts)
-        self.base = nn.Parameter(torch.randn(self.num_tokens, geometry.widths[0]))
+        self.base = nn.ParameterList(torch.randn(self.num_tokens, width) for width in geometry.widths)
         self.mix = nn.Parameter(torch.randn(self.num_tokens, 1))
 
     def prompts(self, tokens, layer):
-        return self.base + self.mix * tokens.mean(1, keepdim=True)
+        return self.base[layer] + self.mix * tokens.mean(1, keepdim=True)
 
 
 class OnImage(Prompter):
@@ -97,14 +98,28 @@ def refusal(network: str, kind: str | type[Prompter]) -> str | None:
 
 
 def plug(network: str, kind: str | type[Prompter], seed: int = 1, **arguments) -> nn.Module:
-    """The network with the prompter plugged in, in eval mode; skips a pair that is refused, once it has been."""
-    model, prompter, reason = tiny(network), config(kind), refusal(network, kind)
+    """The network with the prompter plugged in, in eval mode."""
+    model = fitting(network, kind)
     torch.manual_seed(seed)
+    return learnt(vptx.attach(model, config(kind), **arguments)).eval()
+
+
+def fitting(network: str, kind: str | type[Prompter]) -> nn.Module:
+    """The network; skips a pair that is refused, once it has been."""
+    model, reason = tiny(network), refusal(network, kind)
     if reason:
         with pytest.raises(ValueError, match=reason):
-            vptx.attach(model, prompter, **arguments)
+            vptx.attach(model, config(kind))
         pytest.skip(f'{network} cannot have {kind}, and says so')
-    return vptx.attach(model, prompter, **arguments).eval()
+    return model
+
+
+def learnt(model: nn.Module) -> nn.Module:
+    """The prompter as after some training: adapters and their like begin as the network itself."""
+    with torch.no_grad():
+        for parameter in model.prompter.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
 
 
 def without_memory(model: nn.Module) -> PromptedNetwork:
@@ -114,13 +129,20 @@ def without_memory(model: nn.Module) -> PromptedNetwork:
     return PromptedNetwork(net, OWN)
 
 
+def last_map(hall: PromptedNetwork) -> tuple[int, int]:
+    """Width and side of the last layer's map."""
+    facts = hall.net.geometry
+    return facts.widths[-1] if facts.widths else WIDTH, isqrt(facts.length(facts.depth - 1) - facts.prefix)
+
+
 def relative(ours: Tensor, theirs: Tensor) -> float:
     """Largest difference, relative to the largest value."""
     return ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
 
 def test_every_net_has_a_tiny_network():
-    asked = {type(take_apart(tiny(name))) for name in NETWORKS}
+    # BACKBONES: tests/backbones/test_openmmlab_nets.py
+    asked = {type(take_apart(tiny(name))) for name in (*NETWORKS, *BACKBONES)}
     missing = {name for name, net in NETS.module_dict.items() if net not in asked}
     assert not missing, f'add a tiny network for {missing} to tests/networks.py'
 
@@ -171,7 +193,8 @@ def test_an_image_that_patches_do_not_divide_is_refused(network):
     if hall.net.geometry.patch == (1, 1):
         assert hall(images(size=(32, 30))).isfinite().all()
         return
-    with pytest.raises(ValueError, match=r'patches of 8 x 8 px do not divide an image of 32 x 30 px'):
+    height, width = hall.net.geometry.patch
+    with pytest.raises(ValueError, match=f'patches of {height} x {width} px do not divide an image of 32 x 30 px'):
         hall(images(size=(32, 30)))
 
 
@@ -182,7 +205,8 @@ def test_an_image_that_patches_do_not_divide_is_refused(network):
 @every_prompter
 def test_readouts_have_their_shapes_or_are_refused(network, kind):
     probe, image = plug(network, kind), images(2)
-    grid = tuple(side // PATCH for side in probe.prompter.image(image).shape[-2:])
+    width, side = last_map(probe)
+    grid = tuple(-(-side * pixels // SIZE) for pixels in probe.prompter.image(image).shape[-2:])
     for readout in (*READOUTS, OWN):
         model = PromptedBackbone(take_apart(tiny(network)))
         has_class_token, at_end = probe.net.has_class_token, probe.prompter.prompts_at_end
@@ -192,7 +216,7 @@ def test_readouts_have_their_shapes_or_are_refused(network, kind):
             assert 'map' in str(error.value)  # it says what there is
             continue
         (feature,) = vptx.attach(model, config(kind), readout=readout).eval()(image)
-        assert feature.shape == {'map': (2, WIDTH, *grid), OWN: (2, CLASSES)}.get(readout, (2, WIDTH)), readout
+        assert feature.shape == {'map': (2, width, *grid), OWN: (2, CLASSES)}.get(readout, (2, width)), readout
         assert feature.isfinite().all(), readout
 
 
@@ -240,7 +264,7 @@ def test_gradients_reach_the_prompter_and_what_is_tuned_and_nothing_else(network
 @every_network
 @every_prompter
 def test_init_weights_leaves_network_and_prompts_alone(network, kind):
-    hall = PromptedBackbone(take_apart(tiny(network)))
+    hall = PromptedBackbone(take_apart(fitting(network, kind)))
     head = dict(
         type='LinearClsHead', num_classes=CLASSES, in_channels=WIDTH, init_cfg=dict(type='Normal', layer='Linear')
     )
@@ -287,7 +311,7 @@ def test_saved_and_loaded_into_a_fresh_copy_it_is_the_same(network, kind, tmp_pa
 @every_prompter
 @pytest.mark.parametrize('training', [False, True])
 def test_detach_gives_back_the_same(network, kind, training):
-    model, image = tiny(network), images()
+    model, image = fitting(network, kind), images()
     expected, state = model(image), deepcopy(model.state_dict())
     model.train(training)
     for parameter in list(model.parameters())[::2]:
@@ -338,7 +362,9 @@ ONE_SIZE = {
 def test_another_image_size_works_or_is_refused(network, kind, size):
     model = plug(network, kind)
     if kind in ONE_SIZE or not model.net.geometry.any_size:
-        with pytest.raises(ValueError, match=ONE_SIZE.get(kind, '') if model.net.geometry.any_size else 'was built for'):
+        with pytest.raises(
+            ValueError, match=ONE_SIZE.get(kind, '') if model.net.geometry.any_size else 'was built for'
+        ):
             model(images(size=size))
         return
     assert model(images(size=size)).shape == (2, CLASSES)
@@ -352,6 +378,10 @@ def test_another_image_size_works_or_is_refused(network, kind, size):
 @pytest.mark.parametrize(('dtype', 'bound'), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=['single', 'double'])
 def test_deep_equals_concatenated(network, options, dtype, bound):
     prompter, image, halls = config('DeepPrompter', **options), images(3).to(dtype), []
+    if {'shared', 'project_dim'} & options.keys() and len(set(take_apart(tiny(network)).geometry.widths)) > 1:
+        with pytest.raises(ValueError, match='layers of one width'):
+            vptx.attach(tiny(network), prompter)
+        return
     for make in (lambda model: PromptedNetwork(take_apart(model), OWN), without_memory):
         torch.manual_seed(1)
         hall = vptx.attach(make(tiny(network)), prompter, tune=['head', r'blocks\.1']).to(dtype).train()
@@ -399,10 +429,10 @@ def test_deep_prompts_use_door_3_where_nobody_reads_them():
 def test_fold_is_equal_or_refused(network, kind):
     model, image = plug(network, kind), images(3)
     expected, state = model(image), deepcopy(model.state_dict())
-    tokens = torch.randn(2, 1 + GRID**2, WIDTH)
-    remembers = [m for layer in range(DEPTH) if (m := model.prompter.memory(tokens, layer)) is not None]
+    tokens = [torch.randn(2, 1, width) for width in model.net.geometry.widths]
+    remembers = [m for layer, t in enumerate(tokens) if (m := model.prompter.memory(t, layer)) is not None]
     if not remembers or remembers[0].dim() > 2:
-        with pytest.raises(ValueError, match=f'{type(model.prompter).__name__} cannot be folded: its prompts'):
+        with pytest.raises(ValueError, match=f'{type(model.prompter).__name__} cannot be folded: '):
             vptx.fold(model)
         assert torch.equal(model(image), expected)
         return
@@ -501,9 +531,11 @@ def test_net_base_class_asks_for_everything():
         lambda: net.embed_pixels(images()[0]),
         lambda: net.block(images(), 0, None),
         lambda: net.keys_values(images(), 0),
+        lambda: net.module_at(None),
         lambda: net.finish(images()),
         lambda: net.finish_pooled(images()),
-        lambda: net.classify(images()),
+        lambda: net.classify(images(), None),
+        lambda: net.collect({}),
     ):
         with pytest.raises(NotImplementedError):
             call()

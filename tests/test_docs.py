@@ -4,8 +4,10 @@ A block whose first line is ``# path/to/file.py`` is written to that file instea
 and prompted. So a page shows files, and what is done with them, just as a reader would type them.
 """
 
+import argparse
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,21 +15,27 @@ from pathlib import Path
 
 import pytest
 
+import vptx
+from vptx.cli import add_common_arguments, load_config
+
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob('*.md')), *sorted(ROOT.glob('docs/*.md'))]
 BLOCK = re.compile(r'^```python\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 FILE = re.compile(r'# (\S+\.py)\n')
-# Loads the file of a config and builds what it describes; a network whose weights are not in the repository, without.
+# Loads the file of a config and builds what it describes; a network whose weights are not in the repository, narrow.
 BUILD = """
+from pathlib import Path
+
 import vptx
 from mmengine.config import Config
 
 config = Config.fromfile({path!r})
 net = config.model.backbone.net
-if net.get('weights', '').startswith('timm://'):
-    net.update(weights=None, depth=1)
+if not Path(net.get('weights') or '').is_file():
+    net.update({narrow!r})
 vptx.init_model(config)
 """
+NARROW = dict(weights=None, embed_dim=12, num_heads=3)
 
 
 def blocks(page: Path) -> list[str]:
@@ -47,7 +55,7 @@ def test_python_blocks_run(page, tmp_path):
         path = tmp_path / name[1]
         path.write_text(code)
         if 'model = dict(' in code or '_base_ = ' in code:
-            script.append(BUILD.format(path=name[1]))
+            script.append(BUILD.format(path=name[1], narrow=NARROW))
     (tmp_path / 'page.py').write_text('\n'.join(script))
     environment = {**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}', 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
     done = subprocess.run([sys.executable, 'page.py'], cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -68,3 +76,36 @@ def test_commands_name_files_that_are_there(page):
     written = FILE.findall(text)
     named = re.findall(r'\b(?:tools|configs)/[\w./]+\.py\b', text)
     assert not [name for name in named if name not in written and not (ROOT / name).is_file()]
+
+
+def commands(page: Path, tool: str) -> list[str]:
+    """The commands of a page that run a tool, each on one line."""
+    return re.findall(rf'^python (tools/{tool}\.py .*)$', page.read_text().replace('\\\n', ' '), re.MULTILINE)
+
+
+TRAIN = [(page.name, command) for page in PAGES for command in commands(page, 'train')]
+
+
+@pytest.mark.parametrize('page, command', TRAIN)
+def test_training_commands_describe_a_model(page, command, monkeypatch):
+    """As far as possible without data and weights: the config is composed, its model built and prompted."""
+    monkeypatch.chdir(ROOT)
+    parser = argparse.ArgumentParser()
+    add_common_arguments(parser)
+    config = load_config(parser.parse_args(shlex.split(command, comments=True)[1:]))
+    net = config.model.backbone.net
+    if not Path(net.get('weights') or '').is_file():
+        net.update(NARROW)
+    vptx.init_model(config)
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if commands(page, 'compare')], ids=lambda page: page.name)
+def test_comparisons_name_configs_and_nets_that_are_there(page):
+    for command in commands(page, 'compare'):
+        listed = subprocess.run(['bash', '-c', f'printf "%s\\n" {command}'], capture_output=True, text=True, cwd=ROOT)
+        words = listed.stdout.split()
+        for word in words:
+            assert not word.startswith('configs/') or (ROOT / word).is_file(), word
+        nets = words[words.index('--nets') + 1 :] if '--nets' in words else []
+        for net in nets[: next((i for i, word in enumerate(nets) if word.startswith('--')), None)]:
+            assert (ROOT / 'configs/_base_/nets' / f'{net}.py').is_file(), net

@@ -1,7 +1,7 @@
-"""Every ViT case that the public VPT code computed, outputs and gradients to the prompts, through our own doors.
+"""Every case that the public VPT code computed, outputs and gradients to the prompts, through our own doors.
 
 ``tests/data/golden.npz`` was computed in float32 by that code on small random networks, each stored in the format of
-its objective: Google's for supervision, MAE's, MoCo v3's.
+its objective or network: Google's for supervision, MAE's, MoCo v3's, the official Swin's.
 """
 
 import json
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from vptx.backbones import TimmViT
+from vptx.backbones import TimmSwin, TimmViT
 from vptx.prompted import PromptedNetwork
 from vptx.registry import PROMPTERS, build
 
@@ -37,6 +37,9 @@ OURS = {
     'mae_deep_pool_image': (dict(type='DeepPrompter', num_tokens=3), 'mean'),
     'moco_shallow': (dict(type='ShallowPrompter', num_tokens=3), 'cls'),
     'moco_deep': (dict(type='DeepPrompter', num_tokens=3), 'cls'),
+    # Computed for one image: that code mixes the shallow prompts of several.
+    'swin_shallow': (dict(type='ShallowPrompter', num_tokens=3), 'prompts+patches'),
+    'swin_deep': (dict(type='DeepPrompter', num_tokens=3), 'prompts+patches'),
 }
 # The weights of each objective. The cases of MAE were computed without any last norm.
 WEIGHTS = {
@@ -55,6 +58,18 @@ def golden():
 @pytest.fixture
 def net(case):
     dims = CASES['dims']
+    if case.startswith('swin'):
+        dims = dims['swin']
+        return TimmSwin(
+            'swin_base_patch4_window7_224',
+            weights=str(DATA / 'swin.pth'),
+            img_size=dims['image'],
+            embed_dim=dims['embed_dim'],
+            depths=dims['depths'],
+            num_heads=dims['heads'],
+            window_size=dims['window'],
+            mlp_ratio=dims['mlp_ratio'],
+        )
     return TimmViT(
         'vit_base_patch16_224',
         **WEIGHTS[case.partition('_')[0]],
@@ -70,7 +85,8 @@ def parameters(prompter: torch.nn.Module, arrays: dict[str, torch.Tensor]) -> li
     """Pairs of our parameter and the public code's array of the same numbers."""
     if hasattr(prompter, 'strip'):
         return [(prompter.strip, arrays[SHALLOW][0])]
-    rows = [arrays[SHALLOW][0], *arrays.get(DEEP, ())]
+    stages = [arrays[name] for name in sorted(arrays) if name.startswith(DEEP)]  # of a Swin one each, else one
+    rows = [arrays[SHALLOW][0], *(row for stage in stages for row in stage)]
     pairs = list(zip(prompter.embedding.rows, rows, strict=True))
     if 'prompt_proj.weight' in arrays:
         project = prompter.embedding.project
@@ -78,8 +94,8 @@ def parameters(prompter: torch.nn.Module, arrays: dict[str, torch.Tensor]) -> li
     return pairs
 
 
-def test_every_vit_case_is_here():
-    assert set(OURS) == {name for name in CASES['cases'] if name.partition('_')[0] in WEIGHTS}
+def test_every_case_is_here():
+    assert set(OURS) == {name for name in CASES['cases'] if name.partition('_')[0] in (*WEIGHTS, 'swin')}
 
 
 @pytest.mark.parametrize('case', OURS)
@@ -98,7 +114,11 @@ def test_golden(case, golden, net):
     hall.plug(build(PROMPTERS, config), readout)
     for ours, theirs in parameters(hall.prompter, prompts):
         ours.data.copy_(theirs)
+    finished = []
+    hall.net.finish = lambda tokens, finish=hall.net.finish: finished.append(finish(tokens)) or finished[0]
     output = hall(of_case['input'])
+    if case.startswith('swin'):  # stored are the normed tokens, prompts first
+        output = finished[0]
     torch.testing.assert_close(output, of_case['output'], rtol=1e-5, atol=1e-5)
     (output * of_case['probe']).sum().backward()
     for ours, theirs in parameters(hall.prompter, grads):

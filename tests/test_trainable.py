@@ -123,3 +123,13 @@ def test_modes_and_names_agree():
                 parameter -= 0.1 * parameter.grad
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == set(trained_names(model))
+
+
+def test_an_exclamation_mark_takes_out_again():
+    model = network()
+    freeze(model, ['!bias', '.*'], nn.Identity())
+    assert [name for name, p in model.named_parameters() if p.requires_grad] == [
+        name for name, _ in model.named_parameters() if not name.endswith('bias')
+    ]
+    with pytest.raises(ValueError, match="'nothing' matches no parameter"):
+        freeze(model, ['.*', '!nothing'], nn.Identity())

@@ -9,6 +9,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help="a run's .pth, or a prompt file (.safetensors)")
+    parser.add_argument('--tta', action='store_true', help="average over the views of the config's tta_pipeline")
     parser.add_argument('--out', help='write the metrics to this JSON file')
     args = parser.parse_args()
     metrics = make_runner(load_config(args)).test()

@@ -1,15 +1,18 @@
 """A trained model back from its config and its prompt file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.runner import CheckpointLoader
 from mmengine.utils import import_modules_from_strings
 from torch import nn
 
-from vptx.attach import attach
+from vptx.attach import attach, find_hall
+from vptx.hooks.slim_checkpoint_hook import adopt, is_stock
 from vptx.prompt_file import load_prompt
-from vptx.registry import MODELS
+from vptx.registry import DATASETS, MODELS
 
 __all__ = ['init_model']
 
@@ -33,18 +36,40 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)
     scope = config.get('default_scope', 'mmpretrain')
+    init_default_scope(scope)  # which the inferencers build their pipelines in, as after their own init_model
     with DefaultScope.overwrite_default_scope(scope):
         # Under its scope a library's modules are imported, so that its names are found.
         model_config = dict(config.model)
         if 'data_preprocessor' in config:  # a stock config may have it beside the model, as the Runner allows
             model_config.setdefault('data_preprocessor', config.data_preprocessor)
         model = MODELS.build(model_config)
+        if find_hall(model) is None and hasattr(model, 'init_weights'):
+            model.init_weights()  # a stock backbone reads its init_cfg here; one of vptx's has its weights already
     for hook in config.get('custom_hooks', []):
         kind = hook['type'] if isinstance(hook['type'], str) else hook['type'].__name__
         if kind.rpartition('.')[2] == 'PromptTuningHook':
             attach(model, hook.get('prompter'), hook.get('tune', ()), hook.get('readout'))
+    if config.get('load_from'):
+        checkpoint = CheckpointLoader.load_checkpoint(config.load_from, map_location='cpu')
+        if is_stock(model, checkpoint):  # where a run had its frozen backbone from
+            adopt(model, checkpoint, config.load_from)
     facts = load_prompt(model, prompt_file) if prompt_file else {}
-    model._config = config
+    # mmpretrain's inferencers look for the first name of a pair, mmseg's for the second.
+    model._config = model.cfg = config
     # The inferencers name a class where they know names, and give its number alone where they know none.
-    model._dataset_meta = dict(classes=facts['classes']) if facts.get('classes') else {}
+    model._dataset_meta = model.dataset_meta = _dataset_meta(config, facts.get('classes'))
     return model.to(device).eval()
+
+
+def _dataset_meta(config: Config, classes: Sequence[str] | None) -> dict:
+    """Names of the classes, and the colours that the data set of ``config`` gives them."""
+    if not classes:
+        return {}
+    kind = config.get('test_dataloader', {}).get('dataset', {}).get('type', '')
+    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
+        found = DATASETS.get(kind) if isinstance(kind, str) else kind
+    known = getattr(found, 'METAINFO', {})
+    colours = dict(zip(known.get('classes', ()), known.get('palette', ())))
+    if colours.keys() >= set(classes):
+        return dict(classes=classes, palette=[list(colours[name]) for name in classes])
+    return dict(classes=classes)

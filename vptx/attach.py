@@ -1,14 +1,15 @@
 """The one function that plugs a prompter into a model, and its way back."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from torch import nn
 
-from vptx.backbones import take_apart
+from vptx.backbones import Net, take_apart
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters.base import Prompter
-from vptx.readout import OWN
+from vptx.readout import OWN, Readout
 from vptx.registry import PROMPTERS, build
 from vptx.trainable import freeze
 
@@ -24,7 +25,7 @@ class Before(NamedTuple):
         own_hall: whether the model came with a hall, or got it from :func:`attach`.
     """
 
-    readout: str
+    readout: Readout
     trains: list[tuple[nn.Parameter, bool]]
     own_hall: bool
 
@@ -45,7 +46,7 @@ def attach(
     model: nn.Module,
     prompter: Prompter | dict | None = None,
     tune: Sequence[str] = (),
-    readout: str | None = None,
+    readout: Readout | None = None,
 ) -> nn.Module:
     """Plug ``prompter`` into ``model`` and freeze everything but the prompter and what ``tune`` names.
 
@@ -74,7 +75,7 @@ def attach(
         inner = getattr(model, 'backbone', None)
         if isinstance(inner, nn.Module):
             training = inner.training
-            hall = model.backbone = PromptedBackbone(take_apart(inner))
+            hall = model.backbone = PromptedBackbone(_with_pixel_statistics(take_apart(inner), model))
         else:
             training = model.training
             hall = model = PromptedNetwork(take_apart(model), readout=OWN)
@@ -88,6 +89,21 @@ def attach(
         raise
     hall.train(hall.training)
     return model
+
+
+def _with_pixel_statistics(net: Net, model: nn.Module) -> Net:
+    """OpenMMLab keeps the mean and the standard deviation of pixels beside the backbone, in [0, 255]."""
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    if not net.geometry.mean:
+        mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
+        if mean is None or std is None:
+            raise ValueError(
+                f'{type(model).__name__} has no data_preprocessor with mean and std, so nobody knows what pixels '
+                f'{net.geometry.name} takes'
+            )
+        mean, std = (tuple((values.flatten() / 255).tolist()) for values in (mean, std))
+        net.geometry = replace(net.geometry, mean=mean, std=std)
+    return net
 
 
 def detach(model: nn.Module) -> nn.Module:

@@ -1,21 +1,28 @@
 """What the tools share: arguments as mmpretrain's users know them, and the Runner they describe."""
 
 import argparse
+import ast
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 
 import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-__all__ = ['add_common_arguments', 'load_config', 'make_runner']
+__all__ = ['NET_HELP', 'add_common_arguments', 'load_config', 'make_runner', 'read_config']
+
+NET_HELP = "a net in place of the config's own, by the name of its file in _base_/nets, such as vit_b16_mae"
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of every tool that runs a config."""
     parser.add_argument('config', help='a config file')
-    parser.add_argument('--work-dir', help='where logs and checkpoints go; by default work_dirs/<name of the config>')
+    parser.add_argument('--net', help=NET_HELP)
+    parser.add_argument(
+        '--work-dir', help='where logs and checkpoints go; by default work_dirs/<name of the config>[_<net>]'
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, help='settings to override, as key.of.setting=value'
     )
@@ -25,6 +32,49 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+def read_config(path: str | Path, net: str | None = None) -> Config:
+    """The config at ``path``; with ``net``, as if its line ``'.../nets/NAME.py'`` of ``_base_`` were another.
+
+    The line may stand in the config or in one of its bases, and the new file is looked for beside the old one.
+
+    Raises:
+        FileNotFoundError: no such config.
+        ValueError: no such net (lists those that are there), or a config without such a line.
+    """
+    if net is None or not Path(path).is_file():
+        return Config.fromfile(path)
+    with TemporaryDirectory() as folder:
+        copy = _swap_net(Path(path).resolve(), net, folder)
+        if copy is None:
+            raise ValueError(f"{path} has no line '.../nets/NAME.py' in _base_ that {net} could take the place of")
+        return Config.fromfile(copy)
+
+
+def _swap_net(path: Path, net: str, folder: str) -> Path | None:
+    """A copy in ``folder`` of the config at ``path`` with another net; None where there is none to swap."""
+    if path.parent.name == 'nets':
+        if not path.with_name(f'{net}.py').is_file():
+            there = ', '.join(sorted(file.stem for file in path.parent.glob('*.py')))
+            raise ValueError(f"there is no net '{net}' in {path.parent}, only {there}")
+        return path.with_name(f'{net}.py')
+    if path.suffix != '.py':
+        return None
+    tree = ast.parse(path.read_text())
+    lines = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_']
+    if not lines:
+        return None
+    named = ast.literal_eval(lines[0].value)
+    bases = [named] if isinstance(named, str) else named
+    old = [base if '::' in base else (path.parent / base).resolve() for base in bases]  # '::': of another package
+    new = [_swap_net(base, net, folder) if isinstance(base, Path) else None for base in old]
+    if not any(new):
+        return None
+    lines[0].value = ast.parse(repr([str(n or o) for n, o in zip(new, old, strict=True)]), mode='eval').body
+    copy = Path(mkdtemp(dir=folder), path.name)
+    copy.write_text(ast.unparse(tree))
+    return copy
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """The config that the arguments describe; a tool without some argument goes without what it asks for.
 
@@ -32,10 +82,12 @@ def load_config(args: argparse.Namespace) -> Config:
         FileNotFoundError: no such config.
     """
     sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
-    config = Config.fromfile(args.config)
+    net = vars(args).get('net')
+    config = read_config(args.config, net)
     config.merge_from_dict(args.cfg_options)
     config.launcher = args.launcher
-    config.work_dir = args.work_dir or config.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    name = '_'.join(filter(None, (Path(args.config).stem, net)))
+    config.work_dir = args.work_dir or config.get('work_dir') or str(Path('work_dirs') / name)
     given = vars(args)
     if given.get('resume'):
         config.resume = True
@@ -49,6 +101,11 @@ def load_config(args: argparse.Namespace) -> Config:
         if 'auto_scale_lr' not in config:
             raise ValueError(f'--auto-scale-lr: {args.config} has no auto_scale_lr=dict(base_batch_size=...)')
         config.auto_scale_lr.enable = True
+    if given.get('tta'):
+        if 'tta_model' not in config or 'tta_pipeline' not in config:
+            raise ValueError(f'--tta: {args.config} has no tta_model and tta_pipeline')
+        config.test_dataloader.dataset.pipeline = config.tta_pipeline
+        config.custom_hooks = [*config.get('custom_hooks', []), dict(type='PrepareTTAHook', tta_cfg=config.tta_model)]
     if given.get('no_validate'):
         config.val_cfg = config.val_dataloader = config.val_evaluator = None
     return config
@@ -60,4 +117,5 @@ def make_runner(config: Config) -> Runner:
         # MMEngine's own start-up asks for a GPU; it leaves a process group alone that is there already.
         torch.distributed.init_process_group('gloo')
         config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+        config.sync_bn = None  # torch synchronises the statistics of a batch between GPUs only
     return Runner.from_cfg(config)

@@ -2,7 +2,25 @@
 
 from dataclasses import dataclass
 
-DOORS = ('image', 'tokens', 'memory', 'logits')
+DOORS = ('image', 'tokens', 'memory', 'inside', 'logits')
+
+
+@dataclass(frozen=True)
+class Site:
+    """A module inside a network whose output a prompter may change: (..., inputs) -> (..., outputs).
+
+    Attributes:
+        name: ``'embed'``, ``'norm1'``, ``'attn'``, ``'qkv'`` (queries, keys and values side by side), ``'proj'``,
+            ``'norm2'``, ``'mlp'``, ``'fc1'``, ``'fc2'`` or ``'norm'``.
+        layer: counted from 0; None for what stands before and after the layers.
+        inputs: width of what goes in.
+        outputs: width of what comes out.
+    """
+
+    name: str
+    layer: int | None
+    inputs: int
+    outputs: int
 
 
 @dataclass(frozen=True)
@@ -15,12 +33,14 @@ class Geometry:
         patch: height and width of a patch, in pixels, which have to divide an image; 1 x 1 where any size goes.
         image: height and width of the image the network was built for, in pixels.
         prefix: K, the number of tokens in front of the patches (class, distillation and register tokens).
-        tokens: K + N of an image of that size; the cells of its last map, for a ConvNet.
+        tokens: K + N of an image of that size, in front of the first layer; the cells of its last map, for a ConvNet.
         mean, std: the pixel normalisation the network was trained with, per channel, of pixels in [0, 1].
         doors: those of :data:`DOORS` through which a prompter can reach the network.
         any_size: whether it takes images of other sizes than ``image``.
         stem: (D, height, width) of the kernels of the convolution that sees the image; None where that one can take
             no more channels than the image's own.
+        lengths: K + N in front of each layer, of a network that merges patches on its way; empty where it is the same.
+        sites: the modules behind the door ``inside``, in the order in which an image passes them.
     """
 
     name: str
@@ -34,8 +54,14 @@ class Geometry:
     doors: frozenset[str]
     any_size: bool = True
     stem: tuple[int, int, int] | None = None
+    lengths: tuple[int, ...] = ()
+    sites: tuple[Site, ...] = ()
 
     @property
     def depth(self) -> int:
         """L, the number of layers."""
         return len(self.widths)
+
+    def length(self, layer: int) -> int:
+        """K + N in front of ``layer``, of an image of that size."""
+        return self.lengths[layer] if self.lengths else self.tokens

@@ -19,16 +19,33 @@ from vptx.attach import find_hall
 from vptx.files import read_safetensors, safe_load, write_whole
 from vptx.trainable import trained_names
 
-__all__ = ['check', 'describe', 'fingerprint', 'load_prompt', 'read_prompt', 'save_prompt', 'write_prompt']
+__all__ = [
+    'check',
+    'describe',
+    'fingerprint',
+    'kept_names',
+    'load_prompt',
+    'read_prompt',
+    'save_prompt',
+    'write_prompt',
+]
 
 FORMAT = 1
 NEEDED = {'network', 'fingerprint', 'prompter', 'prompts'}
 
 
+def kept_names(model: nn.Module) -> list[str]:
+    """Names in the state dict that a prompt file holds: what training changes, and all of the prompter, even what it
+    drew and never learns."""
+    hall, kept = find_hall(model), set(trained_names(model))
+    prefix = next((f'{name}.' for name, module in model.named_modules() if hall and module is hall.prompter), None)
+    return [name for name in model.state_dict() if name in kept or (prefix and name.startswith(prefix))]
+
+
 def fingerprint(model: nn.Module) -> str:
-    """SHA-256 over names, shapes and values of all that is frozen in ``model``; the first 16 hexadecimal digits."""
+    """SHA-256 over names, shapes and values of all that no prompt file of ``model`` holds; its first 16 digits."""
     digest = sha256()
-    trained = set(trained_names(model))
+    trained = set(kept_names(model))
     for name, tensor in model.state_dict().items():
         if name not in trained:
             values = tensor.detach().cpu().contiguous()
@@ -51,6 +68,7 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
         prompts=[name for name, parameter in model.named_parameters() if id(parameter) in prompter],
         classes=list(classes),
         config=config,
+        frozen_from=hall.frozen_from,
     )
 
 
@@ -65,7 +83,7 @@ def check(model: nn.Module, tensors: Mapping[str, Tensor], facts: Mapping[str, A
     for what in ('network', 'prompter'):
         if facts[what] != here[what]:
             raise ValueError(f'{where} belongs to the {what} {facts[what]}, this model has {here[what]}')
-    own, trained = model.state_dict(), trained_names(model)
+    own, trained = model.state_dict(), kept_names(model)
     faults = [f'lacks {name}' for name in trained if name not in tensors]
     faults += [f'has {name}, which does not train here' for name in tensors if name not in trained]
     faults += [
@@ -124,7 +142,7 @@ def save_prompt(model: nn.Module, path: str | Path, config: str = '', classes: S
         classes: the names of the head's classes, in order.
     """
     state = model.state_dict()
-    write_prompt(path, {name: state[name] for name in trained_names(model)}, describe(model, config, classes))
+    write_prompt(path, {name: state[name] for name in kept_names(model)}, describe(model, config, classes))
 
 
 def load_prompt(model: nn.Module, path: str | Path) -> dict[str, Any]:

@@ -1,17 +1,19 @@
 """The hall: where a frozen network and a prompter meet. The only forward loop of vptx.
 
-image -> embed -> (enter, block, leave) x L -> finish -> readout
+image -> embed -> (merge, enter, block, leave) x L -> finish -> readout
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
-from vptx.backbones.base import KeyValue, Net
+from vptx.backbones.base import Context, KeyValue, LayerOutput, Net
+from vptx.geometry import Site
 from vptx.prompters.base import Prompter
-from vptx.readout import OWN, READOUTS, READS_PROMPTS, check_readout
+from vptx.readout import MAPS, OWN, READOUTS, READS_PROMPTS, Maps, Readout, check_readout, read_maps
 from vptx.registry import MODELS, NETS, build
 from vptx.trainable import set_mode
 
@@ -21,26 +23,33 @@ __all__ = ['PromptedBackbone', 'PromptedNetwork']
 class PromptedNetwork(BaseModule):
     """A network, a prompter (none, to begin with) and a readout: (B, 3, H, W) -> (B, D), (B, D, H', W') or (B, C).
 
+    Of several layers, a tuple of feature maps.
+
     Args:
         net: a :class:`~vptx.backbones.base.Net`, or its config, e.g.
             ``dict(type='TimmViT', model='vit_base_patch16_224.orig_in21k', img_size=224)``.
-        readout: what is made of the last layer's tokens, one of :data:`~vptx.readout.READOUTS`, or ``'logits'``, the
-            network's own pooling and classifier. By default what the network was trained with.
+        readout: what is made of the last layer's tokens, one of :data:`~vptx.readout.READOUTS`; ``'logits'``, the
+            network's own pooling and classifier; ``'maps'`` or ``dict(maps=[layers])``, feature maps of several
+            layers (:class:`~vptx.readout.Maps`). By default what the network was trained with.
 
     Attributes:
         prompter: what is learnt; a :class:`~vptx.prompters.base.Prompter` that does nothing while unplugged.
+        frozen_from: the checkpoint that filled a stock backbone after it was prompted; empty for all others.
         before: what :func:`vptx.attach` changed, for :func:`vptx.detach` to restore; None while unplugged.
     """
 
-    def __init__(self, net: Net | dict, readout: str | None = None) -> None:
+    def __init__(self, net: Net | dict, readout: Readout | None = None) -> None:
         super().__init__()
         self.net: Net = build(NETS, net)
-        self.readout = readout or self.net.readout
+        self.readout: Readout = readout or self.net.readout
+        self.map_norms = nn.ModuleList()
         self.folded: set[int] = set()
         self.before: Any = None
+        self.frozen_from = ''
+        self._handles: list = []
         self.plug(Prompter())
 
-    def plug(self, prompter: Prompter, readout: str | None = None) -> None:
+    def plug(self, prompter: Prompter, readout: Readout | None = None) -> None:
         """Bind ``prompter`` to the network.
 
         Raises:
@@ -53,59 +62,98 @@ class PromptedNetwork(BaseModule):
                 f'{type(prompter).__name__} enters by {", ".join(sorted(prompter.doors))}, but {geometry.name} has no '
                 f'door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}'
             )
-        prompter.bind(geometry, reads_prompts=readout in READS_PROMPTS)
+        maps = read_maps(readout, geometry.depth, self.net.stages, self.net.map_norm)
+        name = MAPS if maps else str(readout)
+        prompter.bind(geometry, reads_prompts=name in READS_PROMPTS)
         has_tokens = geometry.tokens > 0
-        check_readout(readout, geometry.name, self.net.has_class_token, has_tokens, prompter.prompts_at_end)
+        check_readout(name, geometry.name, self.net.has_class_token, has_tokens, prompter.prompts_at_end)
         self.unfold()
         self.readout = readout
+        self._maps = maps
+        self._taps = frozenset(maps.layers if maps else self.net.taps if name == OWN else ())
         reference = next(self.net.parameters())
+        self._make_map_norms(maps, reference)
         self.prompter = prompter.to(reference.device)
+        for handle in self._handles:
+            handle.remove()
+        # A partial of a method, not a closure: a copy of the hall calls the copy's own prompter.
+        self._handles = [
+            self.net.module_at(site).register_forward_hook(partial(self._inside, site)) for site in prompter.sites
+        ]
         self.train(self.training)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def _make_map_norms(self, maps: Maps | None, reference: Tensor) -> None:
+        widths = [self.net.geometry.widths[layer] for layer in maps.layers] if maps and maps.norm == 'each' else []
+        if [norm.weight.numel() for norm in self.map_norms] != widths:  # those that fit may have been trained
+            self.map_norms = nn.ModuleList(nn.LayerNorm(width) for width in widths).to(reference)
+
+    def forward(self, image: Tensor) -> Tensor | tuple:
         net, prompter = self.net, self.prompter
-        image, stem = prompter.image(image), prompter.stem()
-        tokens, context = net.embed(image) if stem is None else net.embed_widened(image, stem)
-        prefix, patches = net.geometry.prefix, context.grid[0] * context.grid[1]
+        seen, stem = prompter.image(image), prompter.stem()
+        tokens, context = net.embed(seen) if stem is None else net.embed_widened(seen, stem)
+        prefix = net.geometry.prefix
         strip = prompter.pixels()
         if strip is not None:
             prompts = net.embed_pixels(strip).expand(len(tokens), -1, -1)
             tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
+        taps: dict[int, LayerOutput] = {}
         for layer in range(net.geometry.depth):
+            tokens, context = net.merge(tokens, layer, context)
             memory = self._memory(tokens, layer)
             tokens = prompter.enter(tokens, layer)
             tokens = net.block(tokens, layer, context, memory)
             tokens = prompter.leave(tokens, layer)
-        tokens = net.finish(tokens)
+            if layer in self._taps:
+                taps[layer] = self._tap(tokens, context)
+        if self._maps:
+            return self._read_maps(self._maps, taps)
+        if self._taps:
+            return net.collect(taps)
+        tokens = prompter.beside(net.finish(tokens), image)
         if self.readout == OWN:
-            return net.classify(tokens)
-        first_patch = tokens.shape[1] - patches
+            return net.classify(tokens, context)
+        first_patch = tokens.shape[1] - context.grid[0] * context.grid[1]
         parts = tokens[:, :prefix], tokens[:, prefix:first_patch], tokens[:, first_patch:]
-        feature = READOUTS[self.readout](*parts, context.grid)
+        feature = READOUTS[str(self.readout)](*parts, context.grid)
         return net.finish_pooled(feature) if feature.dim() == 2 else feature
+
+    def _tap(self, tokens: Tensor, context: Context) -> LayerOutput:
+        first_patch = tokens.shape[1] - context.grid[0] * context.grid[1]
+        return LayerOutput(tokens[:, : self.net.geometry.prefix], tokens[:, first_patch:], context.grid)
+
+    def _read_maps(self, maps: Maps, taps: dict[int, LayerOutput]) -> tuple[Tensor, ...]:
+        for norm, layer in zip(self.map_norms, maps.layers, strict=False):  # none, or one for each
+            taps[layer] = taps[layer]._replace(patches=norm(taps[layer].patches))
+        last = self.net.geometry.depth - 1
+        if maps.norm == 'final' and last in taps:
+            taps[last] = taps[last]._replace(patches=self.net.finish(taps[last].patches))
+        return tuple(taps[layer].map for layer in maps.layers)
 
     def _memory(self, tokens: Tensor, layer: int) -> Tensor | KeyValue | None:
         if layer in self.folded:
             return KeyValue(getattr(self, f'key_{layer}'), getattr(self, f'value_{layer}'))
         return self.prompter.memory(tokens, layer)
 
+    def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return self.prompter.inside(site, inputs[0], output)
+
     @torch.no_grad()
     def fold(self) -> 'PromptedNetwork':
         """Compute the keys and values of all memory once, for inference; training again unfolds.
 
         Raises:
-            ValueError: nothing to fold: the prompts do not enter as memory, or differ from sample to sample.
+            ValueError: nothing to fold: no prompts enter as memory, or they differ from sample to sample.
         """
         self.unfold()
         self.eval()
         net, geometry = self.net, self.net.geometry
         probe = next(net.parameters())
-        tokens = [probe.new_zeros(2, geometry.tokens, width) for width in geometry.widths]
+        tokens = [probe.new_zeros(2, geometry.prefix + 1, width) for width in geometry.widths]
         memory = {layer: self.prompter.memory(tokens[layer], layer) for layer in range(geometry.depth)}
         memory = {layer: prompts for layer, prompts in memory.items() if prompts is not None}
         name = type(self.prompter).__name__
         if not memory:
-            raise ValueError(f'{name} cannot be folded: its prompts act by more than keys and values')
+            raise ValueError(f'{name} cannot be folded: it has no prompts that act as keys and values alone')
         if any(prompts.dim() > 2 for prompts in memory.values()):
             raise ValueError(f'{name} cannot be folded: its prompts depend on the image')
         for layer, prompts in memory.items():
@@ -129,6 +177,7 @@ class PromptedNetwork(BaseModule):
         """Training mode for the prompter and for the tuned parts of the network; what is frozen stays in eval mode."""
         super().train(mode)
         set_mode(self.net, mode)
+        set_mode(self.prompter, mode)
         if mode:
             self.unfold()
         return self
@@ -141,5 +190,6 @@ class PromptedNetwork(BaseModule):
 class PromptedBackbone(PromptedNetwork):
     """The hall as OpenMMLab's heads know a backbone: its forward returns a tuple of features."""
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        return (super().forward(image),)
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        features = super().forward(image)
+        return features if isinstance(features, tuple) else (features,)

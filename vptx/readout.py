@@ -4,12 +4,14 @@ The tokens after the last layer are ``[prefix (B, K, D), prompts (B, P, D), patc
 prompt is left.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ['OWN', 'READOUTS', 'READS_PROMPTS', 'check_readout']
+__all__ = ['MAPS', 'OWN', 'READOUTS', 'READS_PROMPTS', 'Maps', 'Readout', 'check_readout', 'read_maps']
 
 READOUTS: dict[str, Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]] = {
     # class token -> (B, D)
@@ -25,8 +27,65 @@ READOUTS: dict[str, Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]]
 }
 #: Those that need prompts to be there after the last layer.
 READS_PROMPTS = frozenset({'prompts', 'prompts+patches'})
-#: The network's own pooling and classifier on its own tokens -> (B, C): what a bare library network returns.
+#: The network's own pooling and classifier on its own tokens -> (B, C): what a bare library network returns. Of an
+#: OpenMMLab backbone, its own tuple.
 OWN = 'logits'
+#: Feature maps of several layers; see :class:`Maps`.
+MAPS = 'maps'
+NORMS = ('none', 'final', 'each')
+
+#: A name, or ``dict(maps=[layers], norm=...)``.
+Readout = str | dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Feature maps of several layers, in the order asked for -> a tuple of (B, D_l, H_l, W_l), without prompts.
+
+    Written ``dict(maps=[9, 14, 19, 23])``, or ``'maps'`` for the layers and the norm that are usual for the network.
+
+    Attributes:
+        layers: counted from 0.
+        norm: ``'none'``, maps as the layers give them, what SETR takes from a ViT; ``'final'``, the network's final
+            norm on the last layer's map; ``'each'``, a layer norm of its own on each map, new and trained if ``tune``
+            names ``map_norms``, as segmentation with Swin has it.
+    """
+
+    layers: tuple[int, ...]
+    norm: str
+
+
+def read_maps(readout: Readout, depth: int, stages: Sequence[int], norm: str) -> Maps | None:
+    """The maps that ``readout`` asks for, or None if it is one of the others.
+
+    Args:
+        readout: as given.
+        depth: L, for layers counted from the end.
+        stages: the layers of plain ``'maps'``.
+        norm: where the readout names none.
+
+    Raises:
+        ValueError: layers that are not there, none or twice, an unknown norm or key.
+    """
+    if depth == 0 and (readout == MAPS or isinstance(readout, dict)):
+        raise ValueError("maps of several layers cannot be served: this network has none. Read its one map: 'map'")
+    if readout == MAPS:
+        return Maps(tuple(stages), norm)
+    if isinstance(readout, str):
+        return None
+    options = dict(readout) if isinstance(readout, dict) else {}
+    layers, norm = options.pop(MAPS, None), options.pop('norm', norm)
+    if options or not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
+        raise ValueError(f"a readout is a name or dict(maps=[layers], norm='none'), not {readout!r}")
+    bad = [layer for layer in layers if not isinstance(layer, int) or not -depth <= layer < depth]
+    if bad:
+        raise ValueError(f'maps of layers {bad} are out of range: there are layers 0 to {depth - 1}')
+    counted = tuple(layer % depth for layer in layers)
+    if len(set(counted)) < len(counted):
+        raise ValueError(f'maps of layers {list(layers)}: one of them is there twice')
+    if norm not in NORMS:
+        raise ValueError(f'norm of maps must be one of {", ".join(NORMS)}, not {norm!r}')
+    return Maps(counted, norm)
 
 
 def check_readout(readout: str, net: str, has_class_token: bool, has_tokens: bool, prompts_at_end: bool) -> None:
@@ -42,9 +101,10 @@ def check_readout(readout: str, net: str, has_class_token: bool, has_tokens: boo
             for name in READOUTS
             if (has_class_token or name != 'cls') and (prompts_at_end or name not in READS_PROMPTS)
         ]
+        served += [MAPS]
     if readout in served:
         return
-    if readout not in READOUTS:
+    if readout not in (*READOUTS, MAPS):
         reason = 'there is no such readout'
     elif readout in READS_PROMPTS:
         reason = 'no prompt tokens are left after the last layer with this prompter'

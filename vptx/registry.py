@@ -7,7 +7,7 @@ constructors) goes into MMEngine's root registries, so that a stock config finds
 from difflib import get_close_matches
 from typing import Any
 
-from mmengine.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, Registry
+from mmengine.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, TRANSFORMS, Registry
 
 __all__ = [
     'DATASETS',
@@ -17,6 +17,7 @@ __all__ = [
     'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'PROMPTERS',
+    'TRANSFORMS',
     'build',
 ]
 

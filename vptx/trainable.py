@@ -21,13 +21,16 @@ def matches(pattern: str, name: str) -> bool:
 def freeze(model: nn.Module, tune: Sequence[str], also: nn.Module) -> None:
     """Let exactly those parameters of ``model`` train whose names match a pattern of ``tune``, and those of ``also``.
 
+    A pattern after an exclamation mark takes out again: ``['.*', '!norm']`` is all but the final norm, ``['head',
+    '!prompter']`` leaves the prompts as they were drawn.
+
     Raises:
         ValueError: a pattern that is no regular expression or that matches nothing (offers the nearest components).
     """
     if isinstance(tune, str):
         raise ValueError(f"tune is a list of patterns: write tune=['{tune}']")
     parameters = dict(model.named_parameters())
-    for pattern in tune:
+    for pattern in (entry.removeprefix('!') for entry in tune):
         try:
             hit = any(matches(pattern, name) for name in parameters)
         except re.error as error:
@@ -36,9 +39,13 @@ def freeze(model: nn.Module, tune: Sequence[str], also: nn.Module) -> None:
             components = sorted({part for name in parameters for part in name.split('.')})
             near = get_close_matches(pattern, components, n=3) or [c for c in components if not c.isdigit()][:12]
             raise ValueError(f"tune: '{pattern}' matches no parameter; names here have {', '.join(near)}, ...")
-    for name, parameter in parameters.items():
-        parameter.requires_grad = any(matches(pattern, name) for pattern in tune)
     also.requires_grad_(True)
+    learnt = {id(parameter) for parameter in also.parameters()}
+    excluded = [entry[1:] for entry in tune if entry.startswith('!')]
+    included = [entry for entry in tune if not entry.startswith('!')]
+    for name, parameter in parameters.items():
+        wanted = id(parameter) in learnt or any(matches(pattern, name) for pattern in included)
+        parameter.requires_grad = wanted and not any(matches(pattern, name) for pattern in excluded)
 
 
 def set_mode(module: nn.Module, training: bool) -> None:

@@ -12,7 +12,7 @@ from vptx.backbones import TimmViT, take_apart
 from vptx.prompted import PromptedNetwork
 from vptx.registry import NETS, build
 
-TAKEN_APART = [name for name in NETWORKS if 'blocks' not in name]
+TAKEN_APART = [name for name in NETWORKS if 'blocks' not in name and 'swin' not in name]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,20 @@ def test_facts_are_read_off_the_network(network, prefix, has_class_token, readou
     assert (facts.patch, facts.image) == ((PATCH, PATCH), (SIZE, SIZE))
     assert (facts.prefix, facts.tokens) == (prefix, prefix + GRID**2)
     assert (net.has_class_token, net.readout) == (has_class_token, readout)
-    assert facts.doors == {'image', 'tokens', 'memory', 'logits'}
+    assert facts.doors == {'image', 'tokens', 'memory', 'inside', 'logits'}
+
+
+def test_sites_are_the_modules_that_the_network_calls():
+    net = take_apart(tiny())
+    names = ['norm1', 'qkv', 'proj', 'attn', 'norm2', 'fc1', 'fc2', 'mlp']
+    assert [site.name for site in net.geometry.sites] == ['embed', *names * DEPTH, 'norm']
+    called = []
+    for site in net.geometry.sites:
+        net.module_at(site).register_forward_hook(lambda _, inputs, output, site=site: called.append((site, output)))
+    net.model(images())
+    assert sorted(map(str, net.geometry.sites)) == sorted(str(site) for site, _ in called)
+    assert all(output.shape[-1] == site.outputs for site, output in called)
+    assert take_apart(tiny('parallel blocks')).geometry.sites == ()
 
 
 def test_pixel_statistics_are_those_of_the_network():

@@ -1,132 +1,257 @@
-"""Methods side by side: the learning rate chosen on validation, the figure from the test split, over several seeds."""
+"""Methods, and nets, side by side: the learning rate chosen on validation, the figure from the test split, over seeds.
 
+Each run is a process of its own that leaves its result in a file. What is still to do is read off the files: a
+comparison that was killed goes on, and a run that dies takes nothing else with it.
+"""
+
+import fcntl
+import hashlib
 import json
-from collections.abc import Sequence
+import os
+import sys
+import time
+import traceback
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import wait
 from pathlib import Path
-from statistics import mean
+from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from vptx.cli import make_runner
+from vptx.analysis.results import Row, markdown, plot
+from vptx.cli import make_runner, read_config
 from vptx.files import write_whole
 
-__all__ = ['Row', 'compare', 'markdown']
+__all__ = ['compare']
 
 METRIC = 'accuracy/top1'
 
 
-@dataclass
-class Row:
-    """What a method reached.
+@dataclass(frozen=True)
+class Run:
+    """One training, evaluated on one split.
 
     Attributes:
-        name: of its config.
-        lr: the learning rate that was best on validation.
-        val: accuracy on validation at that rate, with the first seed, in per cent.
-        test: accuracy on the test split with each seed, in per cent.
-        trained: number of trained values.
-        kilobytes: size of the prompt file.
+        cell: folder of its config and net.
+        lr: learning rate.
+        seed: of the run.
+        split: ``'val'`` or ``'test'``, which the last epoch is evaluated on.
     """
 
-    name: str
+    cell: Path
     lr: float
-    val: float
-    test: list[float]
-    trained: int
-    kilobytes: float
+    seed: int
+    split: str
+
+    @property
+    def folder(self) -> Path:
+        return self.cell / f'lr{self.lr:g}_seed{self.seed}'
+
+    @property
+    def result(self) -> Path:
+        return self.folder / f'{self.split}.json'
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f'{self.split}.log'
+
+    def __str__(self) -> str:
+        return f'{self.folder.name}/{self.split}'
+
+    def read(self) -> dict:
+        return json.loads(self.result.read_text())
 
 
-def _run(config: Config, folder: Path, lr: float, seed: int, split: str) -> dict:
-    """Train (once; a finished run is found again) and evaluate the last epoch on ``split``."""
-    result = folder / f'lr{lr:g}_seed{seed}' / f'{split}.json'
-    if result.is_file():
-        return json.loads(result.read_text())
-    config = Config(config.to_dict())
-    config.work_dir = str(result.parent)
-    config.experiment_name = '_'.join(result.parent.parts[-2:]) + f'_{split}'
-    config.launcher = 'none'
-    config.optim_wrapper.optimizer.lr = lr
-    config.randomness = dict(seed=seed)
-    config.train_cfg.val_interval = config.train_cfg.max_epochs
-    config.visualizer.vis_backends = []
-    trained = result.parent / 'prompt.safetensors'
-    DefaultScope.overwrite_default_scope(config.default_scope)
-    if not trained.is_file():
-        config.resume = True
-        make_runner(config).train()
-    runner_config = Config(config.to_dict())
-    runner_config.resume, runner_config.load_from = False, str(trained)
-    runner_config.experiment_name += '_eval'
-    if split == 'val':
-        runner_config.test_dataloader, runner_config.test_evaluator = config.val_dataloader, config.val_evaluator
-    runner = make_runner(runner_config)
-    metrics = runner.test()
-    found = dict(
-        accuracy=metrics[METRIC],
-        trained=sum(p.numel() for p in runner.model.parameters() if p.requires_grad),
-        kilobytes=trained.stat().st_size / 1024,
-    )
-    write_whole(result, json.dumps(found).encode())
-    return found
+class Cell:
+    """A config with a net: all of its runs.
+
+    Raises:
+        ValueError: ``out`` holds runs of another version of the config, or of other weights.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        net: str | None,
+        factors: Sequence[float],
+        seeds: Sequence[int],
+        out: str | Path,
+        options: dict[str, Any],
+    ) -> None:
+        self.config, self.name, self.net = read_config(path, net), Path(path).stem, net
+        self.config.merge_from_dict(options)
+        self.folder = Path(out, net or '', self.name)
+        base = self.config.optim_wrapper.optimizer.lr
+        self.rates = [base * factor for factor in sorted(set(factors))]
+        self.val = [Run(self.folder, rate, seeds[0], 'val') for rate in self.rates]
+        self.seeds = seeds
+        self._keep_apart()
+
+    def _keep_apart(self) -> None:
+        """Refuse to mix runs of a config with those of the same config, or weights, before they were changed."""
+        record, text = self.folder / 'config.py', self.config.pretty_text
+        weights = self.config.model.backbone.get('net', {}).get('weights')
+        if weights and Path(weights).is_file():
+            text += f'# weights: {hashlib.sha256(Path(weights).read_bytes()).hexdigest()}\n'
+        if record.is_file() and record.read_text() != text:
+            raise ValueError(
+                f'{self.folder} holds runs of another version of this config or its weights: remove it, or give '
+                'another --out'
+            )
+        write_whole(record, text.encode())
+
+    def best(self) -> Run | None:
+        """The run that was best on validation, of those that came to an end; ties go to the smaller rate."""
+        ended = [run for run in self.val if run.result.is_file()]
+        return max(ended, key=lambda run: run.read()['accuracy'], default=None)
+
+    def test(self) -> list[Run]:
+        """The runs on the test split, once validation has chosen."""
+        best = self.best()
+        return [Run(self.folder, best.lr, seed, 'test') for seed in self.seeds] if best else []
+
+    def todo(self, failed: Collection[Run]) -> list[Run]:
+        """Runs without a result, as far as they are known: those on the test split wait for the choice."""
+        for runs in (self.val, self.test()):
+            missing = [run for run in runs if not run.result.is_file() and run not in failed]
+            if missing:
+                return missing
+        return []
+
+    def row(self, failed: Collection[Run]) -> Row:
+        """What was found."""
+        row = Row(self.name, self.net, self.config.train_dataloader.dataset.type)
+        row.failed = [str(run) for run in [*self.val, *self.test()] if run in failed]
+        best = self.best()
+        if best is not None:
+            found = [run.read() for run in self.test() if run.result.is_file()]
+            row.lr, row.val, row.test = best.lr, best.read()['accuracy'], [run['accuracy'] for run in found]
+            row.trained, row.kilobytes = best.read()['trained'], best.read()['kilobytes']
+            row.at_edge = len(self.rates) > 1 and best.lr in (self.rates[0], self.rates[-1])
+        return row
 
 
-def _keep_apart(config: Config, folder: Path) -> None:
-    """Refuse to mix runs of a config with those of the same config before it was changed."""
-    record = folder / 'config.py'
-    if record.is_file() and record.read_text() != config.pretty_text:
-        raise ValueError(f'{folder} holds runs of another version of this config: remove it, or give another --out')
-    write_whole(record, config.pretty_text.encode())
-
-
-def compare(configs: Sequence[str], factors: Sequence[float], seeds: Sequence[int], out: str | Path) -> list[Row]:
-    """Train every config at ``factors`` times its learning rate, choose on validation, test the choice.
+def compare(
+    configs: Sequence[str],
+    factors: Sequence[float],
+    seeds: Sequence[int],
+    out: str | Path,
+    nets: Sequence[str | None] = (None,),
+    jobs: int = 1,
+    options: dict[str, Any] | None = None,
+) -> list[Row]:
+    """Train every config with every net at ``factors`` times its learning rate, choose on validation, test the choice.
 
     Selection uses the first seed and never sees the test split. Ties go to the smaller rate. What is finished is kept
-    under ``out`` and not run again.
+    under ``out`` and not run again; what failed is told, and run again the next time. ``out`` gets ``table.md``,
+    ``table.json`` and ``table.png``.
 
     Args:
         configs: config files.
         factors: multiples of each config's own learning rate.
         seeds: of the runs on the test split.
         out: folder of the runs.
+        nets: names of files in ``_base_/nets``, each put in place of the config's own; None is its own.
+        jobs: how many runs go side by side; PyTorch's threads are divided among them.
+        options: settings to override in every config, ``{'key.of.setting': value}``.
 
     Raises:
-        ValueError: ``out`` holds runs of a config that has changed since.
+        ValueError: ``out`` holds runs of a config or of weights that have changed since; no such net; no jobs.
     """
-    rows = []
-    for path in configs:
-        config, folder = Config.fromfile(path), Path(out) / Path(path).stem
-        _keep_apart(config, folder)
-        base = config.optim_wrapper.optimizer.lr
-        scores = {base * f: _run(config, folder, base * f, seeds[0], 'val')['accuracy'] for f in sorted(factors)}
-        lr = max(scores, key=lambda rate: scores[rate])
-        tests = [_run(config, folder, lr, seed, 'test') for seed in seeds]
-        rows.append(
-            Row(
-                name=Path(path).stem,
-                lr=lr,
-                val=scores[lr],
-                test=[found['accuracy'] for found in tests],
-                trained=tests[0]['trained'],
-                kilobytes=tests[0]['kilobytes'],
-            )
-        )
-        write_whole(Path(out) / 'table.json', json.dumps([asdict(row) for row in rows], indent=1).encode())
-        print(markdown(rows), flush=True)
+    if jobs < 1:
+        raise ValueError(f'jobs must be a whole number of at least 1, not {jobs}')
+    # All are read before one is run: a mistake is told at once.
+    cells = [Cell(path, net, factors, seeds, out, options or {}) for path in configs for net in nets]
+    configs_of = {cell.folder: cell.config for cell in cells}
+    threads = max(1, torch.get_num_threads() // jobs)
+    context: Any = get_context('spawn' if torch.cuda.is_available() else 'fork')  # CUDA does not outlive a fork
+    running: dict[Any, tuple[Any, Run, float]] = {}
+    failed: set[Run] = set()
+    told: list[Row] = []
+    try:
+        while True:
+            busy = {run for _, run, _ in running.values()}
+            ready = [run for cell in cells for run in cell.todo(failed) if run not in busy]
+            for run in ready[: jobs - len(running)]:
+                process = context.Process(target=_run, args=(configs_of[run.cell].to_dict(), run, threads))
+                process.start()
+                running[process.sentinel] = process, run, time.perf_counter()
+            if not running:
+                break
+            for sentinel in wait(list(running)):
+                process, run, started = running.pop(sentinel)
+                process.join()
+                name = f'{run.cell.relative_to(out)} {run}'
+                if run.result.is_file():
+                    print(f'{name}: {run.read()["accuracy"]:.1f} % ({time.perf_counter() - started:.0f} s)', flush=True)
+                else:
+                    failed.add(run)
+                    print(f'{name} FAILED: {_last_line(run.log, process.exitcode)}; see {run.log}', flush=True)
+            done = [cell.row(failed) for cell in cells if not cell.todo(failed)]
+            if done != told:
+                told = done
+                write_whole(Path(out, 'table.md'), (markdown(done) + '\n').encode())
+    finally:
+        for process, _, _ in running.values():
+            process.terminate()
+    rows = [cell.row(failed) for cell in cells]
+    write_whole(Path(out, 'table.json'), json.dumps([asdict(row) for row in rows], indent=1).encode())
+    write_whole(Path(out, 'table.md'), (markdown(rows) + '\n').encode())
+    plot(rows, Path(out, 'table.png'))
     return rows
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table: mean (lowest to highest) over the seeds."""
-    lines = [
-        '| config | lr | val % | test %, mean (range) | trained | prompt file |',
-        '|---|---:|---:|---:|---:|---:|',
-    ]
-    lines += [
-        f'| {row.name} | {row.lr:g} | {row.val:.1f} | {mean(row.test):.1f} ({min(row.test):.1f} to '
-        f'{max(row.test):.1f}) | {row.trained:,} | {row.kilobytes:,.0f} kB |'
-        for row in rows
-    ]
-    return '\n'.join(lines)
+def _last_line(log: Path, status: int) -> str:
+    lines = log.read_text().strip().splitlines() if log.is_file() else []
+    return f'killed by signal {-status}' if status < 0 else lines[-1] if lines else f'exit status {status}'
+
+
+def _run(config: dict, run: Run, threads: int) -> None:
+    """In a process of its own: train (unless that is done), evaluate, leave the result; all output goes to the log."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with (run.folder / 'lock').open('w') as lock, run.log.open('w') as log:
+        # A run that outlived a killed comparison may still be at it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        sys.stdout = sys.stderr = log
+        torch.set_num_threads(threads)
+        try:
+            if not run.result.is_file():
+                write_whole(run.result, json.dumps(_train_and_evaluate(Config(config), run)).encode())
+        except Exception:
+            traceback.print_exc()
+            raise SystemExit(1) from None
+
+
+def _train_and_evaluate(config: Config, run: Run) -> dict:
+    """Train, unless a finished training is there, and evaluate its last epoch."""
+    config.work_dir = str(run.folder)
+    config.experiment_name = f'{run.cell.name}_{run.folder.name}_{run.split}'
+    config.launcher = 'none'
+    config.optim_wrapper.optimizer.lr = run.lr
+    config.randomness = dict(seed=run.seed)
+    config.train_cfg.val_interval = config.train_cfg.max_epochs
+    config.visualizer.vis_backends = []
+    trained = run.folder / 'prompt.safetensors'
+    DefaultScope.overwrite_default_scope(config.default_scope)
+    if not trained.is_file():
+        config.resume = True
+        make_runner(Config(config.to_dict())).train()
+    config.resume, config.load_from = False, str(trained)
+    config.experiment_name += '_eval'
+    if run.split == 'val':
+        config.test_dataloader, config.test_evaluator = config.val_dataloader, config.val_evaluator
+    runner = make_runner(config)
+    accuracy = runner.test()[METRIC]
+    return dict(
+        accuracy=accuracy,
+        trained=sum(p.numel() for p in runner.model.parameters() if p.requires_grad),
+        kilobytes=trained.stat().st_size / 1024,
+    )

@@ -1,9 +1,26 @@
 """Where a prompt enters: one file for each family of networks. The only room that imports timm."""
 
-from .base import Context, KeyValue, Net, take_apart
+from .base import Context, KeyValue, LayerOutput, Net, take_apart
+from .openmmlab_swin import OpenMMLabSwin
+from .openmmlab_vit import MMPretrainViT, MMSegViT
 from .timm_beit import TimmBeit
 from .timm_convnet import TimmConvNet
 from .timm_eva import TimmEva
+from .timm_swin import TimmSwin
 from .timm_vit import TimmViT
 
-__all__ = ['Context', 'KeyValue', 'Net', 'TimmBeit', 'TimmConvNet', 'TimmEva', 'TimmViT', 'take_apart']
+__all__ = [
+    'Context',
+    'KeyValue',
+    'LayerOutput',
+    'MMPretrainViT',
+    'MMSegViT',
+    'Net',
+    'OpenMMLabSwin',
+    'TimmBeit',
+    'TimmConvNet',
+    'TimmEva',
+    'TimmSwin',
+    'TimmViT',
+    'take_apart',
+]

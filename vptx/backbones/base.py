@@ -4,18 +4,21 @@ A net knows how to be taken apart, never a prompter. The hall (``vptx/prompted.p
 ``embed -> block 0 ... block L-1 -> finish``; without a prompter that computes exactly what the library computes.
 """
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vptx.geometry import Geometry
+from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 
-__all__ = ['Context', 'KeyValue', 'Net', 'take_apart']
+__all__ = ['Context', 'KeyValue', 'LayerOutput', 'Net', 'find_sites', 'is_a', 'take_apart']
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Context:
     """What the blocks need to know of an image beside its tokens.
 
     Attributes:
-        grid: (H', W'), the patches of the image; N = H' * W'.
+        grid: (H', W'), the patches of the image as they are now; N = H' * W'.
         positions: those that attention adds by itself: rotations of the patches, or a bias between the tokens of the
             image. None where the tokens carry theirs.
     """
@@ -39,6 +42,24 @@ class KeyValue(NamedTuple):
     value: Tensor
 
 
+class LayerOutput(NamedTuple):
+    """What a layer gave, without prompts: (B, K, D), (B, N, D), and the (H', W') of its N patches."""
+
+    prefix: Tensor
+    patches: Tensor
+    grid: tuple[int, int]
+
+    @property
+    def tokens(self) -> Tensor:
+        """(B, K+N, D)"""
+        return torch.cat([self.prefix, self.patches], dim=1)
+
+    @property
+    def map(self) -> Tensor:
+        """(B, D, H', W')"""
+        return self.patches.transpose(1, 2).unflatten(2, self.grid).contiguous()
+
+
 class Net(BaseModule):
     """A frozen network taken apart; a subclass knows one family of one library.
 
@@ -49,6 +70,10 @@ class Net(BaseModule):
         readout: the pooling that the network was trained with.
         stem: name in ``model`` of the convolution that sees the image, where ``geometry.stem`` has its shape.
         example: arguments that build a small one of the family, of which :mod:`vptx.support` reads the doors.
+        stages: the layers whose feature maps a segmentation head takes where it is told no others.
+        map_norm: what is done to these maps; see :class:`~vptx.readout.Maps`.
+        taps: the layers that the network's own forward takes its outputs from, where that is not the last one alone;
+            they go to :meth:`collect` instead of :meth:`classify`.
     """
 
     example: ClassVar[dict[str, Any]] = {}
@@ -58,6 +83,12 @@ class Net(BaseModule):
     has_class_token: bool
     readout: str
     stem: str = ''
+    map_norm: str = 'none'
+    taps: tuple[int, ...] = ()
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        return (self.geometry.depth - 1,)
 
     @classmethod
     def knows(cls, model: nn.Module) -> bool:
@@ -93,12 +124,21 @@ class Net(BaseModule):
         """(3, patch height, P * patch width) -> (P, D), by the patch embedding alone, without positions."""
         raise NotImplementedError
 
+    def merge(self, tokens: Tensor, layer: int, context: Context) -> tuple[Tensor, Context]:
+        """What stands in front of ``layer`` beside prompts, such as patch merging: (B, P+M, D) -> (B, P+M', D'). The
+        grid of patches, the last of the tokens, changes with it."""
+        return tokens, context
+
     def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
         """(B, M, D) -> (B, M, D), attending also to ``memory``: (P, D), (B, P, D), or its keys and values."""
         raise NotImplementedError
 
     def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
         """(P, D) or (B, P, D) -> its keys and values in ``layer``; what :func:`vptx.fold` keeps."""
+        raise NotImplementedError
+
+    def module_at(self, site: Site) -> nn.Module:
+        """The library's module at one of the geometry's sites, called once in a forward without memory."""
         raise NotImplementedError
 
     def finish(self, tokens: Tensor) -> Tensor:
@@ -109,9 +149,42 @@ class Net(BaseModule):
         """What the network does to a pooled feature before its classifier: (B, D) -> (B, D)."""
         raise NotImplementedError
 
-    def classify(self, tokens: Tensor) -> Tensor:
+    def classify(self, tokens: Tensor, context: Context) -> Tensor:
         """The network's own pooling and classifier: finished tokens (B, K+N, D) -> (B, C)."""
         raise NotImplementedError
+
+    def collect(self, outputs: Mapping[int, LayerOutput]) -> tuple:
+        """What the network's own forward makes of the outputs of its layers :attr:`taps`, none of them finished."""
+        raise NotImplementedError
+
+
+def is_a(model: nn.Module, path: str) -> bool:
+    """Whether ``model`` is of the class ``path``, ``'library.module.Class'``, and has that class's own forward.
+
+    Without importing the library: whoever made such a model has, and others may not have it at all.
+    """
+    module, _, name = path.rpartition('.')
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(model, kind) and type(model).forward is kind.forward
+
+
+#: Where a transformer's block, as most libraries write it, has its sites.
+IN_BLOCK = dict(
+    norm1='norm1', qkv='attn.qkv', proj='attn.proj', attn='attn', norm2='norm2', fc1='mlp.fc1', fc2='mlp.fc2', mlp='mlp'
+)
+
+
+def find_sites(block: nn.Module, layer: int, width: int) -> tuple[Site, ...]:
+    """The sites of a block of this width: those modules of :data:`IN_BLOCK` that it has."""
+    found = []
+    for name, path in IN_BLOCK.items():
+        try:
+            module = block.get_submodule(path)
+        except AttributeError:
+            continue
+        widths = getattr(module, 'in_features', width), getattr(module, 'out_features', width)
+        found.append(Site(name, layer, *widths))
+    return tuple(found)
 
 
 def take_apart(model: nn.Module) -> Net:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vptx.backbones.base import Context, KeyValue
 from vptx.backbones.timm_vit import TimmViT, attend_to_memory
+from vptx.geometry import Site
 from vptx.registry import NETS
 
 
@@ -31,6 +32,9 @@ class TimmBeit(TimmViT):
 
     def _is_plain(self, block: nn.Module) -> bool:
         return type(block) is Block and type(block.attn) is Attention
+
+    def _find_sites(self) -> tuple[Site, ...]:
+        return ()  # its attention takes the weights of its maps, and never calls them
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model, grid = self.model, self._grid(image)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vptx.backbones.base import Context, KeyValue
 from vptx.backbones.timm_vit import TimmViT, attend_to_memory
+from vptx.geometry import Site
 from vptx.registry import NETS
 
 
@@ -34,6 +35,9 @@ class TimmEva(TimmViT):
         attn = block.attn
         known = type(block) is EvaBlock and type(attn) in (EvaAttention, AttentionRope)
         return known and attn.gate is None and getattr(attn, 'num_kv_groups', 1) == 1
+
+    def _find_sites(self) -> tuple[Site, ...]:
+        return ()  # its attention takes the weights of its maps, and never calls them
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model, grid = self.model, self._grid(image)

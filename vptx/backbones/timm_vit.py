@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from vptx.backbones.base import Context, KeyValue
+from vptx.backbones.base import IN_BLOCK, Context, KeyValue, find_sites
 from vptx.backbones.timm_net import TimmNet
-from vptx.geometry import Geometry
+from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 
 _same = nn.Identity()
@@ -40,15 +40,21 @@ class TimmViT(TimmNet):
         super().__init__(model, **others)
         model = self.model
         embed = model.patch_embed
-        # Door 3 needs the attention spelt out (below); a block of another kind keeps its doors 1 and 2.
+        # Door 3 needs the attention spelt out (below), and sites their usual meaning; a block of another kind keeps its
+        # doors 1 and 2.
         plain = all(self._is_plain(block) for block in model.blocks)
+        width = model.embed_dim
+        sites = self._find_sites() if plain else ()
         self.geometry = Geometry(
-            widths=(model.embed_dim,) * len(model.blocks),
+            widths=(width,) * len(model.blocks),
             patch=tuple(embed.patch_size),
             image=tuple(embed.img_size),
             prefix=model.num_prefix_tokens,
             tokens=model.num_prefix_tokens + embed.num_patches,
-            doors=frozenset({'image', 'tokens', 'logits'} | ({'memory'} if plain else set())),
+            doors=frozenset(
+                {'image', 'tokens', 'logits'} | ({'memory'} if plain else set()) | ({'inside'} if sites else set())
+            ),
+            sites=sites,
             any_size=getattr(model, 'dynamic_img_size', False),
             **self.facts,
         )
@@ -58,6 +64,11 @@ class TimmViT(TimmNet):
     def _is_plain(self, block: nn.Module) -> bool:
         """Whether :func:`attend_to_memory` is what this block computes."""
         return type(block) is Block and type(block.attn) is Attention and block.attn.gate is None
+
+    def _find_sites(self) -> tuple[Site, ...]:
+        width = self.model.embed_dim
+        inside = [site for layer, block in enumerate(self.model.blocks) for site in find_sites(block, layer, width)]
+        return (Site('embed', None, 0, width), *inside, Site('norm', None, width, width))
 
     def _grid(self, image: Tensor) -> tuple[int, int]:
         """(H', W') of an image (B, 3, H, W) that the network can take."""
@@ -100,13 +111,18 @@ class TimmViT(TimmNet):
         key, value = projected.unflatten(-1, (2, block.attn.num_heads, -1)).movedim(-4, -2).unbind(-4)
         return KeyValue(getattr(block.attn, 'k_norm', _same)(key), value)
 
+    def module_at(self, site: Site) -> nn.Module:
+        if site.layer is None:
+            return self.model.get_submodule('patch_embed' if site.name == 'embed' else 'norm')
+        return self.model.blocks[site.layer].get_submodule(IN_BLOCK[site.name])
+
     def finish(self, tokens: Tensor) -> Tensor:
         return self.model.norm(tokens)
 
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return self.model.fc_norm(feature)
 
-    def classify(self, tokens: Tensor) -> Tensor:
+    def classify(self, tokens: Tensor, context: Context) -> Tensor:
         return self.model.forward_head(tokens)
 
 
@@ -123,7 +139,9 @@ def attend_to_memory(
         rotate: gives queries and keys of the tokens (B, heads, M, d) their positions.
         bias: added to the scores: (heads, M, P+M).
     """
-    tokens = tokens + block.drop_path1(_scaled(block, 1, _attend(block.attn, block.norm1(tokens), memory, rotate, bias)))
+    tokens = tokens + block.drop_path1(
+        _scaled(block, 1, _attend(block.attn, block.norm1(tokens), memory, rotate, bias))
+    )
     return tokens + block.drop_path2(_scaled(block, 2, block.mlp(block.norm2(tokens))))
 
 

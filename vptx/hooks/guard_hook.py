@@ -8,6 +8,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from vptx.registry import HOOKS
 
@@ -87,10 +88,12 @@ def _check_data(runner: Runner, dataset: Sized) -> None:
         raise ValueError(f'the data set {where} is empty')
     classes = getattr(dataset, 'metainfo', {}).get('classes')
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    head = getattr(model, 'head', None) or getattr(model, 'decode_head', None)
-    known = getattr(head, 'num_classes', None)
-    if classes and known and len(classes) != known:
-        raise ValueError(f'the data set {where} has {len(classes)} classes, the head num_classes={known}')
+    for name in ('head', 'decode_head', 'auxiliary_head'):
+        part = getattr(model, name, None)
+        for head in part if isinstance(part, nn.ModuleList) else [part]:
+            known = getattr(head, 'num_classes', None)
+            if classes and known and len(classes) != known:
+                raise ValueError(f'the data set {where} has {len(classes)} classes, the {name} num_classes={known}')
 
 
 def _images(data_batch: Any) -> str:

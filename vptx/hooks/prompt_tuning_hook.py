@@ -10,7 +10,15 @@ from mmengine.runner import Runner
 from vptx.attach import attach, find_hall
 from vptx.hooks.guard_hook import GuardHook
 from vptx.hooks.random_streams_hook import RandomStreamsHook
-from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook, bare, complete
+from vptx.hooks.slim_checkpoint_hook import (
+    SafeCheckpointHook,
+    SlimCheckpointHook,
+    adopt,
+    bare,
+    complete,
+    is_stock,
+)
+from vptx.readout import Readout
 from vptx.registry import HOOKS
 from vptx.trainable import set_mode, trainable_table
 
@@ -29,6 +37,9 @@ class PromptTuningHook(Hook):
     (:class:`~vptx.hooks.GuardHook`), lets it resume bit for bit (:class:`~vptx.hooks.RandomStreamsHook`), and checks
     and completes a checkpoint that is loaded.
 
+    The model may have a network of vptx's as its backbone, or a stock one of mmpretrain or mmsegmentation; then
+    ``init_cfg`` and ``load_from`` take a model zoo's checkpoint as they do without this hook.
+
     Args:
         prompter: config of a prompter, or None to tune without prompts.
         tune: patterns over parameter names; see :func:`vptx.trainable.matches`.
@@ -40,7 +51,7 @@ class PromptTuningHook(Hook):
 
     priority = 'HIGHEST'
 
-    def __init__(self, prompter: dict | None = None, tune: Sequence[str] = (), readout: str | None = None) -> None:
+    def __init__(self, prompter: dict | None = None, tune: Sequence[str] = (), readout: Readout | None = None) -> None:
         self.prompter = prompter
         self.tune = tune
         self.readout = readout
@@ -50,6 +61,9 @@ class PromptTuningHook(Hook):
         hall = find_hall(model)
         if hall is not None and hall.before is not None:
             return  # train() and then test() of the same Runner
+        if hall is None and hasattr(model, 'init_weights'):
+            # The Runner does so after this, and only to train; a stock backbone reads its init_cfg while it is one.
+            model.init_weights()
         model = attach(model, self.prompter, self.tune, self.readout)
         self._around_hall = [part for part in model.children() if find_hall(part) is None]
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
@@ -101,7 +115,11 @@ class PromptTuningHook(Hook):
                 f'{runner._load_from} holds no optimizer: a prompt file or a best_*.pth can be tested or trained on '
                 '(load_from), but to go on with a run resume from a .pth that it wrote at the end of an epoch'
             )
-        complete(bare(runner.model), checkpoint)
+        model = bare(runner.model)
+        if not runner._resume and is_stock(model, checkpoint):
+            adopt(model, checkpoint, str(runner._load_from))
+        else:
+            complete(model, checkpoint)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         # The loop has put all of the model in training mode, and the hall has seen to itself only.

@@ -35,7 +35,7 @@ class AddedPrompter(Prompter):
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         widths = geometry.widths if self.deep else geometry.widths[:1]
-        vectors = geometry.tokens if self.per_token else 1
+        vectors = [geometry.length(layer) if self.per_token else 1 for layer in range(len(widths))]
         self.embedding = PromptEmbedding(widths, vectors, geometry, **self._embedding)
 
     def enter(self, tokens: Tensor, layer: int) -> Tensor:

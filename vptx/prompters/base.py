@@ -10,7 +10,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from vptx.geometry import Geometry
+from vptx.geometry import Geometry, Site
 
 __all__ = ['Prompter', 'TokenPrompter']
 
@@ -22,10 +22,12 @@ class Prompter(BaseModule):
         doors: those it needs; a network that lacks one is refused when the two are put together.
         uses: those it goes through with the network that it is bound to.
         prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
+        sites: once bound, the modules inside the network whose outputs go through :meth:`inside`.
     """
 
     doors: frozenset[str] = frozenset()
     prompts_at_end: bool = False
+    sites: tuple[Site, ...] = ()
 
     @property
     def uses(self) -> frozenset[str]:
@@ -64,8 +66,19 @@ class Prompter(BaseModule):
         """Door 2, before ``layer``: (B, K+N, D) -> (B, K+P+N, D)."""
         return tokens
 
+    def inside(self, site: Site, input: Tensor, output: Tensor) -> Tensor:
+        """Inside the network, one of :attr:`sites`: what its module made of ``input`` (..., inputs) -> (..., outputs).
+
+        No prompt, but what prompts are measured against: adapters, low-rank updates, scales and shifts.
+        """
+        return output
+
     def leave(self, tokens: Tensor, layer: int) -> Tensor:
         """Door 2, after ``layer``: back to (B, K+N, D), unless the prompts go on."""
+        return tokens
+
+    def beside(self, tokens: Tensor, image: Tensor) -> Tensor:
+        """Door 2, at the end: finished tokens (B, M, D) and the image (B, 3, H, W) they came from -> (B, M, D)."""
         return tokens
 
 

@@ -8,7 +8,7 @@ them, and trains:
 
 The network is left as it is: what is learnt of the stem is dW, which begins at zero, and V, and it is the net that
 adds them to its frozen W wherever it is asked for a stem (door 1). Decaying dW draws the stem to its pre-trained
-kernels, not to zero. The paper finds this location far behind the others (figure 5), and so does its author on ResNet-50.
+kernels, not to zero. The paper finds this location far behind the others (figure 5).
 """
 
 from math import sqrt
@@ -30,15 +30,15 @@ class ChannelPrompter(Prompter):
 
     Args:
         num_channels: T.
-        init: of the channels: ``'uniform'``, U(-v, v) with v = sqrt(6 / (3 * h * w + D)) (the public code for a ViT), or
-            ``'normalised'``, U(0, 1) normalised with the average of the network's means and standard deviations (the
-            public code for a ResNet).
+        init: of the channels: ``'uniform'``, U(-v, v) with v = sqrt(6 / (3 * h * w + D)), as published for a ViT, or
+            ``'normalised'``, U(0, 1) normalised with the average of the network's means and standard deviations,
+            as published for a ResNet.
         stem: how the kernels of the new channels begin: ``'uniform'``, as above, or ``'zero'``, so that training starts
             at the network as it is.
 
     Raises:
-        ValueError: no whole number of channels, an unknown ``init`` or ``stem``; when bound, a network whose stem cannot
-            take more channels; an image of another size than the network's.
+        ValueError: no whole number of channels, an unknown ``init`` or ``stem``; when bound, a network whose stem
+            cannot take more channels; an image of another size than the network's.
     """
 
     doors = frozenset({'image'})

@@ -1,5 +1,6 @@
 """Rows of learnt vectors: what most prompters are made of."""
 
+from collections.abc import Sequence
 from math import sqrt
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class PromptEmbedding(BaseModule):
 
     Args:
         widths: D of each row.
-        num_tokens: P.
+        num_tokens: P, of all rows or of each.
         geometry: of the network; only its patch size is used, for the initial bound.
         dropout: probability that a component of a prompt is zeroed while training.
         dropout_per: ``'sample'``, a mask for every sample (the public code; the paper uses 0.1 for deep prompts), or
@@ -45,7 +46,7 @@ class PromptEmbedding(BaseModule):
     def __init__(
         self,
         widths: tuple[int, ...],
-        num_tokens: int,
+        num_tokens: int | Sequence[int],
         geometry: Geometry,
         dropout: float = 0.0,
         dropout_per: str = 'sample',
@@ -59,7 +60,8 @@ class PromptEmbedding(BaseModule):
             raise ValueError(f'dropout must be in [0, 1), not {dropout}')
         if project_dim is not None and (project_dim < 1 or len(set(widths)) > 1):
             raise ValueError(f'project_dim={project_dim} needs to be at least 1, and all layers of one width {widths}')
-        shapes = [(num_tokens, project_dim or width) for width in widths]
+        lengths = [num_tokens] * len(widths) if isinstance(num_tokens, int) else num_tokens
+        shapes = [(length, project_dim or width) for length, width in zip(lengths, widths, strict=True)]
         self.rows = nn.ParameterList(torch.empty(shape) for shape in shapes)
         self.project = nn.Linear(project_dim, widths[0]) if project_dim else nn.Identity()
         self.dropout = nn.Dropout(dropout)

@@ -28,7 +28,7 @@ def load_weights(model: nn.Module, source: str | Path, positions: str = 'bicubic
     the model must have a place in it. Only a classifier may be missing, superfluous or of another shape.
 
     Args:
-        source: a file, whose format and layout are told by its content, or ``'timm://NAME'``.
+        source: a file, whose format and layout are told by its content, ``'timm://NAME'``, or ``'https://...'``.
         positions: how positions are interpolated to the model's image size: ``'bicubic'`` as timm does, or
             ``'bilinear'``, the zoom of the VPT paper. Swin's relative position tables are always resized as timm does.
         fresh: parts that are left as the model was built, whatever the file holds: patterns over whole components of
@@ -43,7 +43,7 @@ def load_weights(model: nn.Module, source: str | Path, positions: str = 'bicubic
     if positions not in timm_names.POSITIONS:
         raise ValueError(f"positions='{positions}' is not one of {', '.join(timm_names.POSITIONS)}")
     source = str(source)
-    path = fetch(source.removeprefix('timm://')) if source.startswith('timm://') else weight_file(source)
+    path = fetch(source) if source.startswith(('timm://', 'https://')) else weight_file(source)
     tensors = read_tensors(path)
     try:
         converted = to_timm(tensors, model, positions)

@@ -1,4 +1,4 @@
-"""``timm://NAME``: the file of weights that timm publishes, from the cache of the hub or from the network."""
+"""``timm://NAME``, the file of weights that timm publishes, or ``https://...``: from the cache or from the network."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,13 +12,16 @@ from timm.models._hub import download_cached_file, hf_split
 __all__ = ['fetch']
 
 
-def fetch(name: str) -> Path:
-    """The file of the timm weights ``name``, e.g. ``'vit_base_patch16_224.mae'``; a cached one asks for no network.
+def fetch(source: str) -> Path:
+    """The file of ``source``: ``'timm://vit_base_patch16_224.mae'`` or an address; a cached one asks for no network.
 
     Raises:
         ValueError: timm knows no such weights (offers the nearest names).
         FileNotFoundError: neither in the cache nor to be downloaded (says what to fetch and where to name it).
     """
+    if source.startswith('https://'):
+        return _from_address(source)
+    name = source.removeprefix('timm://')
     try:
         config = get_pretrained_cfg(name)
     except RuntimeError:  # a known network, an unknown tag
@@ -35,6 +38,17 @@ def fetch(name: str) -> Path:
         raise FileNotFoundError(
             f"the weights 'timm://{name}' are neither in the cache (HF_HOME) nor to be downloaded from {place}. Run "
             'this once where there is a network, or fetch the file elsewhere and give its path as weights. '
+            f'({type(error).__name__}: {error})'
+        ) from error
+
+
+def _from_address(address: str) -> Path:
+    try:
+        return Path(download_cached_file(address))  # a name such as name-b3be5167.pth says its hash
+    except OSError as error:
+        raise FileNotFoundError(
+            f'the weights {address} are neither in the cache (TORCH_HOME) nor to be downloaded. Run this once where '
+            'there is a network, or fetch the file elsewhere and give its path as weights. '
             f'({type(error).__name__}: {error})'
         ) from error
 

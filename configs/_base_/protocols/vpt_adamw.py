@@ -7,7 +7,11 @@ where the config says 0. Here weight decay is what stands below; biases are not 
 _base_ = ['./vpt_sgd.py']
 
 optim_wrapper = dict(
-    # base learning rate * batch / 256, the base from 0.005, 0.001, 0.0005, 0.0001
+    # base learning rate * batch / 256
     optimizer=dict(_delete_=True, type='AdamW', lr=1e-3 * 128 / 256, weight_decay=0.01),
     paramwise_cfg=dict(_delete_=True, custom_keys={'bias': dict(decay_mult=0.0)}),
 )
+grid = {
+    'base_lr': [0.005, 0.001, 0.0005, 0.0001],
+    'optim_wrapper.optimizer.weight_decay': [0.01, 0.001, 0.0001, 0],
+}

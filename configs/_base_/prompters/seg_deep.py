@@ -1,0 +1,9 @@
+"""VPT-deep under decode heads: 10 prompts before every layer, as the paper's authors have it on ADE20K."""
+
+custom_hooks = [
+    dict(
+        type='PromptTuningHook',
+        prompter=dict(type='DeepPrompter', num_tokens=10, dropout=0.1),
+        tune=['decode_head', 'auxiliary_head'],
+    )
+]

@@ -1,0 +1,3 @@
+"""Side-tuning: AlexNet beside the network, its features blended with the network's own."""
+
+custom_hooks = [dict(type='PromptTuningHook', prompter=dict(type='SideTuning', weights='imagenet'), tune=['head'])]

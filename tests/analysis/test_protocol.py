@@ -1,0 +1,215 @@
+"""The protocol on a small VTAB-1k, by real runs: what is chosen, on what, what is reported, and who sees the test
+split."""
+
+import json
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from mmengine.config import Config
+from runs import REPO, hook, tiny_config, tool
+from suites import write_vtab
+
+from vptx.analysis import protocol
+from vptx.analysis.protocol import Outcome, Trial, experiment, final_config, group_means, points, selection_config
+from vptx.datasets import TASKS
+
+PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LegacyResize', scale=16), dict(type='PackInputs')]
+
+
+def config_file(folder: Path, data: Path, **changes) -> Path:
+    """A config of a method on the small kitti: two learning rates, two weight decays, two seeds."""
+
+    def loader(split: str) -> dict:
+        dataset = dict(type='BenchmarkTask', data_root=str(data), task='kitti', split=split, pipeline=PIPELINE)
+        shuffle = dict(type='DefaultSampler', shuffle=split == 'train')
+        return dict(batch_size=4, num_workers=0, persistent_workers=False, sampler=shuffle, dataset=dataset)
+
+    config = tiny_config(folder / 'unused', hooks=[hook(dict(type='DeepPrompter', num_tokens=2))])
+    for split in ('train', 'val', 'test'):
+        config[f'{split}_dataloader'] = loader(split)
+    config['custom_imports'] = dict(imports=['vptx', 'vptx.datasets'])
+    config['model']['data_preprocessor']['num_classes'] = config['model']['head']['num_classes'] = 4
+    config['train_cfg']['max_epochs'] = 1
+    config['grid'] = {'base_lr': [1.28, 0.0064], 'optim_wrapper.optimizer.weight_decay': [0.0]}
+    config['final'] = dict(split='trainval', seeds=[1, 2])
+    config.update(changes)
+    Config(config).dump(str(folder / 'deep.py'))
+    return folder / 'deep.py'
+
+
+def test_points_are_every_combination_the_smallest_rates_first():
+    grid = {'base_lr': [50, 5], 'optim_wrapper.optimizer.weight_decay': [0.01, 0]}
+    method = dict(
+        tokens=[
+            {'custom_hooks.0.prompter.num_tokens': p, 'train_dataloader.batch_size': b}
+            for p, b in [(1, 128), (100, 64)]
+        ]
+    )
+    found = points(Config(dict(grid=grid, method_grid=method)))
+    assert len(found) == 8 and [point['base_lr'] for point in found] == [5] * 4 + [50] * 4
+    assert found[1] == {
+        'base_lr': 5,
+        'optim_wrapper.optimizer.weight_decay': 0,
+        'custom_hooks.0.prompter.num_tokens': 100,
+        'train_dataloader.batch_size': 64,
+    }
+    assert points(Config({})) == [{}]
+
+
+@pytest.mark.parametrize(
+    ('grid', 'message'),
+    [
+        (dict(base_lr=[]), "grid: 'base_lr' must be a list of at least one value"),
+        (dict(base_lr=0.1), 'must be a list'),
+        (dict(lengths=[1, 2]), "'lengths' is no path of a setting, so its values must be dicts of settings"),
+    ],
+)
+def test_bad_grids(grid, message):
+    with pytest.raises(ValueError, match=message):
+        points(Config(dict(grid=grid)))
+
+
+def test_learning_rate_is_base_times_batch_over_256(tmp_path):
+    config = Config.fromfile(config_file(tmp_path, tmp_path))
+    for batch in (64, 128):
+        made = selection_config(config, {'base_lr': 2.5, 'train_dataloader.batch_size': batch})
+        assert made.optim_wrapper.optimizer.lr == 2.5 * batch / 256
+    made = selection_config(config, {'custom_hooks.0.prompter.num_tokens': 7})
+    assert made.custom_hooks[0].prompter.num_tokens == 7 and made.optim_wrapper.optimizer.lr == 0.01
+    assert config.custom_hooks[0].prompter.num_tokens == 2  # the config itself is left alone
+
+
+def test_selection_has_no_test_split_and_the_final_run_no_validation(tmp_path):
+    config = Config.fromfile(config_file(tmp_path, tmp_path))
+    select, final = selection_config(config, {}), final_config(config, {}, seed=82)
+    assert select.test_dataloader is select.test_evaluator is select.test_cfg is None
+    assert "split='test'" not in select.pretty_text and 'test.txt' not in select.pretty_text
+    assert (select.train_dataloader.dataset.split, select.val_dataloader.dataset.split) == ('train', 'val')
+    assert final.val_dataloader is final.val_evaluator is final.val_cfg is None
+    assert (final.train_dataloader.dataset.split, final.test_dataloader.dataset.split) == ('trainval', 'test')
+    assert final.randomness.seed == 82
+
+
+def test_the_experiment_and_that_selection_never_sees_the_test_split(tmp_path):
+    folder = write_vtab(tmp_path / 'data', 'kitti')
+    path = config_file(tmp_path, tmp_path / 'data')
+    hidden = (folder / 'test.txt').rename(tmp_path / 'hidden.txt')  # images and list are out of reach
+    tests = (folder / 'images' / 'test').rename(tmp_path / 'hidden')
+
+    with pytest.raises(FileNotFoundError, match=r'kitti: there is no .*test\.txt'):
+        experiment([path], tmp_path / 'out')
+    select = tmp_path / 'out' / 'deep' / 'kitti' / 'select'
+    chosen = {p.parent.name: json.loads(p.read_text()) for p in select.glob('*/result.json')}
+    assert sorted(chosen) == ['base_lr=0.0064_weight_decay=0.0', 'base_lr=1.28_weight_decay=0.0']  # all of it is done
+    assert all(0 <= trial['accuracy'] <= 100 for trial in chosen.values())
+    times = {p: p.stat().st_mtime_ns for p in select.glob('*/result.json')}
+
+    hidden.rename(folder / 'test.txt')
+    tests.rename(folder / 'images' / 'test')
+    (outcome,) = experiment([path], tmp_path / 'out')
+    assert {p: p.stat().st_mtime_ns for p in select.glob('*/result.json')} == times  # and not run again
+    best = max(trial['accuracy'] for trial in chosen.values())
+    assert outcome.val == best == chosen[protocol._name(outcome.point)]['accuracy']
+    assert len(outcome.test) == 2 and outcome.trained == 2 * 2 * 32 + 33 * 4
+    final = tmp_path / 'out' / 'deep' / 'kitti' / 'final'
+    assert sorted(p.name for p in final.iterdir()) == ['seed1', 'seed2']
+    assert (final / 'seed1' / 'prompt.safetensors').is_file() and not list((tmp_path / 'out').rglob('*.pth'))
+    assert not list(select.rglob('*.safetensors'))
+    assert json.loads((tmp_path / 'out' / 'results.json').read_text())[0]['test'] == outcome.test
+    assert '| deep | kitti | base lr=' in (tmp_path / 'out' / 'results.md').read_text()
+
+    config_file(tmp_path, tmp_path / 'data', randomness=dict(seed=5))
+    with pytest.raises(ValueError, match='holds runs of another version of this config'):
+        experiment([path], tmp_path / 'out')
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """Accuracies in place of runs."""
+    seen = []
+
+    def run(config, point, folder, split):
+        seen.append((split, folder.name))
+        accuracy = run.accuracies(point)
+        return Trial(point, accuracy, 7, '' if accuracy is not None else 'loss is nan')
+
+    monkeypatch.setattr(protocol, '_run', run)
+    return SimpleNamespace(run=run, seen=seen)
+
+
+def test_ties_go_to_the_smaller_rate_and_what_diverges_is_left_out(tmp_path, judged):
+    path = config_file(tmp_path, tmp_path, grid={'base_lr': [50, 25, 5, 1]})
+    judged.run.accuracies = lambda point: {50: None, 25: 80.0, 5: 80.0, 1: 10.0}[point['base_lr']]
+    (outcome,) = experiment([path], tmp_path / 'out')
+    assert outcome.point == {'base_lr': 5} and outcome.diverged == 1
+    assert [split for split, _ in judged.seen] == ['val'] * 4 + ['test'] * 2
+
+    path = config_file(tmp_path, tmp_path, grid={'base_lr': [50]})
+    with pytest.raises(ValueError, match='no point of the grid came to an end, the first because loss is nan'):
+        experiment([path], tmp_path / 'none')
+
+
+def test_tasks_by_name(tmp_path, judged):
+    path = config_file(tmp_path, tmp_path, grid={})
+    judged.run.accuracies = lambda point: 50.0
+    outcomes = experiment([path], tmp_path / 'out', tasks=['svhn', 'dmlab'])
+    assert [outcome.task for outcome in outcomes] == ['svhn', 'dmlab']
+    assert (tmp_path / 'out' / 'deep' / 'svhn' / 'config.py').is_file()
+    with pytest.raises(ValueError, match="there is no task 'SVHN'"):
+        experiment([path], tmp_path / 'out', tasks=['dmlab', 'SVHN'])
+
+
+def test_a_config_without_final(tmp_path):
+    path = config_file(tmp_path, tmp_path, final=None)
+    with pytest.raises(ValueError, match=r'deep\.py has no final=dict'):
+        experiment([path], tmp_path / 'out')
+
+
+def test_a_run_that_diverges_is_a_result(tmp_path):
+    write_vtab(tmp_path / 'data', 'kitti')
+    config = Config.fromfile(config_file(tmp_path, tmp_path / 'data'))
+    config.optim_wrapper.optimizer = dict(type='SGD', lr=1.0)
+    config.train_cfg.max_epochs = 4
+    trial = protocol._run(selection_config(config, {'base_lr': 1e38}), {}, tmp_path / 'run', 'val')
+    assert trial.accuracy is None and trial.error
+    assert protocol._run(None, {}, tmp_path / 'run', 'val') == trial  # kept like any other
+
+
+def test_means_of_groups_and_of_tasks():
+    """VPT-deep in the paper's table: 78.48, 82.43, 54.98, which some report as 71.96 and some as 69.42."""
+    natural = dict(cifar=78.8, caltech101=90.8, dtd=65.8, oxford_flowers102=98.0, oxford_iiit_pet=88.3, svhn=78.1)
+    specialized = dict(patch_camelyon=81.8, eurosat=96.1, resisc45=83.4, diabetic_retinopathy=68.4)
+    structured = dict(clevr_count=68.5, clevr_dist=60.0, dmlab=46.5, kitti=72.8, dsprites_loc=73.6)
+    structured |= dict(dsprites_ori=47.9, smallnorb_azi=32.9, smallnorb_ele=37.8)
+    tasks = {**natural, 'sun397': 49.6, **specialized, **structured}
+    outcomes = [Outcome('deep', task, {}, 0.0, [value - 1, value + 1]) for task, value in tasks.items()]
+    means = group_means(outcomes)
+    assert [round(means[g], 1) for g in ('Natural', 'Specialized', 'Structured')] == [78.5, 82.4, 55.0]
+    assert means['mean of groups'] == pytest.approx(71.97, abs=0.01)
+    assert means['mean of tasks'] == pytest.approx(69.43, abs=0.01)
+    assert 'FGVC' not in means and 'mean of tasks' not in group_means(outcomes[:-1])
+
+
+def test_the_tool_says_what_is_missing(tmp_path):
+    path = config_file(tmp_path, tmp_path / 'nowhere')
+    done = tool('experiment', path, '--out', tmp_path / 'out', check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("VTAB-1k's kitti: there is no")
+
+
+def test_all_tasks_are_those_of_the_configs_suite(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(protocol, 'experiment', lambda *arguments: asked.append(arguments) or [])
+    path = config_file(tmp_path, tmp_path)
+    monkeypatch.setattr('sys.argv', ['experiment.py', str(path), '--tasks', 'all', '--cfg-options', 'final.seeds=[3]'])
+    runpy.run_path(str(REPO / 'tools' / 'experiment.py'), run_name='__main__')
+    ((configs, _, tasks, options),) = asked
+    assert configs == [str(path)] and options == {'final.seeds': [3]}
+    assert tasks == [name for name, task in TASKS.items() if task.suite == 'vtab']
+    config = Config.fromfile(path)
+    config.train_dataloader.dataset = dict(type='Digits')
+    config.dump(str(path))
+    with pytest.raises(SystemExit, match='is of no suite of tasks'):
+        runpy.run_path(str(REPO / 'tools' / 'experiment.py'), run_name='__main__')

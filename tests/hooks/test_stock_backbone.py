@@ -1,0 +1,93 @@
+"""Runs on a stock model of mmpretrain, its frozen weights from a checkpoint such as a model zoo's."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from runs import differences, hook, load, newest, runner, tiny_config
+
+import vptx
+from vptx.registry import MODELS
+
+VIT = dict(
+    type='VisionTransformer',
+    arch=dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64),
+    img_size=16,
+    patch_size=8,
+)
+HEAD = dict(type='VisionTransformerClsHead', num_classes=3, in_channels=32)
+
+
+def stock(**backbone) -> dict:
+    return {
+        'model.backbone': dict(VIT, _delete_=True, **backbone),
+        'model.head': dict(HEAD, _delete_=True),
+        'hooks': [hook()],
+    }
+
+
+@pytest.fixture
+def zoo(tmp_path):
+    """A checkpoint of the same model with a head for other classes, as a model zoo has it."""
+    torch.manual_seed(5)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(dict(type='ImageClassifier', backbone=VIT, head=dict(HEAD, num_classes=11)))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.2)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'zoo.pth')
+    return tmp_path / 'zoo.pth', model.backbone.state_dict()
+
+
+def frozen(run) -> dict:
+    return dict(run.model.backbone.net.model.state_dict())
+
+
+@pytest.mark.parametrize('way', ['load_from', 'init_cfg'])
+def test_a_model_zoos_checkpoint(tmp_path, zoo, way):
+    path, expected = zoo
+    pretrained = dict(init_cfg=dict(type='Pretrained', checkpoint=str(path), prefix='backbone.'))
+    changes = dict(stock(), load_from=str(path)) if way == 'load_from' else stock(**pretrained)
+    run = runner(tmp_path / 'run', **changes)
+    run.train()
+    assert not differences(frozen(run), dict(expected))
+    saved = load(newest(tmp_path / 'run'))['state_dict']
+    assert set(saved) == {f'backbone.prompter.embedding.rows.{i}' for i in range(2)} | {
+        'head.layers.head.weight',
+        'head.layers.head.bias',
+    }
+    config = Config(tiny_config(tmp_path / 'run', **changes))
+    model = vptx.init_model(config, tmp_path / 'run' / 'prompt.safetensors')
+    assert not differences(model.state_dict(), run.model.state_dict())
+
+
+def test_it_resumes_bit_equal_with_its_frozen_weights(tmp_path, zoo):
+    changes = dict(stock(), load_from=str(zoo[0]))
+    runner(tmp_path / 'run', **changes, **{'train_cfg.max_epochs': 1}).train()
+    run = runner(tmp_path / 'run', **dict(changes, load_from=None), resume=True)
+    run.train()
+    straight = runner(tmp_path / 'straight', **changes)
+    straight.train()
+    assert not differences(frozen(run), dict(zoo[1]))
+    assert run.epoch == 2
+    assert (
+        load(newest(tmp_path / 'run'))['state_dict'].keys() == load(newest(tmp_path / 'straight'))['state_dict'].keys()
+    )
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (lambda s: s.pop('backbone.ln1.weight'), r'is of another backbone: it lacks ln1\.weight'),
+        (lambda s: s.update({'backbone.layers.2.ln1.weight': torch.ones(32)}), 'has, without a place for it, layers.2'),
+        (lambda s: s.update({'backbone.ln1.weight': torch.ones(31)}), 'is of another backbone: .*size mismatch'),
+        (lambda s: [s.pop(name) for name in list(s) if name.startswith('backbone')], 'holds no backbone'),
+    ],
+    ids=['lacking', 'too deep', 'too wide', 'no backbone'],
+)
+def test_a_checkpoint_of_another_backbone(tmp_path, zoo, spoil, message):
+    found = torch.load(zoo[0], weights_only=True)
+    spoil(found['state_dict'])
+    torch.save(found, tmp_path / 'spoilt.pth')
+    with pytest.raises(ValueError, match=f'(?s)spoilt.pth.*{message}'):
+        runner(tmp_path / 'run', **stock(), load_from=str(tmp_path / 'spoilt.pth')).train()

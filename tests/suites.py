@@ -1,0 +1,42 @@
+"""VTAB-1k and FGVC in small: the same folders and files, a few images."""
+
+import json
+from pathlib import Path
+
+import mmcv
+import numpy as np
+
+COUNTS = dict(train=8, val=4, test=6)
+
+
+def write_image(path: Path, label: int, size: int = 16) -> None:
+    """A noisy image whose colour tells its class."""
+    rng = np.random.default_rng([label, sum(map(ord, path.name))])
+    image = rng.integers(0, 60, (size, size, 3)) + np.array([label * 60 % 190, 90, 190 - label * 60 % 190])
+    mmcv.imwrite(image.astype(np.uint8), str(path))
+
+
+def write_vtab(root: Path, task: str, classes: int = 4, counts: dict = COUNTS) -> Path:
+    """``root/task`` as VTAB-1k is passed on; the folder of the task."""
+    folder = root / task
+    for split, name in (('train', 'train800'), ('val', 'val200'), ('test', 'test')):
+        lines = []
+        for i in range(counts[split]):
+            path = f'images/{name}/{i:06}.png'
+            write_image(folder / path, i % classes)
+            lines.append(f'{path} {i % classes}')
+        (folder / f'{name}.txt').write_text('\n'.join(lines) + '\n')
+    both = ((folder / f'{name}.txt').read_text() for name in ('train800', 'val200'))
+    (folder / 'train800val200.txt').write_text(''.join(both))
+    return folder
+
+
+def write_fgvc(root: Path, task: str, images: str, ids: tuple[int, ...] = (1, 3, 7)) -> Path:
+    """``root/task`` as the public splits have it, classes not numbered from 0; the folder of the task."""
+    folder = root / task
+    for split, count in COUNTS.items():
+        entries = {f'{split}/{i}.png': ids[i % len(ids)] for i in range(count)}
+        for name, found in entries.items():
+            write_image(folder / images / name, found)
+        (folder / f'{split}.json').write_text(json.dumps(entries))
+    return folder

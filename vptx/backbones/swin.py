@@ -1,0 +1,77 @@
+"""What all Swin transformers have in common, whichever library they are from."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from vptx.backbones import windows
+from vptx.backbones.base import Context, KeyValue, Net
+
+__all__ = ['SwinNet']
+
+
+class SwinNet(Net):
+    """A Swin transformer taken apart; its layers are its blocks, counted through all stages.
+
+    Prompts as in Jia et al., "Visual Prompt Tuning", ECCV 2022 (https://arxiv.org/abs/2203.12119): they join every
+    window (:mod:`vptx.backbones.windows`), and go through patch merging as four copies of themselves. The public code
+    of that paper mixes shallow prompts of different images of a batch; here every image keeps its own.
+    """
+
+    has_class_token = False
+    map_norm = 'each'
+
+    def _count_layers(self, stages: Sequence[nn.Module]) -> None:
+        """Number the ``blocks`` of the stages."""
+        self._places = [(number, block) for number, stage in enumerate(stages) for block in range(len(stage.blocks))]
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """The last layer of each stage."""
+        return tuple(
+            layer
+            for layer, (stage, _) in enumerate(self._places)
+            if layer + 1 == len(self._places) or self._places[layer + 1][0] > stage
+        )
+
+    def _facts(self, image: tuple[int, int], patch: tuple[int, int]) -> dict:
+        """The part of the geometry that depends on patches and stages alone."""
+        grids = [(-(-image[0] // patch[0]), -(-image[1] // patch[1]))]
+        for _ in self.stages[1:]:
+            grids.append(windows.halved(grids[-1]))
+        lengths = tuple(grids[stage][0] * grids[stage][1] for stage, _ in self._places)
+        widths = tuple(self._block(layer).norm1.weight.numel() for layer in range(len(lengths)))
+        return dict(patch=patch, image=image, prefix=0, tokens=lengths[0], lengths=lengths, widths=widths)
+
+    def merge(self, tokens: Tensor, layer: int, context: Context) -> tuple[Tensor, Context]:
+        stage, block = self._places[layer]
+        if block > 0 or stage == 0:
+            return tokens, context
+        tokens, grid = windows.merge(tokens, context.grid, lambda patches: self._downsample(stage, patches))
+        return tokens, Context(grid)
+
+    def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
+        if memory is None and tokens.shape[1] == context.grid[0] * context.grid[1]:
+            return self._run(self._block(layer), tokens, context.grid)
+        if isinstance(memory, Tensor):
+            memory = self.keys_values(memory, layer)
+        return self._run_with(self._block(layer), tokens, context.grid, memory)
+
+    def _block(self, layer: int) -> nn.Module:
+        stage, block = self._places[layer]
+        return self._stage(stage).blocks[block]
+
+    def _stage(self, number: int) -> nn.Module:
+        raise NotImplementedError
+
+    def _downsample(self, stage: int, patches: Tensor) -> Tensor:
+        """The library's merging in front of ``stage``: (B, H, W, C) -> (B, H', W', C')"""
+        raise NotImplementedError
+
+    def _run(self, block: nn.Module, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The library's own block on (B, N, C)."""
+        raise NotImplementedError
+
+    def _run_with(self, block: nn.Module, tokens: Tensor, grid: tuple[int, int], memory: KeyValue | None) -> Tensor:
+        """The same on (B, P+N, C), its attention spelt out."""
+        raise NotImplementedError

@@ -1,0 +1,110 @@
+"""timm's SwinTransformer and SwinTransformerV2, of any size, depth and window.
+
+https://github.com/huggingface/pytorch-image-models, ``timm/models/swin_transformer.py`` and ``swin_transformer_v2.py``.
+"""
+
+from typing import Any, ClassVar
+
+from timm.models import swin_transformer, swin_transformer_v2
+from torch import Tensor, nn
+
+from vptx.backbones import windows
+from vptx.backbones.base import Context, KeyValue
+from vptx.backbones.swin import SwinNet
+from vptx.backbones.timm_net import TimmNet
+from vptx.geometry import Geometry
+from vptx.registry import NETS
+
+_BLOCKS = {
+    swin_transformer.SwinTransformerBlock: swin_transformer.WindowAttention,
+    swin_transformer_v2.SwinTransformerV2Block: swin_transformer_v2.WindowAttention,
+}
+
+
+@NETS.register_module()
+class TimmSwin(TimmNet, SwinNet):
+    """A Swin transformer of timm, taken apart.
+
+    Args:
+        model: a timm name such as ``'swin_base_patch4_window7_224.ms_in22k'``, or a built model.
+        **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name: ``img_size``,
+            ``window_size``, ``num_classes`` (0 without), ...
+    """
+
+    families: ClassVar[tuple[type[nn.Module], ...]] = (
+        swin_transformer.SwinTransformer,
+        swin_transformer_v2.SwinTransformerV2,
+    )
+    built_with: ClassVar[dict[str, Any]] = dict(num_classes=0, dynamic_img_size=True)
+    example: ClassVar[dict[str, Any]] = dict(model='swin_tiny_patch4_window7_224', depths=(1, 1, 1, 1))
+
+    def __init__(self, model: str | nn.Module, **others) -> None:
+        super().__init__(model, **others)
+        model, embed = self.model, self.model.patch_embed
+        self._count_layers(model.layers)
+        # Prompts in windows need the attention spelt out; with blocks of another kind only the image's door is open.
+        blocks = [block for stage in model.layers for block in stage.blocks]
+        plain = all(type(block.attn) is _BLOCKS.get(type(block)) for block in blocks)
+        self.geometry = Geometry(
+            doors=frozenset({'image', 'logits'} | ({'tokens', 'memory'} if plain else set())),
+            any_size=model.dynamic_img_size,
+            **self.facts,
+            **self._facts(tuple(embed.img_size), tuple(embed.patch_size)),
+        )
+        self.readout = 'mean' if model.global_pool == 'avg' and plain else 'logits'
+
+    def embed(self, image: Tensor) -> tuple[Tensor, Context]:
+        patch, size = self.geometry.patch, tuple(image.shape[-2:])
+        if size[0] % patch[0] or size[1] % patch[1]:
+            raise ValueError(
+                f'patches of {patch[0]} x {patch[1]} px do not divide an image of {size[0]} x {size[1]} px'
+            )
+        if size != self.geometry.image and not self.model.dynamic_img_size:
+            raise ValueError(
+                f'an image of {size[0]} x {size[1]} px, but {self.geometry.name} was built for '
+                f'{self.geometry.image[0]} x {self.geometry.image[1]} px: build it with img_size=... or with '
+                'dynamic_img_size=True'
+            )
+        tokens = self.model.patch_embed(image)
+        return tokens.flatten(1, 2), Context((tokens.shape[1], tokens.shape[2]))
+
+    def embed_pixels(self, strip: Tensor) -> Tensor:
+        embed = self.model.patch_embed
+        return embed.norm(embed.proj(strip[None]).flatten(2).transpose(1, 2))[0]
+
+    def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
+        block = self._block(layer)
+        return windows.keys_values(block.attn, memory if self._norms_last else block.norm1(memory))
+
+    def finish(self, tokens: Tensor) -> Tensor:
+        return self.model.norm(tokens)
+
+    def finish_pooled(self, feature: Tensor) -> Tensor:
+        return feature
+
+    def classify(self, tokens: Tensor, context: Context) -> Tensor:
+        return self.model.head(tokens.unflatten(1, context.grid))
+
+    @property
+    def _norms_last(self) -> bool:
+        """V2 norms what a branch gives instead of what it takes."""
+        return isinstance(self.model, swin_transformer_v2.SwinTransformerV2)
+
+    def _stage(self, number: int) -> nn.Module:
+        return self.model.layers[number]
+
+    def _downsample(self, stage: int, patches: Tensor) -> Tensor:
+        return self.model.layers[stage].downsample(patches)
+
+    def _run(self, block: nn.Module, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        return block(tokens.unflatten(1, grid)).flatten(1, 2)
+
+    def _run_with(self, block: nn.Module, tokens: Tensor, grid: tuple[int, int], memory: KeyValue | None) -> Tensor:
+        cut = windows.Windows(block.window_size, block.shift_size, pad_first=False)
+        if self._norms_last:
+            attended = block.norm1(windows.attend(block.attn, tokens, grid, cut, memory))
+            tokens = tokens + block.drop_path1(attended)
+            return tokens + block.drop_path2(block.norm2(block.mlp(tokens)))
+        attended = windows.attend(block.attn, block.norm1(tokens), grid, cut, memory)
+        tokens = tokens + block.drop_path1(attended)
+        return tokens + block.drop_path2(block.mlp(block.norm2(tokens)))

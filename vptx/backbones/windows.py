@@ -1,0 +1,189 @@
+"""Attention within windows (Liu et al., "Swin Transformer", ICCV 2021, https://arxiv.org/abs/2103.14030; "Swin
+Transformer V2", CVPR 2022, https://arxiv.org/abs/2111.09883), with prompts in every window.
+
+A prompt has no position: no relative position bias, and no shift keeps a window's tokens from it. So the tokens of all
+windows attend to the same keys and values of the prompts, computed once,
+
+    Y_w = softmax([Q_w K_P^T, Q_w K_w^T + bias + mask_w]) [V_P; V_w]          for each window w,
+
+and a prompt whose own output is read gets the average of what it is given in the windows of its image:
+
+    Y_P = 1 / nW * sum_w softmax([Q_P K_P^T, Q_P K_w^T]) [V_P; V_w].
+
+timm, mmpretrain and mmseg call the parts of an attention module alike, so what is here serves all of them.
+"""
+
+from collections.abc import Callable
+from math import log
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vptx.backbones.base import KeyValue
+from vptx.backbones.memory import project
+
+__all__ = ['Windows', 'attend', 'halved', 'keys_values', 'merge']
+
+
+class Windows(NamedTuple):
+    """How a layer cuts its feature map into windows.
+
+    Attributes:
+        size: (h, w) of a window; A = h * w.
+        shift: how far the map is rolled up and to the left before it is cut, and back after.
+        pad_first: whether what a map lacks to whole windows is added before it is rolled (OpenMMLab) or after (timm).
+    """
+
+    size: tuple[int, int]
+    shift: tuple[int, int]
+    pad_first: bool
+
+    def cut(self, x: Tensor) -> Tensor:
+        """(B, H, W, C) -> (B, nW, A, C)"""
+        steps = [self._pad, self._roll] if self.pad_first else [self._roll, self._pad]
+        for step in steps:
+            x = step(x)
+        (rows, columns), (h, w) = self._counts(x.shape[1:3]), self.size
+        return x.unflatten(1, (rows, h)).unflatten(3, (columns, w)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+    def join(self, windows: Tensor, grid: tuple[int, int]) -> Tensor:
+        """(B, nW, A, C) -> (B, H, W, C), for (H, W) = ``grid``"""
+        x = windows.unflatten(1, self._counts(grid)).unflatten(3, self.size).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        if self.pad_first:
+            return self._roll(x, back=True)[:, : grid[0], : grid[1]]
+        return self._roll(x[:, : grid[0], : grid[1]], back=True)
+
+    def mask(self, grid: tuple[int, int], like: Tensor) -> Tensor | None:
+        """(nW, A, A): -100 between tokens of a window that only the shift has made neighbours; None without shift."""
+        if not any(self.shift):
+            return None
+        sides = []
+        for count, size, shift in zip(self._counts(grid), self.size, self.shift, strict=True):
+            place = torch.arange(count * size, device=like.device)
+            # What stayed, the last window's share of it, and what came round from the other side.
+            last = (place >= (count - 1) * size).long()
+            sides.append(last + (place >= count * size - shift) if shift else torch.zeros_like(place))
+        region = (3 * sides[0][:, None] + sides[1])[None, :, :, None]
+        region = self._replace(shift=(0, 0)).cut(region)[0, :, :, 0]
+        return -100.0 * (region[:, :, None] != region[:, None, :]).to(like.dtype)
+
+    def _counts(self, grid: tuple[int, int] | torch.Size) -> tuple[int, int]:
+        """Windows per column and row of a map, the incomplete ones included."""
+        return -(-grid[0] // self.size[0]), -(-grid[1] // self.size[1])
+
+    def _pad(self, x: Tensor) -> Tensor:
+        rows, columns = self._counts(x.shape[1:3])
+        lacking = rows * self.size[0] - x.shape[1], columns * self.size[1] - x.shape[2]
+        return F.pad(x, (0, 0, 0, lacking[1], 0, lacking[0])) if any(lacking) else x
+
+    def _roll(self, x: Tensor, back: bool = False) -> Tensor:
+        sign = 1 if back else -1
+        return torch.roll(x, (sign * self.shift[0], sign * self.shift[1]), (1, 2)) if any(self.shift) else x
+
+
+def attend(attn: nn.Module, tokens: Tensor, grid: tuple[int, int], windows: Windows, memory: KeyValue | None) -> Tensor:
+    """Attention of (B, P+N, C) in windows: of N patches (H, W) = ``grid`` to those of their window, to P prompts and to
+    ``memory``, and of the prompts to all. -> (B, P+N, C)
+
+    Args:
+        attn: a library's attention module, of Swin or Swin V2.
+        tokens: normed, prompts first.
+        grid: (H, W).
+        windows: how the map is cut.
+        memory: keys and values (h, M, d), or (B, h, M, d); see :func:`keys_values`.
+    """
+    batch, heads = len(tokens), attn.num_heads
+    prompts = tokens.shape[1] - grid[0] * grid[1]
+    x = windows.cut(tokens[:, prompts:].unflatten(1, grid))
+    count = x.shape[1]
+    query, key, value = _project(attn, x)
+    seen = [] if memory is None else [memory]
+    if prompts:
+        own_query, *own = _project(attn, tokens[:, :prompts])
+        seen.append(KeyValue(*own))
+    # Windows and heads in one dimension, (B, nW*h, ., d), so that bias and mask need no copy for each image.
+    keys = [_to_windows(part.key, batch, count) for part in seen] + [key.flatten(1, 2)]
+    values = [_to_windows(part.value, batch, count) for part in seen] + [value.flatten(1, 2)]
+    keys_of_all, values_of_all = torch.cat(keys, dim=2), torch.cat(values, dim=2)
+    bias, mask = _position_bias(attn), windows.mask(grid, x)
+    bias = bias.expand(count, -1, -1, -1) if mask is None else bias + mask[:, None]
+    # Prompts come first and have none: zeros. The fused kernels take four dimensions.
+    bias = F.pad(bias, (keys_of_all.shape[2] - bias.shape[-1], 0)).flatten(0, 1)[None]
+    options = dict(dropout_p=attn.attn_drop.p if attn.training else 0.0, scale=_scale(attn))
+    x = F.scaled_dot_product_attention(query.flatten(1, 2), keys_of_all, values_of_all, attn_mask=bias, **options)
+    x = x.unflatten(1, (count, heads)).transpose(2, 3).flatten(3)
+    out = windows.join(x, grid).flatten(1, 2)
+    if prompts:
+        own_query = _to_windows(own_query, batch, count)
+        y = F.scaled_dot_product_attention(own_query, keys_of_all, values_of_all, **options)
+        y = y.unflatten(1, (count, heads)).mean(1).transpose(1, 2).flatten(2)  # the projection is linear: average first
+        out = torch.cat([y, out], dim=1)
+    return attn.proj_drop(attn.proj(out))
+
+
+def keys_values(attn: nn.Module, memory: Tensor) -> KeyValue:
+    """(P, C) or (B, P, C), normed as the layer norms its tokens -> keys and values for :func:`attend`."""
+    return KeyValue(*_project(attn, memory, first=1))
+
+
+def halved(grid: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of a map after merging; an odd side is padded."""
+    return (grid[0] + 1) // 2, (grid[1] + 1) // 2
+
+
+def merge(
+    tokens: Tensor, grid: tuple[int, int], downsample: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, tuple[int, int]]:
+    """(B, P+N, C) -> (B, P+N', C'), (H', W'): patches merge two by two, and a prompt with three copies of itself.
+
+    Args:
+        tokens: prompts first.
+        grid: (H, W); N = H * W.
+        downsample: the library's merging, (B, H, W, C) -> (B, H', W', C').
+    """
+    prompts = tokens.shape[1] - grid[0] * grid[1]
+    merged = downsample(tokens[:, prompts:].unflatten(1, grid))
+    grid, merged = (merged.shape[1], merged.shape[2]), merged.flatten(1, 2)
+    if not prompts:
+        return merged, grid
+    # A column of prompts, each twice as high and wide as a patch.
+    column = tokens[:, :prompts].repeat_interleave(2, dim=1)[:, :, None].expand(-1, -1, 2, -1)
+    return torch.cat([downsample(column).flatten(1, 2), merged], dim=1), grid
+
+
+def _project(attn: nn.Module, x: Tensor, first: int = 0) -> tuple[Tensor, ...]:
+    """(..., n, C) -> query, key, value from number ``first`` on, each (..., h, n, d); V2 has unit queries and keys."""
+    bias = attn.qkv.bias
+    if getattr(attn, 'q_bias', None) is not None:
+        bias = torch.cat([attn.q_bias, torch.zeros_like(attn.v_bias), attn.v_bias])  # V2's keys have none
+    parts = list(project(x, attn.qkv.weight, bias, attn.num_heads, first))
+    if _is_cosine(attn):
+        parts[-2] = F.normalize(parts[-2], dim=-1)
+        if first == 0:
+            parts[0] = F.normalize(parts[0], dim=-1) * attn.logit_scale.clamp(max=log(100)).exp()
+    return tuple(parts)
+
+
+def _to_windows(x: Tensor, batch: int, count: int) -> Tensor:
+    """(h, P, d) or (B, h, P, d) -> (B, nW*h, P, d): a view of the same numbers in every window, where that can be."""
+    return x.unsqueeze(-4).expand(batch, count, -1, -1, -1).flatten(1, 2)
+
+
+def _position_bias(attn: nn.Module) -> Tensor:
+    """(h, A, A)"""
+    if _is_cosine(attn):
+        table = 16 * attn.cpb_mlp(attn.relative_coords_table).flatten(0, -2).sigmoid()
+    else:
+        table = attn.relative_position_bias_table
+    index = attn.relative_position_index
+    return table[index.flatten()].unflatten(0, tuple(index.shape)).permute(2, 0, 1)
+
+
+def _is_cosine(attn: nn.Module) -> bool:
+    return hasattr(attn, 'logit_scale')
+
+
+def _scale(attn: nn.Module) -> float:
+    return 1.0 if _is_cosine(attn) else attn.scale

@@ -1,0 +1,57 @@
+"""AdaptFormer: Chen et al., "AdaptFormer: Adapting Vision Transformers for Scalable Visual Recognition", NeurIPS 2022,
+https://arxiv.org/abs/2205.13535
+
+A bottleneck beside the MLP of every layer, on the same normalised tokens (equations 1 and 2):
+
+    x_l = MLP(LN(x'_l)) + s * ReLU(LN(x'_l) W_down) W_up + x'_l
+
+It begins as the network itself, with W_up = 0.
+"""
+
+from math import sqrt
+
+from torch import Tensor, nn
+
+from vptx.geometry import Geometry, Site
+from vptx.prompters.base import Prompter
+from vptx.registry import PROMPTERS
+
+
+@PROMPTERS.register_module()
+class AdaptFormer(Prompter):
+    """A bottleneck beside the MLP of every layer: 2 * D * ``hidden`` + ``hidden`` + D numbers each.
+
+    Args:
+        hidden: width of the bottleneck.
+        scale: s.
+        dropout: of the bottleneck's units, while training.
+
+    Raises:
+        ValueError: options out of range.
+    """
+
+    doors = frozenset({'inside'})
+
+    def __init__(self, hidden: int = 64, scale: float = 0.1, dropout: float = 0.0) -> None:
+        super().__init__()
+        if not isinstance(hidden, int) or hidden < 1:
+            raise ValueError(f'hidden must be a whole number of at least 1, not {hidden!r}')
+        if not 0 <= dropout < 1:
+            raise ValueError(f'dropout must be in [0, 1), not {dropout}')
+        self.hidden = hidden
+        self.scale = scale
+        self.dropout = dropout
+
+    def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        self.sites = tuple(site for site in geometry.sites if site.name == 'mlp')
+        self.branches = nn.ModuleList(self._branch(site) for site in self.sites)
+
+    def _branch(self, site: Site) -> nn.Sequential:
+        down, up = nn.Linear(site.inputs, self.hidden), nn.Linear(self.hidden, site.outputs)
+        nn.init.kaiming_uniform_(down.weight, a=sqrt(5))
+        for zero in (down.bias, up.weight, up.bias):
+            nn.init.zeros_(zero)
+        return nn.Sequential(down, nn.ReLU(), nn.Dropout(self.dropout), up)
+
+    def inside(self, site: Site, input: Tensor, output: Tensor) -> Tensor:
+        return output + self.scale * self.branches[self.sites.index(site)](input)

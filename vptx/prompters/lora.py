@@ -1,0 +1,84 @@
+"""LoRA: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, https://arxiv.org/abs/2106.09685
+
+A frozen linear map gets a learnt update of low rank (equation 3), by default those that make queries and values:
+
+    y = W x + b + (alpha / r) B A x,    A (r, inputs), B (outputs, r)
+
+It begins as the network itself, with B = 0.
+"""
+
+from collections.abc import Sequence
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+from vptx.geometry import Geometry, Site
+from vptx.prompters.base import Prompter
+from vptx.registry import PROMPTERS
+
+# The queries, keys and values of most networks are the three parts of one map.
+_PARTS = ('q', 'k', 'v')
+
+
+@PROMPTERS.register_module()
+class LoRA(Prompter):
+    """Low-rank updates of linear maps in every layer: ``rank`` * (inputs + outputs) numbers each.
+
+    Args:
+        rank: r.
+        alpha: by default r, which scales the update by 1.
+        targets: which maps: any of ``'q'``, ``'k'``, ``'v'``, ``'proj'``, ``'fc1'``, ``'fc2'``.
+        dropout: of the input of A, while training.
+
+    Raises:
+        ValueError: options out of range, or an unknown target.
+    """
+
+    doors = frozenset({'inside'})
+
+    def __init__(
+        self,
+        rank: int = 8,
+        alpha: float | None = None,
+        targets: Sequence[str] = ('q', 'v'),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(rank, int) or rank < 1:
+            raise ValueError(f'rank must be a whole number of at least 1, not {rank!r}')
+        known = [*_PARTS, 'proj', 'fc1', 'fc2']
+        if isinstance(targets, str) or not targets or not set(targets) <= set(known):
+            raise ValueError(f'targets must be a list of {", ".join(known)}, not {targets!r}')
+        if not 0 <= dropout < 1:
+            raise ValueError(f'dropout must be in [0, 1), not {dropout}')
+        self.rank = rank
+        self.scale = (rank if alpha is None else alpha) / rank
+        self.targets = tuple(targets)
+        self.dropout = nn.Dropout(dropout)
+
+    def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        names = {'qkv' if target in _PARTS else target for target in self.targets}
+        self.sites = tuple(site for site in geometry.sites if site.name in names)
+        self.updates = nn.ModuleDict()
+        for site in self.sites:
+            parts = _PARTS if site.name == 'qkv' else (site.name,)
+            for part in parts:
+                if part in self.targets:
+                    self.updates[f'{part}_{site.layer}'] = self._update(site.inputs, site.outputs // len(parts))
+
+    def _update(self, inputs: int, outputs: int) -> nn.Sequential:
+        down, up = nn.Linear(inputs, self.rank, bias=False), nn.Linear(self.rank, outputs, bias=False)
+        nn.init.kaiming_uniform_(down.weight, a=sqrt(5))
+        nn.init.zeros_(up.weight)
+        return nn.Sequential(down, up)
+
+    def inside(self, site: Site, input: Tensor, output: Tensor) -> Tensor:
+        input = self.dropout(input)
+        if site.name != 'qkv':
+            return output + self.scale * self.updates[f'{site.name}_{site.layer}'](input)
+        parts = list(output.chunk(3, dim=-1))
+        for index, part in enumerate(_PARTS):
+            if part in self.targets:
+                parts[index] = parts[index] + self.scale * self.updates[f'{part}_{site.layer}'](input)
+        return torch.cat(parts, dim=-1)

@@ -1,0 +1,33 @@
+"""SSF: Lian et al., "Scaling & Shifting Your Features: A New Baseline for Efficient Model Tuning", NeurIPS 2022,
+https://arxiv.org/abs/2210.08823
+
+What the patch embedding, every norm and every linear map of the network gives is scaled and shifted, channel by
+channel (equation 2):
+
+    y <- gamma * y + beta,    gamma ~ N(1, 0.02^2), beta ~ N(0, 0.02^2)
+"""
+
+import torch
+from torch import Tensor, nn
+
+from vptx.geometry import Geometry, Site
+from vptx.prompters.base import Prompter
+from vptx.registry import PROMPTERS
+
+_SCALED = ('embed', 'norm1', 'qkv', 'proj', 'norm2', 'fc1', 'fc2', 'norm')
+
+
+@PROMPTERS.register_module()
+class SSF(Prompter):
+    """A scale and a shift for every channel: 2 * outputs numbers at each site, 22 * D in each layer of a ViT."""
+
+    doors = frozenset({'inside'})
+
+    def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        self.sites = tuple(site for site in geometry.sites if site.name in _SCALED)
+        self.scales = nn.ParameterList(torch.empty(site.outputs).normal_(1, 0.02) for site in self.sites)
+        self.shifts = nn.ParameterList(torch.empty(site.outputs).normal_(0, 0.02) for site in self.sites)
+
+    def inside(self, site: Site, input: Tensor, output: Tensor) -> Tensor:
+        index = self.sites.index(site)
+        return self.scales[index] * output + self.shifts[index]

@@ -1,0 +1,106 @@
+"""What a segmentor says of photographs: label maps, and pictures of them with a legend."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import mmcv
+import numpy as np
+from mmengine.registry import DefaultScope
+from mmseg.apis import inference_model
+from PIL import Image, ImageDraw, ImageFont
+from torch import nn
+
+__all__ = ['overlay', 'predict', 'write_predictions']
+
+
+def predict(model: nn.Module, paths: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
+    """Path, photograph (H, W, 3) RGB and labels (H, W), one photograph after the other.
+
+    Args:
+        model: from :func:`vptx.init_model`.
+        paths: of images of any size.
+
+    Raises:
+        ValueError: names a file that is no image.
+    """
+    for path in paths:
+        image = mmcv.imfrombytes(path.read_bytes()) if path.stat().st_size else None  # BGR, turned as its camera says
+        if image is None:
+            raise ValueError(f'{path} is not an image that can be read')
+        with DefaultScope.overwrite_default_scope('mmseg'):  # whatever was used since the model was made
+            sample = inference_model(model, image)
+        yield path, image[..., ::-1], sample.pred_sem_seg.data[0].cpu().numpy()
+
+
+def overlay(
+    image: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    palette: Sequence[Sequence[int]],
+    opacity: float = 0.6,
+    longest: int = 1600,
+) -> Image.Image:
+    """The photograph under the colours of its classes, beside it a legend of those that occur, the largest first.
+
+    Args:
+        image: (H, W, 3) RGB, uint8.
+        labels: (H, W).
+        classes: names.
+        palette: an RGB colour for each.
+        opacity: of the colours.
+        longest: pixels of the longer side of the picture, from 320 up; the photograph is brought to it.
+    """
+    colours = np.asarray(palette, np.uint8)
+    height, width = labels.shape
+    scale = np.clip(max(labels.shape), 320, longest) / max(labels.shape)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    photograph = Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.LANCZOS)
+    painted = Image.fromarray(colours[labels]).resize(size, Image.Resampling.NEAREST)
+    counts = np.bincount(labels.ravel(), minlength=len(classes))
+    rows = [label for label in np.argsort(-counts, kind='stable') if counts[label]]
+    letter = max(12, max(size) // 50)
+    font = ImageFont.load_default(letter)
+    texts = [f'{classes[label]}  {_percent(counts[label] / labels.size)}' for label in rows]
+    line, room = round(1.6 * letter), round(max(font.getlength(text) for text in texts)) + 4 * letter
+    columns = -(-len(rows) // max(1, (size[1] - letter) // line))
+    sheet = Image.new('RGB', (size[0] + columns * room, size[1]), 'white')
+    sheet.paste(Image.blend(photograph, painted, opacity))
+    pen = ImageDraw.Draw(sheet)
+    per_column = -(-len(rows) // columns)
+    for place, (label, text) in enumerate(zip(rows, texts)):
+        column, row = divmod(place, per_column)
+        left, top = size[0] + column * room + letter, letter // 2 + row * line
+        box = (left, top, left + letter, top + letter)
+        pen.rectangle(box, fill=tuple(map(int, colours[label])), outline='black')
+        pen.text((left + 1.6 * letter, top + letter / 2), text, fill='black', font=font, anchor='lm')
+    return sheet
+
+
+def _percent(share: float) -> str:
+    return f'{share:.0%}' if share >= 0.01 else '< 1%'
+
+
+def write_predictions(model: nn.Module, paths: Sequence[Path], folder: Path) -> Iterator[tuple[Path, dict[str, float]]]:
+    """Write ``NAME.png``, the overlay, and ``NAME_labels.png``, the label map in the colours of the classes, for each
+    photograph; yields its path and the shares of its classes, the largest first.
+
+    Raises:
+        ValueError: names a file that is no image, or says that the model has no class names.
+    """
+    classes, palette = model.dataset_meta.get('classes'), model.dataset_meta.get('palette')
+    if not classes:
+        raise ValueError('this model has no class names: give vptx.init_model a prompt file of a finished run')
+    folder.mkdir(parents=True, exist_ok=True)
+    names: set[str] = set()
+    for path, image, labels in predict(model, paths):
+        name = path.stem
+        while name in names:  # photographs of one name from two folders
+            name += '_'
+        names.add(name)
+        overlay(image, labels, classes, palette).save(folder / f'{name}.png')
+        indexed = Image.fromarray(labels.astype(np.uint8))
+        indexed.putpalette(np.asarray(palette, np.uint8).tobytes())
+        indexed.save(folder / f'{name}_labels.png')
+        counts = np.bincount(labels.ravel(), minlength=len(classes))
+        order = [label for label in np.argsort(-counts, kind='stable') if counts[label]]
+        yield path, {classes[label]: float(counts[label] / labels.size) for label in order}
