@@ -13,7 +13,7 @@ _base_ = ['../_base_/tasks/formula.py', '../_base_/protocols/pretrain_mini.py', 
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(num_classes=240, mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
-    backbone=dict(type='PromptedBackbone', net=dict(type='TimmViT', model='vit_mini_patch8_64'), readout='cls'),
+    backbone=dict(type='PromptedBackbone', net=dict(type='TimmViT', model='vit_mini_patch8_64', patch_drop_rate=0.5), readout='cls'),
     head=dict(
         type='LinearClsHead',
         num_classes=240,
