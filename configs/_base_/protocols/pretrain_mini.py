@@ -1,8 +1,8 @@
 """Pre-training of the mini backbones: 5 epochs of 96,000 images, 480,000 images seen, whatever the objective.
 
 Muon, because so few images leave no time: after 38,000 of them, supervised, it knew 22 % of the 240 categories where
-AdamW knew 2 %. Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; with the learning rate of AdamW as in Liu
-et al., "Muon is Scalable for LLM Training", 2025, https://arxiv.org/abs/2502.16982.
+AdamW knew 2 %. Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; with the learning rate of AdamW as
+in Liu et al., "Muon is Scalable for LLM Training", 2025, https://arxiv.org/abs/2502.16982.
 """
 
 epochs = 5
