@@ -78,7 +78,8 @@ def shrink(config: Config) -> None:
     """A tiny network of the same kind, at the same image size, without its weights."""
     if config.model.backbone.type == 'PromptedBackbone':
         config.model.backbone.net.update(TINY)
-        config.model.head.in_channels = TINY['embed_dim']
+        reader = config.model.get('neck') or config.model.head
+        reader.in_channels = TINY['embed_dim']
         for hook in config.get('custom_hooks', []):
             if hook['type'] != 'PromptTuningHook':
                 continue

@@ -1,8 +1,8 @@
 """Export the backbone of a pre-training run as a small weight file, in the public format of its objective:
 
-python tools/export_backbone.py work_dirs/vit_mini_sup/epoch_3.pth weights/vit_mini_sup          # .npz, Google's
-python tools/export_backbone.py work_dirs/vit_mini_mae/epoch_3.pth weights/vit_mini_mae          # .pth, MAE's
-python tools/export_backbone.py work_dirs/vit_mini_mocov3/epoch_3.pth weights/vit_mini_mocov3    # .pth.tar, MoCo v3's
+python tools/export_backbone.py work_dirs/vit_mini_sup/epoch_5.pth weights/vit_mini_sup          # .npz, Google's
+python tools/export_backbone.py work_dirs/vit_mini_mae/epoch_5.pth weights/vit_mini_mae          # .pth, MAE's
+python tools/export_backbone.py work_dirs/vit_mini_mocov3/epoch_5.pth weights/vit_mini_mocov3    # .pth.tar, MoCo v3's
 """
 
 import argparse

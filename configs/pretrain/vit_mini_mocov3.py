@@ -3,6 +3,9 @@
 Chen et al., "An Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021,
 https://arxiv.org/abs/2104.02057: two views of an image shall find each other among those of the batch.
 
+As in MAE, three patches of four are dropped, which makes an image of two views cost no more than one of the other
+objectives: Li et al., "Scaling Language-Image Pre-training via Masking", CVPR 2023, https://arxiv.org/abs/2212.00794.
+
     python tools/train.py configs/pretrain/vit_mini_mocov3.py
 """
 
@@ -11,7 +14,7 @@ _base_ = ['../_base_/tasks/formula.py', '../_base_/protocols/pretrain_mini.py', 
 temperature = 0.2
 projector = dict(
     type='NonLinearNeck',
-    hid_channels=1024,
+    hid_channels=384,
     out_channels=128,
     with_bias=False,
     with_last_bn=True,
@@ -24,11 +27,9 @@ model = dict(
     data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
     base_momentum=0.01,
     backbone=dict(
-        type='MoCoV3ViT',
-        arch=dict(embed_dims=192, num_layers=6, num_heads=3, feedforward_channels=4 * 192),
-        img_size=64,
-        patch_size=8,
-        stop_grad_conv1=True,
+        type='PromptedBackbone',
+        net=dict(type='TimmViT', model='vit_mini_patch8_64', patch_drop_rate=0.75),
+        readout='cls',
     ),
     neck=dict(**projector, in_channels=192, num_layers=3),
     head=dict(
@@ -47,6 +48,8 @@ view = [
     ),
     dict(type='RandomGrayscale', prob=0.2, keep_channels=True, channel_weights=(0.114, 0.587, 0.2989)),
 ]
+# The projection of the patches stays random, their section 4.2; a rate of zero lets neither gradient nor decay move it.
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'patch_embed': dict(lr_mult=0.0, decay_mult=0.0)}))
 train_dataloader = dict(
     dataset=dict(
         pipeline=[dict(type='MultiView', num_views=[2], transforms=[view]), dict(type='PackInputs')],

@@ -2,9 +2,9 @@
 
 What was trained here so goes through the same converters as what others publish:
 
-* supervision, by vptx: Google's ``.npz``;
-* MAE, by mmpretrain: ``{'model': ...}`` in MAE's names, a ``.pth``;
-* MoCo v3, by mmpretrain: ``{'epoch', 'arch', 'state_dict': 'module.base_encoder...'}``, a ``.pth.tar``. The momentum
+* supervision: Google's ``.npz``;
+* MAE: ``{'model': ...}`` in MAE's names, a ``.pth``;
+* MoCo v3: ``{'epoch', 'arch', 'state_dict': 'module.base_encoder...'}``, a ``.pth.tar``. The momentum
   encoder, which is there in the authors' files and nobody loads, is left out.
 """
 
@@ -56,22 +56,22 @@ def export_backbone(checkpoint: str | Path, out: str | Path) -> Path:
     """
     tensors = read_tensors(checkpoint)
     buffer = BytesIO()
-    if any(name.startswith(_OURS) for name in tensors):
-        arrays: dict[str, Any] = {k: v.numpy() for k, v in to_google(_halved(tensors, _OURS)).items()}
-        np.savez(buffer, **arrays)
-        extension = '.npz'
-    elif 'neck.mask_token' in tensors:
-        torch.save(dict(model=rename(_halved(tensors, _THEIRS), mm_vit.RULES)), buffer)
-        extension = '.pth'
-    elif any(name.startswith('momentum_encoder.') for name in tensors):
-        encoder = rename(_halved(tensors, _THEIRS), [*mm_vit.RULES, ('^', 'module.base_encoder.')])
+    if any(name.startswith('momentum_encoder.') for name in tensors):
+        encoder = rename(_halved(tensors, _OURS), [('^', 'module.base_encoder.')])
         epoch = safe_load(checkpoint).get('meta', {}).get('epoch', 0)
         torch.save(dict(epoch=epoch, arch='vit', state_dict=encoder), buffer)
         extension = '.pth.tar'
+    elif 'neck.mask_token' in tensors:
+        torch.save(dict(model=rename(_halved(tensors, _THEIRS), mm_vit.RULES)), buffer)
+        extension = '.pth'
+    elif any(name.startswith(_OURS) for name in tensors):
+        arrays: dict[str, Any] = {k: v.numpy() for k, v in to_google(_halved(tensors, _OURS)).items()}
+        np.savez(buffer, **arrays)
+        extension = '.npz'
     else:
         raise ValueError(
-            f'{checkpoint} is no run of supervision by vptx ({_OURS}*), of MAE (neck.mask_token) or of MoCo v3 '
-            f'(momentum_encoder.*) by mmpretrain; it holds {", ".join(list(tensors)[:5])}, ...'
+            f'{checkpoint} is no run of supervision ({_OURS}*), of MAE (neck.mask_token) or of MoCo v3 '
+            f'(momentum_encoder.*); it holds {", ".join(list(tensors)[:5])}, ...'
         )
     path = Path(f'{out}{extension}')
     write_whole(path, buffer.getvalue())

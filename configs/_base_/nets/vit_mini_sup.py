@@ -1,4 +1,4 @@
-"""ViT-mini, pre-trained with supervision on formula-driven images: configs/pretrain/vit_mini_sup_stage2.py"""
+"""ViT-mini, pre-trained with supervision on formula-driven images: configs/pretrain/vit_mini_sup.py"""
 
 model = dict(
     type='ImageClassifier',
