@@ -5,7 +5,7 @@ from torch import Tensor
 
 from vptx.geometry import Geometry
 
-__all__ = ['check_size', 'draw_pixels']
+__all__ = ['check_size', 'draw_pixels', 'pixel_statistics']
 
 
 @torch.no_grad()
@@ -16,8 +16,22 @@ def draw_pixels(pixels: Tensor, init: str, geometry: Geometry) -> Tensor:
         return pixels.normal_()
     if init == 'zero':
         return pixels.zero_()
-    mean, std = (torch.tensor(values)[:, None, None] for values in (geometry.mean, geometry.std))
+    mean, std = (torch.tensor(values)[:, None, None] for values in pixel_statistics(geometry))
     return pixels.uniform_().sub_(mean).div_(std)
+
+
+def pixel_statistics(geometry: Geometry) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the network's pixels.
+
+    Raises:
+        ValueError: nobody knows them.
+    """
+    if not geometry.mean:
+        raise ValueError(
+            f"init='normalised' needs the mean and the standard deviation of the pixels that {geometry.name} takes: "
+            'attach to a model that has them, in a data_preprocessor around the backbone, or choose another init'
+        )
+    return geometry.mean, geometry.std
 
 
 def check_size(image: Tensor, size: tuple[int, int], learnt: str) -> None:

@@ -43,10 +43,16 @@ class SideTuning(Prompter):
         self.weights = weights
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
-        network = alexnet()
+        with torch.device('meta'):  # its classifier, which goes unused, is nine tenths of it
+            network = alexnet()
         if self.weights:
             _load(network, self.weights)
-        self.features = network.features
+            self.features = network.features
+        else:
+            self.features = network.features.to_empty(device=torch.get_default_device())
+            for layer in self.features:
+                if isinstance(layer, nn.Conv2d):
+                    layer.reset_parameters()
         self.project = nn.Linear(256 * 6 * 6, geometry.widths[-1], bias=False)
         self.alpha = nn.Parameter(torch.zeros(()))
 
@@ -75,6 +81,6 @@ def _load(network: nn.Module, weights: str) -> None:
                 ) from error
     state = safe_load(path)
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(state, assign=True)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f'SideTuning: {path} does not hold the weights of AlexNet: {error}') from error
