@@ -43,16 +43,16 @@ class SideTuning(Prompter):
         self.weights = weights
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
-        with torch.device('meta'):  # its classifier, which goes unused, is nine tenths of it
+        with torch.device('meta'):
             network = alexnet()
+        # Its classifier goes unused and is nine tenths of it: it is not worth drawing.
+        network.to_empty(device=torch.get_default_device())
+        for layer in network.features:
+            if isinstance(layer, nn.Conv2d):
+                layer.reset_parameters()
         if self.weights:
             _load(network, self.weights)
-            self.features = network.features
-        else:
-            self.features = network.features.to_empty(device=torch.get_default_device())
-            for layer in self.features:
-                if isinstance(layer, nn.Conv2d):
-                    layer.reset_parameters()
+        self.features = network.features
         self.project = nn.Linear(256 * 6 * 6, geometry.widths[-1], bias=False)
         self.alpha = nn.Parameter(torch.zeros(()))
 
@@ -81,6 +81,6 @@ def _load(network: nn.Module, weights: str) -> None:
                 ) from error
     state = safe_load(path)
     try:
-        network.load_state_dict(state, assign=True)
+        network.load_state_dict(state)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f'SideTuning: {path} does not hold the weights of AlexNet: {error}') from error
