@@ -316,10 +316,10 @@ def test_saved_and_loaded_into_a_fresh_copy_it_is_the_same(network, kind, tmp_pa
 @pytest.mark.parametrize('training', [False, True])
 def test_detach_gives_back_the_same(network, kind, training):
     model, image = fitting(network, kind), images()
-    expected, state = model(image), deepcopy(model.state_dict())
-    model.train(training)
     for parameter in list(model.parameters())[::2]:
         parameter.requires_grad = False
+    expected, state = model(image), deepcopy(model.state_dict())
+    model.train(training)
     flags = [parameter.requires_grad for parameter in model.parameters()]
     if refusal(network, kind):
         with pytest.raises(ValueError, match=refusal(network, kind)):

@@ -5,7 +5,7 @@ Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/220
         The grid is the one of their code for ResNets.
 Theirs: none in numbers; the public code has it, and its authors found padding better on this task (issue 24 there).
 Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   @COST@
+Cost:   579,272 trained numbers, 409,800 of them the head; a prompt file of 2.21 MB. Time not measured.
 
     python tools/train.py configs/cls/resnet50_in1k_cub_channel.py
 """

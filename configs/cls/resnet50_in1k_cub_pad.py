@@ -5,7 +5,7 @@ Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/220
         The grid is the one of their code for ResNets.
 Theirs: not on CUB-200-2011. On VTAB-1k 66.25 / 77.32 / 37.52 %, means of the three groups; table 5.
 Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   @COST@
+Cost:   423,540 trained numbers, 409,800 of them the head; a prompt file of 1.62 MB. Time not measured.
 
     python tools/train.py configs/cls/resnet50_in1k_cub_pad.py
 """
