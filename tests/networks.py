@@ -74,7 +74,15 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     'ResNet': partial(_resnet, 'resnet18', channels=(8, 8, 16, WIDTH)),
     'ConvNeXt': partial(_convnet, 'convnext_atto', depths=(1, 1, 1, 1), dims=(8, 8, 16, WIDTH)),
     'torchvision': partial(  # torch.nn's own attention; one image size
-        torchvision.models.VisionTransformer, SIZE, PATCH, DEPTH, HEADS, WIDTH, 2 * WIDTH, dropout=0.1, num_classes=CLASSES
+        torchvision.models.VisionTransformer,
+        SIZE,
+        PATCH,
+        DEPTH,
+        HEADS,
+        WIDTH,
+        2 * WIDTH,
+        dropout=0.1,
+        num_classes=CLASSES,
     ),
     'swin': partial(_swin, 'swin_base_patch4_window7_224'),  # shifted windows, and a last map that is one window
     'swin, window does not divide': partial(_swin, 'swin_base_patch4_window7_224', window_size=3, drop_path_rate=0.2),

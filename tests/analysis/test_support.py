@@ -74,7 +74,7 @@ def test_a_library_that_is_not_installed_is_said(monkeypatch):
 
 
 def test_a_network_that_no_file_knows():
-    with pytest.raises(ValueError, match='no net takes a torch.nn.modules.linear.Linear apart') as error:
+    with pytest.raises(ValueError, match=r'no net takes a torch\.nn\.modules\.linear\.Linear apart') as error:
         vptx.attach(torch.nn.Linear(2, 2), dict(type='DeepPrompter'))
     assert all(name in str(error.value) for name in NETS.module_dict)
     assert 'CONTRIBUTING.md, "Add a network"' in str(error.value)
@@ -82,7 +82,5 @@ def test_a_network_that_no_file_knows():
 
 
 def test_the_tool_prints_it(printed):
-    done = subprocess.run(
-        [sys.executable, 'tools/list.py'], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, 'tools/list.py'], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == printed + '\n'

@@ -20,7 +20,8 @@ def test_there_are_evas():
 
 
 @pytest.mark.parametrize(
-    ('network', 'prefix', 'readout'), [('EVA-02', 1, 'mean'), ('DINOv3', 5, 'mean'), ('Perception Encoder', 1, 'logits')]
+    ('network', 'prefix', 'readout'),
+    [('EVA-02', 1, 'mean'), ('DINOv3', 5, 'mean'), ('Perception Encoder', 1, 'logits')],
 )
 def test_facts_are_read_off_the_network(network, prefix, readout):
     net = take_apart(tiny(network))

@@ -96,9 +96,7 @@ class TorchvisionViT(Net):
     def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
         block = self.model.encoder.layers[layer]
         attn = block.self_attention
-        return KeyValue(
-            *project(block.ln_1(memory), attn.in_proj_weight, attn.in_proj_bias, attn.num_heads, first=1)
-        )
+        return KeyValue(*project(block.ln_1(memory), attn.in_proj_weight, attn.in_proj_bias, attn.num_heads, first=1))
 
     def finish(self, tokens: Tensor) -> Tensor:
         return self.model.encoder.ln(tokens)
