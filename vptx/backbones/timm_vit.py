@@ -59,7 +59,7 @@ class TimmViT(TimmNet):
             **self.facts,
         )
         self.has_class_token = model.cls_token is not None
-        self.readout = {'token': 'cls', 'avg': 'mean'}.get(model.global_pool, 'logits')
+        self.readout = {'token': 'cls', 'avg': 'mean'}.get(str(model.global_pool), 'logits')
 
     def _is_plain(self, block: nn.Module) -> bool:
         """Whether :func:`attend_to_memory` is what this block computes."""
