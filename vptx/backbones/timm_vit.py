@@ -23,7 +23,7 @@ _same = nn.Identity()
 
 @NETS.register_module()
 class TimmViT(TimmNet):
-    """A vision transformer of timm, taken apart.
+    """A vision transformer of timm, taken apart: plain, distilled, DeiT III, CLIP, registers, no class token.
 
     Args:
         model: a timm name such as ``'vit_base_patch16_224.orig_in21k'``, or a built model.
