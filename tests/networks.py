@@ -10,6 +10,8 @@ from functools import cache, partial
 import pytest
 import timm
 import torch
+import torchvision
+from timm.layers import GroupNormAct, StdConv2d
 from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock
 from torch import Tensor, nn
 
@@ -27,6 +29,15 @@ _vit = partial(
     dynamic_img_size=True,
 )
 
+_beit = partial(_vit, 'beit_base_patch16_224', dynamic_img_size=None)  # which it does not take
+# Of the same size in all that prompts meet: width and grid of the last map, the size of the images.
+_convnet = partial(
+    timm.create_model,
+    num_classes=CLASSES,
+    output_stride=PATCH,
+    pretrained_cfg_overlay=dict(input_size=(3, SIZE, SIZE)),
+)
+_resnet = partial(_convnet, layers=(1, 1, 1, 1))
 # Two stages of two layers: maps of 8 x 8 and of 4 x 4 patches.
 _swin = partial(
     timm.create_model,
@@ -54,6 +65,25 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     # Blocks that are not taken apart further, so without door 3.
     'parallel blocks': partial(_vit, 'vit_base_patch16_224', block_fn=ParallelScalingBlock),
     'post-norm blocks': partial(_vit, 'vit_base_patch16_224', block_fn=ResPostBlock, init_values=0.5),
+    # Rotary positions beside learnt ones, or alone.
+    'EVA-02': partial(_vit, 'eva02_base_patch14_224', mlp_ratio=2, drop_path_rate=0.2),
+    'DINOv3': partial(_vit, 'vit_small_patch16_dinov3', mlp_ratio=2),
+    # Relative positions: a table of each layer; one image size.
+    'BEiT': partial(_beit, init_values=0.5, drop_path_rate=0.2),
+    # No tokens, so door 1 alone.
+    'ResNet': partial(_resnet, 'resnet18', channels=(8, 8, 16, WIDTH)),
+    'ConvNeXt': partial(_convnet, 'convnext_atto', depths=(1, 1, 1, 1), dims=(8, 8, 16, WIDTH)),
+    'torchvision': partial(  # torch.nn's own attention; one image size
+        torchvision.models.VisionTransformer,
+        SIZE,
+        PATCH,
+        DEPTH,
+        HEADS,
+        WIDTH,
+        2 * WIDTH,
+        dropout=0.1,
+        num_classes=CLASSES,
+    ),
     'swin': partial(_swin, 'swin_base_patch4_window7_224'),  # shifted windows, and a last map that is one window
     'swin, window does not divide': partial(_swin, 'swin_base_patch4_window7_224', window_size=3, drop_path_rate=0.2),
     'swin, map smaller than window': partial(
@@ -64,6 +94,29 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     ),
     'swin v2': partial(_swin, 'swinv2_base_window8_256'),
     'swin v2, window does not divide': partial(_swin, 'swinv2_base_window8_256', window_size=3),
+}
+# What differs from those inside a block or a stem, and is asked only what concerns the network alone.
+VARIANTS: dict[str, Callable[[], nn.Module]] = {
+    'DeiT III': partial(_vit, 'deit3_small_patch16_224'),  # a class token without a position
+    'EVA': partial(_vit, 'eva_giant_patch14_224', mlp_ratio=2),  # no rotary positions
+    'unfused EVA-02': partial(_vit, 'eva02_large_patch14_224', mlp_ratio=2, attn_drop_rate=0.1),
+    'post-norm EVA-02': partial(_vit, 'eva02_enormous_patch14_clip_224', mlp_ratio=2),
+    'mixed rotations': partial(_vit, 'vit_small_patch16_rope_mixed_224'),  # of each layer its own
+    'Perception Encoder': partial(_vit, 'vit_pe_core_tiny_patch16_384'),
+    'BEiT with one table': partial(_beit, use_rel_pos_bias=False, use_shared_rel_pos_bias=True),
+    'BEiT with both': partial(_beit, use_shared_rel_pos_bias=True, use_abs_pos_emb=True, global_pool='token'),
+    'BEiT with none': partial(_beit, use_rel_pos_bias=False, use_abs_pos_emb=True),
+    # Kernels that are standardised before they are used.
+    'BiT': partial(
+        _resnet,
+        'resnetv2_50',
+        channels=(8, 8, 16, WIDTH),
+        stem_chs=8,
+        conv_layer=StdConv2d,
+        norm_layer=partial(GroupNormAct, num_groups=4),
+    ),
+    'ResNeXt': partial(_resnet, 'resnext50_32x4d', channels=(4, 4, 4, WIDTH // 4), cardinality=2, base_width=32),
+    'ResNet-D': partial(_resnet, 'resnet18d', channels=(8, 8, 16, WIDTH), stem_width=4),
 }
 
 
@@ -111,7 +164,7 @@ BACKBONES: dict[str, Callable[[], nn.Module]] = {
 def _drawn(name: str) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = {**NETWORKS, **BACKBONES}[name]()
+        model = {**NETWORKS, **VARIANTS, **BACKBONES}[name]()
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.dim() > 1:
@@ -123,8 +176,23 @@ def _drawn(name: str) -> nn.Module:
 
 
 def tiny(name: str = 'plain') -> nn.Module:
-    """A network of :data:`NETWORKS` or :data:`BACKBONES`, in eval mode, the same numbers every time."""
+    """A network of one of the tables above, in eval mode, the same numbers every time."""
     return deepcopy(_drawn(name))
+
+
+def classifier(network: str) -> str:
+    """Name of the part that classifies."""
+    name = getattr(tiny(network), 'pretrained_cfg', dict(classifier='heads.head'))['classifier']
+    return name if isinstance(name, str) else name[0]
+
+
+MIDDLES = ('blocks.1', 'stages.2', 'layer3', 'layers.1', 'encoder.layers.encoder_layer_1')
+
+
+def middle(network: str) -> str:
+    """Name of a part in the middle."""
+    names = {name for name, _ in tiny(network).named_modules()}
+    return next(name for name in MIDDLES if name in names)
 
 
 def images(batch: int = 2, size: tuple[int, int] = (SIZE, SIZE), seed: int = 0) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mmpretrain.models import ImageClassifier
-from networks import BACKBONES, CLASSES, DEPTH, GRID, NETWORKS, WIDTH, images, tiny
+from networks import BACKBONES, CLASSES, DEPTH, GRID, NETWORKS, SIZE, VARIANTS, WIDTH, classifier, images, middle, tiny
 from torch import Tensor, nn
 
 import vptx
@@ -23,7 +23,6 @@ from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters import Prompter, TokenPrompter
 from vptx.readout import OWN, READOUTS, READS_PROMPTS
 from vptx.registry import NETS, PROMPTERS
-from vptx.trainable import matches
 
 for registry in (PROMPTERS, NETS):
     registry.import_from_location()
@@ -55,9 +54,10 @@ class OnImage(Prompter):
 
 
 def config(kind: str | type[Prompter], **options) -> dict:
-    """Config of a prompter with 3 tokens, where it takes a number of tokens."""
+    """Config of a prompter with 3 tokens, or 4 pixels around the image, where it takes such a number."""
     given = inspect.signature(PROMPTERS.get(kind) if isinstance(kind, str) else kind).parameters
-    return dict(type=kind, **({'num_tokens': 3} if 'num_tokens' in given else {}), **options)
+    small = {name: number for name, number in dict(num_tokens=3, pad_size=4).items() if name in given}
+    return dict(type=kind, **small, **options)
 
 
 USERS = [FromImage, OnImage]
@@ -74,10 +74,27 @@ DEEP = {
     'one mask for all': dict(dropout=0.3, dropout_per='batch'),
 }
 
+every_variant = pytest.mark.parametrize('network', [*NETWORKS, *VARIANTS])
 every_network = pytest.mark.parametrize('network', NETWORKS)
 every_prompter = pytest.mark.parametrize(
     'kind', KINDS, ids=lambda kind: kind if isinstance(kind, str) else kind.__name__
 )
+
+
+# What a prompter may find in a geometry, beside its doors, that it cannot do with; and how it says so.
+REFUSALS = {
+    'PadPrompter': (lambda facts: not facts.any_size, 'makes images larger, but .* takes them of 32 x 32 px alone'),
+    'ChannelPrompter': (lambda facts: facts.stem is None, 'needs a stem that more channels can be put before'),
+}
+
+
+def refusal(network: str, kind: str | type[Prompter]) -> str | None:
+    """What the error must say where the two do not go together; None where they must."""
+    facts = take_apart(tiny(network)).geometry
+    if not (PROMPTERS.get(kind) if isinstance(kind, str) else kind).doors <= facts.doors:
+        return 'enters by .*, but .* has no door .*, only image'
+    refuses, message = REFUSALS.get(kind, (lambda facts: False, ''))
+    return message if refuses(facts) else None
 
 
 def plug(network: str, kind: str | type[Prompter], seed: int = 1, **arguments) -> nn.Module:
@@ -88,13 +105,12 @@ def plug(network: str, kind: str | type[Prompter], seed: int = 1, **arguments) -
 
 
 def fitting(network: str, kind: str | type[Prompter]) -> nn.Module:
-    """The network; skips the pair if it lacks a door that the prompter needs, and refuses the prompter."""
-    model = tiny(network)
-    doors = (PROMPTERS.get(kind) if isinstance(kind, str) else kind).doors
-    if not doors <= take_apart(model).geometry.doors:
-        with pytest.raises(ValueError, match='has no door'):
+    """The network; skips a pair that is refused, once it has been."""
+    model, reason = tiny(network), refusal(network, kind)
+    if reason:
+        with pytest.raises(ValueError, match=reason):
             vptx.attach(model, config(kind))
-        pytest.skip(f'{network} lacks a door that {kind} needs, and says so')
+        pytest.skip(f'{network} cannot have {kind}, and says so')
     return model
 
 
@@ -116,7 +132,7 @@ def without_memory(model: nn.Module) -> PromptedNetwork:
 def last_map(hall: PromptedNetwork) -> tuple[int, int]:
     """Width and side of the last layer's map."""
     facts = hall.net.geometry
-    return facts.widths[-1], isqrt(facts.length(facts.depth - 1) - facts.prefix)
+    return facts.widths[-1] if facts.widths else WIDTH, isqrt(facts.length(facts.depth - 1) - facts.prefix)
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
@@ -134,7 +150,7 @@ def test_every_net_has_a_tiny_network():
 # The network alone
 
 
-@every_network
+@every_variant
 @pytest.mark.parametrize('training', [False, True])
 def test_without_prompter_it_is_the_library_network(network, training):
     """Bit for bit, in training mode too, where everything trains (dropout and drop path draw alike)."""
@@ -149,28 +165,38 @@ def test_without_prompter_it_is_the_library_network(network, training):
     assert hall.net.model is model
 
 
-@every_network
+@every_variant
 def test_default_readout_is_the_librarys_own_pooling(network):
     model, image = tiny(network), images()
     hall = PromptedNetwork(take_apart(model)).eval()
+    if network == 'torchvision':  # does not cut its forward in two
+        model.heads = nn.Sequential(nn.Identity())
+        assert torch.equal(hall(image), model(image))
+        return
     tokens = model.forward_features(image)
     # timm averages a distilled network's two kinds of token here; ours is the class token, as the name says.
     expected = tokens[:, 0] if network == 'distilled' else model.forward_head(tokens, pre_logits=hall.readout != OWN)
     assert torch.equal(hall(image), expected)
 
 
-@every_network
+@every_variant
 @pytest.mark.parametrize('size', [(48, 48), (32, 48), (16, 16)])
 def test_any_image_size_as_the_library_interpolates_it(network, size):
     model, image = tiny(network), images(size=size)
-    expected = model(image)
     hall = vptx.attach(model)
-    assert torch.equal(hall(image), expected)
+    if not hall.net.geometry.any_size:
+        with pytest.raises(ValueError, match=f'an image of {size[0]} x {size[1]} px, but .* was built for 32 x 32 px'):
+            hall(image)
+        return
+    assert torch.equal(hall(image), tiny(network)(image))
 
 
-@every_network
+@every_variant
 def test_an_image_that_patches_do_not_divide_is_refused(network):
     hall = PromptedNetwork(take_apart(tiny(network)))
+    if hall.net.geometry.patch == (1, 1):
+        assert hall(images(size=(32, 30))).isfinite().all()
+        return
     height, width = hall.net.geometry.patch
     with pytest.raises(ValueError, match=f'patches of {height} x {width} px do not divide an image of 32 x 30 px'):
         hall(images(size=(32, 30)))
@@ -184,6 +210,7 @@ def test_an_image_that_patches_do_not_divide_is_refused(network):
 def test_readouts_have_their_shapes_or_are_refused(network, kind):
     probe, image = plug(network, kind), images(2)
     width, side = last_map(probe)
+    grid = tuple(-(-side * pixels // SIZE) for pixels in probe.prompter.image(image).shape[-2:])
     for readout in (*READOUTS, OWN):
         model = PromptedBackbone(take_apart(tiny(network)))
         has_class_token, at_end = probe.net.has_class_token, probe.prompter.prompts_at_end
@@ -193,7 +220,7 @@ def test_readouts_have_their_shapes_or_are_refused(network, kind):
             assert 'map' in str(error.value)  # it says what there is
             continue
         (feature,) = vptx.attach(model, config(kind), readout=readout).eval()(image)
-        assert feature.shape == {'map': (2, width, side, side), OWN: (2, CLASSES)}.get(readout, (2, width)), readout
+        assert feature.shape == {'map': (2, width, *grid), OWN: (2, CLASSES)}.get(readout, (2, width)), readout
         assert feature.isfinite().all(), readout
 
 
@@ -226,16 +253,16 @@ def test_samples_do_not_mix(network, kind, training):
 @every_network
 @every_prompter
 def test_gradients_reach_the_prompter_and_what_is_tuned_and_nothing_else(network, kind):
-    model = plug(network, kind, tune=[r'head(\.fc)?\.weight', r'blocks\.1'])
+    head, part = f'{classifier(network)}.weight', middle(network)
+    model = plug(network, kind, tune=[head, part])
     model.train()
     model(images(3)).square().sum().backward()
     touched = {name for name, p in model.named_parameters() if p.grad is not None}
     reached = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     prompts = {f'prompter.{name}' for name, _ in model.prompter.named_parameters()}
-    tuned = {name for name, _ in model.named_parameters() if matches(r'blocks\.1|head(\.fc)?\.weight', name)}
+    block = {f'net.model.{part}.{name}' for name, _ in model.net.model.get_submodule(part).named_parameters()}
     assert prompts
-    assert len(tuned) > 1
-    assert reached == touched == prompts | tuned
+    assert reached == touched == prompts | block | {f'net.model.{head}'}
 
 
 @every_network
@@ -257,12 +284,13 @@ def test_init_weights_leaves_network_and_prompts_alone(network, kind):
 @every_network
 @every_prompter
 def test_what_is_frozen_stays_in_eval_mode(network, kind):
-    model = plug(network, kind, tune=[r'blocks\.1'])
+    part = middle(network)
+    model = plug(network, kind, tune=[part])
     assert model.train() is model
     assert model.training
     assert all(module.training for module in model.prompter.modules())
     modes = {name: module.training for name, module in model.net.model.named_modules()}
-    assert {name for name, mode in modes.items() if mode} == {n for n in modes if matches(r'blocks\.1', n)}
+    assert {name for name, mode in modes.items() if mode} == {n for n in modes if f'{n}.'.startswith(f'{part}.')}
     assert model.eval() is model
     assert not any(module.training for module in model.modules())
 
@@ -270,13 +298,13 @@ def test_what_is_frozen_stays_in_eval_mode(network, kind):
 @every_network
 @every_prompter
 def test_saved_and_loaded_into_a_fresh_copy_it_is_the_same(network, kind, tmp_path):
-    model, image = plug(network, kind, tune=['head']), images()
+    model, image = plug(network, kind, tune=[classifier(network)]), images()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.1)
     vptx.save_prompt(model, tmp_path / 'prompt.safetensors', classes=['a', 'b'])
-    fresh = plug(network, kind, seed=2, tune=['head'])
+    fresh = plug(network, kind, seed=2, tune=[classifier(network)])
     assert not torch.equal(fresh(image), model(image))
     facts = vptx.load_prompt(fresh, tmp_path / 'prompt.safetensors')
     assert torch.equal(fresh(image), model(image))
@@ -288,14 +316,19 @@ def test_saved_and_loaded_into_a_fresh_copy_it_is_the_same(network, kind, tmp_pa
 @pytest.mark.parametrize('training', [False, True])
 def test_detach_gives_back_the_same(network, kind, training):
     model, image = fitting(network, kind), images()
-    expected, state = model(image), deepcopy(model.state_dict())
-    model.train(training)
     for parameter in list(model.parameters())[::2]:
         parameter.requires_grad = False
+    expected, state = model(image), deepcopy(model.state_dict())
+    model.train(training)
     flags = [parameter.requires_grad for parameter in model.parameters()]
-    plugged = vptx.attach(model, config(kind), tune=['head'])
-    plugged(image)
-    back = vptx.detach(plugged)
+    if refusal(network, kind):
+        with pytest.raises(ValueError, match=refusal(network, kind)):
+            vptx.attach(model, config(kind))
+        back = model
+    else:
+        plugged = vptx.attach(model, config(kind), tune=[classifier(network)])
+        plugged(image)
+        back = vptx.detach(plugged)
     assert back is model
     assert [parameter.requires_grad for parameter in back.parameters()] == flags
     assert all(module.training is training for module in back.modules())
@@ -306,7 +339,7 @@ def test_detach_gives_back_the_same(network, kind, training):
 @every_network
 @every_prompter
 def test_deepcopy_is_equal_and_apart(network, kind):
-    model, image = plug(network, kind, tune=['head']), images()
+    model, image = plug(network, kind, tune=[classifier(network)]), images()
     expected = model(image)
     copy = deepcopy(model)
     with torch.no_grad():
@@ -319,13 +352,21 @@ def test_deepcopy_is_equal_and_apart(network, kind):
     assert find_hall(model).before is not None
 
 
+# What is learnt for each pixel or token of an image is learnt for images of one size.
+ONE_SIZE = {
+    'AddedPrompter': "keep the network's own image size, or use per_token=False",
+    'PadPrompter': 'PadPrompter has learnt a frame for images of 32 x 32 px, this one has .* x 48: keep one size',
+    'ChannelPrompter': 'ChannelPrompter has learnt channels for images of 32 x 32 px, this one has .* x 48: keep one',
+}
+
+
 @every_network
 @every_prompter
 @pytest.mark.parametrize('size', [(48, 48), (32, 48)])
 def test_another_image_size_works_or_is_refused(network, kind, size):
     model = plug(network, kind)
-    if kind == 'AddedPrompter':
-        with pytest.raises(ValueError, match="keep the network's own image size, or use per_token=False"):
+    if kind in ONE_SIZE or not model.net.geometry.any_size:
+        with pytest.raises(ValueError, match=f'{ONE_SIZE.get(kind, "was built for")}|was built for'):
             model(images(size=size))
         return
     assert model(images(size=size)).shape == (2, CLASSES)
@@ -334,7 +375,7 @@ def test_another_image_size_works_or_is_refused(network, kind, size):
 # Door 3 and door 2 are the same
 
 
-@every_network
+@pytest.mark.parametrize('network', [name for name in NETWORKS if 'tokens' in take_apart(tiny(name)).geometry.doors])
 @pytest.mark.parametrize('options', DEEP.values(), ids=DEEP)
 @pytest.mark.parametrize(('dtype', 'bound'), [(torch.float32, 1e-6), (torch.float64, 1e-12)], ids=['single', 'double'])
 def test_deep_equals_concatenated(network, options, dtype, bound):
@@ -345,7 +386,7 @@ def test_deep_equals_concatenated(network, options, dtype, bound):
         return
     for make in (lambda model: PromptedNetwork(take_apart(model), OWN), without_memory):
         torch.manual_seed(1)
-        hall = vptx.attach(make(tiny(network)), prompter, tune=['head', r'blocks\.1']).to(dtype).train()
+        hall = vptx.attach(make(tiny(network)), prompter, tune=[classifier(network), middle(network)]).to(dtype).train()
         set_prompts(hall.prompter)
         torch.manual_seed(2)  # the same masks where there is dropout: the network draws none
         hall.net.eval()

@@ -29,13 +29,16 @@ class Geometry:
 
     Attributes:
         name: the network's name, written into prompt files, e.g. ``vit_base_patch16_224.orig_in21k``.
-        widths: D of each layer; its length is the depth L.
-        patch: height and width of a patch, in pixels.
+        widths: D of each layer; its length is the depth L. None where prompts can reach no layer, as in a ConvNet.
+        patch: height and width of a patch, in pixels, which have to divide an image; 1 x 1 where any size goes.
         image: height and width of the image the network was built for, in pixels.
         prefix: K, the number of tokens in front of the patches (class, distillation and register tokens).
-        tokens: K + N of an image of that size, in front of the first layer.
+        tokens: K + N of an image of that size, in front of the first layer; the cells of its last map, for a ConvNet.
         mean, std: the pixel normalisation the network was trained with, per channel, of pixels in [0, 1].
         doors: those of :data:`DOORS` through which a prompter can reach the network.
+        any_size: whether it takes images of other sizes than ``image``.
+        stem: (D, height, width) of the kernels of the convolution that sees the image; None where that one can take
+            no more channels than the image's own.
         lengths: K + N in front of each layer, of a network that merges patches on its way; empty where it is the same.
         sites: the modules behind the door ``inside``, in the order in which an image passes them.
     """
@@ -49,6 +52,8 @@ class Geometry:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     doors: frozenset[str]
+    any_size: bool = True
+    stem: tuple[int, int, int] | None = None
     lengths: tuple[int, ...] = ()
     sites: tuple[Site, ...] = ()
 

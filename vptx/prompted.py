@@ -65,7 +65,7 @@ class PromptedNetwork(BaseModule):
         maps = read_maps(readout, geometry.depth, self.net.stages, self.net.map_norm)
         name = MAPS if maps else str(readout)
         prompter.bind(geometry, reads_prompts=name in READS_PROMPTS)
-        has_tokens = 'tokens' in geometry.doors
+        has_tokens = geometry.tokens > 0
         check_readout(name, geometry.name, self.net.has_class_token, has_tokens, prompter.prompts_at_end)
         self.unfold()
         self.readout = readout
@@ -89,7 +89,8 @@ class PromptedNetwork(BaseModule):
 
     def forward(self, image: Tensor) -> Tensor | tuple:
         net, prompter = self.net, self.prompter
-        tokens, context = net.embed(prompter.image(image))
+        seen, stem = prompter.image(image), prompter.stem()
+        tokens, context = net.embed(seen) if stem is None else net.embed_widened(seen, stem)
         prefix = net.geometry.prefix
         strip = prompter.pixels()
         if strip is not None:

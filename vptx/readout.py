@@ -67,6 +67,8 @@ def read_maps(readout: Readout, depth: int, stages: Sequence[int], norm: str) ->
     Raises:
         ValueError: layers that are not there, none or twice, an unknown norm or key.
     """
+    if depth == 0 and (readout == MAPS or isinstance(readout, dict)):
+        raise ValueError("maps of several layers cannot be served: this network has none. Read its one map: 'map'")
     if readout == MAPS:
         return Maps(tuple(stages), norm)
     if isinstance(readout, str):

@@ -3,8 +3,12 @@
 from .base import Context, KeyValue, LayerOutput, Net, take_apart
 from .openmmlab_swin import OpenMMLabSwin
 from .openmmlab_vit import MMPretrainViT, MMSegViT
+from .timm_beit import TimmBeit
+from .timm_convnet import TimmConvNet
+from .timm_eva import TimmEva
 from .timm_swin import TimmSwin
 from .timm_vit import TimmViT
+from .torchvision_vit import TorchvisionViT
 
 __all__ = [
     'Context',
@@ -14,7 +18,11 @@ __all__ = [
     'MMSegViT',
     'Net',
     'OpenMMLabSwin',
+    'TimmBeit',
+    'TimmConvNet',
+    'TimmEva',
     'TimmSwin',
     'TimmViT',
+    'TorchvisionViT',
     'take_apart',
 ]

@@ -7,16 +7,18 @@ A net knows how to be taken apart, never a prompter. The hall (``vptx/prompted.p
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 
-__all__ = ['Context', 'KeyValue', 'LayerOutput', 'Net', 'find_sites', 'is_a', 'take_apart']
+__all__ = ['Context', 'KeyValue', 'LayerOutput', 'Net', 'find_sites', 'is_a', 'measure_stem', 'take_apart']
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,12 @@ class Context:
 
     Attributes:
         grid: (H', W'), the patches of the image as they are now; N = H' * W'.
+        positions: those that attention adds by itself: rotations of the patches, or a bias between the tokens of the
+            image. None where the tokens carry theirs.
     """
 
     grid: tuple[int, int]
+    positions: Tensor | None = None
 
 
 class KeyValue(NamedTuple):
@@ -63,16 +68,22 @@ class Net(BaseModule):
         model: the library's own network, with its own names and weights.
         has_class_token: whether the first token is one, so that the readout ``cls`` makes sense.
         readout: the pooling that the network was trained with.
+        stem: name in ``model`` of the convolution that sees the image, where ``geometry.stem`` has its shape.
+        example: arguments for one of the family, of which :mod:`vptx.analysis.support` reads the doors; of a library
+            that builds by configs, ``model`` is one.
         stages: the layers whose feature maps a segmentation head takes where it is told no others.
         map_norm: what is done to these maps; see :class:`~vptx.readout.Maps`.
         taps: the layers that the network's own forward takes its outputs from, where that is not the last one alone;
             they go to :meth:`collect` instead of :meth:`classify`.
     """
 
+    example: ClassVar[dict[str, Any]] = {}
+
     geometry: Geometry
     model: nn.Module
     has_class_token: bool
     readout: str
+    stem: str = ''
     map_norm: str = 'none'
     taps: tuple[int, ...] = ()
 
@@ -95,6 +106,20 @@ class Net(BaseModule):
             ValueError: an image size that the network cannot take.
         """
         raise NotImplementedError
+
+    def embed_widened(self, image: Tensor, stem: Tensor) -> tuple[Tensor, Context]:
+        """(B, 3+T, H, W) -> what :meth:`embed` gives, with ``stem`` (D, 3+T, h, w) added to the kernels of the stem.
+
+        The frozen kernels are zero on the T channels that they have never seen. Nothing in ``model`` is changed.
+        """
+        name = f'model.{self.stem}.weight'
+        frozen = self.get_parameter(name)
+        kernels = F.pad(frozen, (0, 0, 0, 0, 0, stem.shape[1] - frozen.shape[1])) + stem
+        return functional_call(self, {name: kernels}, (image,))
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Context]:
+        """As :meth:`embed`; it is by ``forward`` that PyTorch calls a module with other parameters."""
+        return self.embed(image)
 
     def embed_pixels(self, strip: Tensor) -> Tensor:
         """(3, patch height, P * patch width) -> (P, D), by the patch embedding alone, without positions."""
@@ -142,6 +167,15 @@ def is_a(model: nn.Module, path: str) -> bool:
     module, _, name = path.rpartition('.')
     kind = getattr(sys.modules.get(module), name, None)
     return kind is not None and isinstance(model, kind) and type(model).forward is kind.forward
+
+
+def measure_stem(model: nn.Module, name: str) -> tuple[int, int, int] | None:
+    """(D, height, width) of the kernels of the convolution ``name``, if they can be made wider where they are used as
+    they are: not standardised first, not in groups; else None."""
+    stem = dict(model.named_modules()).get(name)
+    if getattr(type(stem), 'forward', None) is not nn.Conv2d.forward or stem.groups > 1 or stem.in_channels != 3:
+        return None
+    return stem.out_channels, *stem.kernel_size
 
 
 #: Where a transformer's block, as most libraries write it, has its sites.

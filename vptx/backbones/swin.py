@@ -16,18 +16,13 @@ class SwinNet(Net):
     Prompts as in Jia et al., "Visual Prompt Tuning", ECCV 2022 (https://arxiv.org/abs/2203.12119): they join every
     window (:mod:`vptx.backbones.windows`), and go through patch merging as four copies of themselves. The public code
     of that paper mixes shallow prompts of different images of a batch; here every image keeps its own.
-
-    Args:
-        model: a built model.
-        stages: its parts that hold ``blocks``.
     """
 
     has_class_token = False
     map_norm = 'each'
 
-    def __init__(self, model: nn.Module, stages: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.model = model
+    def _count_layers(self, stages: Sequence[nn.Module]) -> None:
+        """Number the ``blocks`` of the stages."""
         self._places = [(number, block) for number, stage in enumerate(stages) for block in range(len(stage.blocks))]
 
     @property

@@ -3,7 +3,7 @@
 https://github.com/huggingface/pytorch-image-models, ``timm/models/swin_transformer.py`` and ``swin_transformer_v2.py``.
 """
 
-from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from timm.models import swin_transformer, swin_transformer_v2
 from torch import Tensor, nn
@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from vptx.backbones import windows
 from vptx.backbones.base import Context, KeyValue
 from vptx.backbones.swin import SwinNet
-from vptx.backbones.timm_vit import create
+from vptx.backbones.timm_net import TimmNet
 from vptx.geometry import Geometry
 from vptx.registry import NETS
-from vptx.weights import load_weights
 
-_NETWORKS = (swin_transformer.SwinTransformer, swin_transformer_v2.SwinTransformerV2)
 _BLOCKS = {
     swin_transformer.SwinTransformerBlock: swin_transformer.WindowAttention,
     swin_transformer_v2.SwinTransformerV2Block: swin_transformer_v2.WindowAttention,
@@ -24,46 +22,36 @@ _BLOCKS = {
 
 
 @NETS.register_module()
-class TimmSwin(SwinNet):
-    """A Swin transformer of timm, taken apart.
+class TimmSwin(TimmNet, SwinNet):
+    """A Swin transformer of timm, taken apart: Swin and Swin V2, any size and window.
 
     Args:
         model: a timm name such as ``'swin_base_patch4_window7_224.ms_in22k'``, or a built model.
-        weights: ``'timm://NAME'`` or a file; its format is told by its content, see
-            :func:`~vptx.weights.load_weights`. None leaves them as they are: random, for a name.
-        fresh: patterns of parts that do not take their weights, e.g. ``['norm']``.
-        **arguments: of ``timm.create_model`` for a name: ``img_size``, ``window_size``, ``num_classes``, ...
+        **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name: ``img_size``,
+            ``window_size``, ``num_classes`` (0 without), ...
     """
 
-    def __init__(
-        self, model: str | nn.Module, weights: str | None = None, fresh: Sequence[str] = (), **arguments
-    ) -> None:
-        name = model if isinstance(model, str) else None
-        if isinstance(model, str):
-            model = create(model, arguments)
-        if not isinstance(model, _NETWORKS):
-            raise ValueError(
-                f'TimmSwin takes timm SwinTransformers and SwinTransformerV2s apart, not {type(model).__name__}'
-            )
-        super().__init__(model, model.layers)
-        if weights:
-            load_weights(model, weights, fresh=fresh)
-        config, embed = model.pretrained_cfg, model.patch_embed
+    families: ClassVar[tuple[type[nn.Module], ...]] = (
+        swin_transformer.SwinTransformer,
+        swin_transformer_v2.SwinTransformerV2,
+    )
+    built_with: ClassVar[dict[str, Any]] = dict(num_classes=0, dynamic_img_size=True)
+    example: ClassVar[dict[str, Any]] = dict(model='swin_tiny_patch4_window7_224', depths=(1, 1, 1, 1))
+
+    def __init__(self, model: str | nn.Module, **others) -> None:
+        super().__init__(model, **others)
+        model, embed = self.model, self.model.patch_embed
+        self._count_layers(model.layers)
         # Prompts in windows need the attention spelt out; with blocks of another kind only the image's door is open.
         blocks = [block for stage in model.layers for block in stage.blocks]
         plain = all(type(block.attn) is _BLOCKS.get(type(block)) for block in blocks)
         self.geometry = Geometry(
-            name=name or '.'.join(filter(None, (config.get('architecture'), config.get('tag')))),
-            mean=tuple(config['mean']),
-            std=tuple(config['std']),
             doors=frozenset({'image', 'logits'} | ({'tokens', 'memory'} if plain else set())),
+            any_size=model.dynamic_img_size,
+            **self.facts,
             **self._facts(tuple(embed.img_size), tuple(embed.patch_size)),
         )
         self.readout = 'mean' if model.global_pool == 'avg' and plain else 'logits'
-
-    @classmethod
-    def knows(cls, model: nn.Module) -> bool:
-        return isinstance(model, _NETWORKS)
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         patch, size = self.geometry.patch, tuple(image.shape[-2:])

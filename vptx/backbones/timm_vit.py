@@ -1,106 +1,93 @@
-"""timm's VisionTransformer, in all its forms: plain, distilled (two prefix tokens), CLIP (a norm in front), registers,
-no class token, any image size.
+"""timm's VisionTransformer, in all its forms: plain, distilled (two prefix tokens), DeiT III, CLIP (a norm in front),
+registers, no class token, any image size.
 
-https://github.com/huggingface/pytorch-image-models, ``timm/models/vision_transformer.py`` and ``deit.py``.
+https://github.com/huggingface/pytorch-image-models, ``timm/models/vision_transformer.py`` and ``deit.py``. What EVA and
+BEiT share with it is here too: a block spelt out, so that its attention can see a memory.
 """
 
-from collections.abc import Sequence
-from difflib import get_close_matches
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-import timm
 import torch
-import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from vptx.backbones.base import IN_BLOCK, Context, KeyValue, Net, find_sites
+from vptx.backbones.base import IN_BLOCK, Context, KeyValue, find_sites
+from vptx.backbones.memory import attend, project
+from vptx.backbones.timm_net import TimmNet
 from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
-from vptx.weights import load_weights
 
-from . import vit_mini  # noqa: F401  registers our own networks with timm
-
-
-def create(name: str, arguments: dict) -> nn.Module:
-    """A timm model by name, its positions interpolated at any image size."""
-    if not timm.is_model(name.partition('.')[0]):
-        near = get_close_matches(name, timm.list_models() + timm.list_pretrained(), n=5)
-        raise ValueError(f"timm has no network '{name}'. Nearest: {', '.join(near) or 'none'}")
-    return timm.create_model(name, **{'num_classes': 0, 'dynamic_img_size': True, **arguments})
+_same = nn.Identity()
 
 
 @NETS.register_module()
-class TimmViT(Net):
-    """A vision transformer of timm, taken apart.
+class TimmViT(TimmNet):
+    """A vision transformer of timm, taken apart: plain, distilled, DeiT III, CLIP, registers, no class token.
 
     Args:
         model: a timm name such as ``'vit_base_patch16_224.orig_in21k'``, or a built model.
-        weights: ``'timm://NAME'`` or a file; its format is told by its content, see
-            :func:`~vptx.weights.load_weights`. None leaves them as they are: random, for a name.
-        positions: how those of the weights are brought to another image size, ``'bicubic'`` or ``'bilinear'``.
-        fresh: patterns of parts that do not take their weights, e.g. ``['norm', 'fc_norm']``.
-        **arguments: of ``timm.create_model`` for a name: ``img_size``, ``num_classes`` (0 without), ``depth``, ...
+        **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name: ``img_size``,
+            ``num_classes`` (0 without), ``depth``, ... Positions are interpolated at any image size
+            (``dynamic_img_size=True``), unless told otherwise.
     """
 
-    def __init__(
-        self,
-        model: str | nn.Module,
-        weights: str | None = None,
-        positions: str = 'bicubic',
-        fresh: Sequence[str] = (),
-        **arguments,
-    ) -> None:
-        super().__init__()
-        name = model if isinstance(model, str) else None
-        if isinstance(model, str):
-            model = create(model, arguments)
-        if not isinstance(model, VisionTransformer):
-            raise ValueError(f'TimmViT takes timm VisionTransformers apart, not {type(model).__name__}')
-        self.model = model
-        if weights:
-            load_weights(model, weights, positions, fresh)
-        config = model.pretrained_cfg
+    families: ClassVar[tuple[type[nn.Module], ...]] = (VisionTransformer,)
+    built_with: ClassVar[dict[str, Any]] = dict(num_classes=0, dynamic_img_size=True)
+    example: ClassVar[dict[str, Any]] = dict(model='vit_tiny_patch16_224', depth=2)
+
+    def __init__(self, model: str | nn.Module, **others) -> None:
+        super().__init__(model, **others)
+        model = self.model
         embed = model.patch_embed
         # Door 3 needs the attention spelt out (below), and sites their usual meaning; a block of another kind keeps its
         # doors 1 and 2.
-        plain = all(type(b) is Block and type(b.attn) is Attention and b.attn.gate is None for b in model.blocks)
+        plain = all(self._is_plain(block) for block in model.blocks)
         width = model.embed_dim
-        sites = [site for layer, block in enumerate(model.blocks) for site in find_sites(block, layer, width)]
+        sites = self._find_sites() if plain else ()
         self.geometry = Geometry(
-            name=name or '.'.join(filter(None, (config.get('architecture'), config.get('tag')))),
             widths=(width,) * len(model.blocks),
             patch=tuple(embed.patch_size),
             image=tuple(embed.img_size),
             prefix=model.num_prefix_tokens,
             tokens=model.num_prefix_tokens + embed.num_patches,
-            mean=tuple(config['mean']),
-            std=tuple(config['std']),
-            doors=frozenset({'image', 'tokens', 'logits'} | ({'memory', 'inside'} if plain else set())),
-            sites=(Site('embed', None, 0, width), *sites, Site('norm', None, width, width)) if plain else (),
+            doors=frozenset(
+                {'image', 'tokens', 'logits'} | ({'memory'} if plain else set()) | ({'inside'} if sites else set())
+            ),
+            sites=sites,
+            any_size=getattr(model, 'dynamic_img_size', False),
+            **self.facts,
         )
         self.has_class_token = model.cls_token is not None
-        self.readout = {'token': 'cls', 'avg': 'mean'}.get(model.global_pool, 'logits')
+        self.readout = {'token': 'cls', 'avg': 'mean'}.get(str(model.global_pool), 'logits')
 
-    @classmethod
-    def knows(cls, model: nn.Module) -> bool:
-        return isinstance(model, VisionTransformer)
+    def _is_plain(self, block: nn.Module) -> bool:
+        """Whether :func:`attend_to_memory` is what this block computes."""
+        return type(block) is Block and type(block.attn) is Attention and block.attn.gate is None
 
-    def embed(self, image: Tensor) -> tuple[Tensor, Context]:
-        model, patch = self.model, self.geometry.patch
-        size = tuple(image.shape[-2:])
+    def _find_sites(self) -> tuple[Site, ...]:
+        width = self.model.embed_dim
+        inside = [site for layer, block in enumerate(self.model.blocks) for site in find_sites(block, layer, width)]
+        return (Site('embed', None, 0, width), *inside, Site('norm', None, width, width))
+
+    def _grid(self, image: Tensor) -> tuple[int, int]:
+        """(H', W') of an image (B, 3, H, W) that the network can take."""
+        patch, size = self.geometry.patch, tuple(image.shape[-2:])
         if size[0] % patch[0] or size[1] % patch[1]:
             raise ValueError(
                 f'patches of {patch[0]} x {patch[1]} px do not divide an image of {size[0]} x {size[1]} px'
             )
-        if size != self.geometry.image and not model.dynamic_img_size:
+        if size != self.geometry.image and not self.geometry.any_size:
+            dynamic = ' or with dynamic_img_size=True' if hasattr(self.model, 'dynamic_img_size') else ''
             raise ValueError(
                 f'an image of {size[0]} x {size[1]} px, but {self.geometry.name} was built for '
-                f'{self.geometry.image[0]} x {self.geometry.image[1]} px: build it with img_size=... or with '
-                'dynamic_img_size=True'
+                f'{self.geometry.image[0]} x {self.geometry.image[1]} px: build it with img_size=...{dynamic}'
             )
-        tokens = model._pos_embed(model.patch_embed(image))
-        grid = (size[0] // patch[0], size[1] // patch[1])
-        return model.norm_pre(model.patch_drop(tokens)), Context(grid)
+        return size[0] // patch[0], size[1] // patch[1]
+
+    def embed(self, image: Tensor) -> tuple[Tensor, Context]:
+        model, context = self.model, Context(self._grid(image))
+        return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(image)))), context
 
     def embed_pixels(self, strip: Tensor) -> Tensor:
         embed = self.model.patch_embed
@@ -110,19 +97,15 @@ class TimmViT(Net):
         block = self.model.blocks[layer]
         if memory is None:
             return block(tokens)
-        if isinstance(memory, Tensor):
-            memory = self.keys_values(memory, layer)
-        tokens = tokens + block.drop_path1(block.ls1(_attend(block.attn, block.norm1(tokens), memory)))
-        return tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))
+        return attend_to_memory(block, tokens, self._ready(memory, layer))
+
+    def _ready(self, memory: Tensor | KeyValue, layer: int) -> KeyValue:
+        return self.keys_values(memory, layer) if isinstance(memory, Tensor) else memory
 
     def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
         block = self.model.blocks[layer]
-        attn, width = block.attn, block.attn.attn_dim
-        weight, bias = attn.qkv.weight[width:], attn.qkv.bias
-        projected = F.linear(block.norm1(memory), weight, None if bias is None else bias[width:])
-        # (..., P, 2 * D) -> (..., P, 2, heads, d) -> (..., 2, heads, P, d)
-        key, value = projected.unflatten(-1, (2, attn.num_heads, attn.head_dim)).movedim(-4, -2).unbind(-4)
-        return KeyValue(attn.k_norm(key), value)
+        key, value = project(block.norm1(memory), *_projection(block.attn), block.attn.num_heads, first=1)
+        return KeyValue(getattr(block.attn, 'k_norm', _same)(key), value)
 
     def module_at(self, site: Site) -> nn.Module:
         if site.layer is None:
@@ -139,13 +122,49 @@ class TimmViT(Net):
         return self.model.forward_head(tokens)
 
 
-def _attend(attn: Attention, x: Tensor, memory: KeyValue) -> Tensor:
-    """timm's attention of (B, M, D) to itself and to ``memory``, whose keys come first; softmax asks no order."""
-    batch, length, _ = x.shape
-    query, key, value = attn.qkv(x).view(batch, length, 3, attn.num_heads, attn.head_dim).permute(2, 0, 3, 1, 4)
-    query, key = attn.q_norm(query), attn.k_norm(key)
-    key = torch.cat([memory.key.expand(batch, -1, -1, -1), key], dim=2)
-    value = torch.cat([memory.value.expand(batch, -1, -1, -1), value], dim=2)
-    dropout = attn.attn_drop.p if attn.training else 0.0
-    x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-    return attn.proj_drop(attn.proj(attn.norm(x.transpose(1, 2).reshape(batch, length, attn.attn_dim))))
+def attend_to_memory(
+    block: nn.Module,
+    tokens: Tensor,
+    memory: KeyValue,
+    rotate: Callable[[Tensor], Tensor] = _same,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """timm's block on (B, M, D), whose attention sees ``memory`` too, with its keys in front: softmax asks no order.
+
+    Args:
+        rotate: gives queries and keys of the tokens (B, heads, M, d) their positions.
+        bias: added to the scores: (heads, M, P+M).
+    """
+    tokens = tokens + block.drop_path1(
+        _scaled(block, 1, _attend(block.attn, block.norm1(tokens), memory, rotate, bias))
+    )
+    return tokens + block.drop_path2(_scaled(block, 2, block.mlp(block.norm2(tokens))))
+
+
+def _attend(
+    attn: nn.Module, x: Tensor, memory: KeyValue, rotate: Callable[[Tensor], Tensor], bias: Tensor | None
+) -> Tensor:
+    query, key, value = project(x, *_projection(attn), attn.num_heads)
+    query = rotate(getattr(attn, 'q_norm', _same)(query))
+    key = rotate(getattr(attn, 'k_norm', _same)(key))
+    x = attend(query, key, value, memory, attn.attn_drop.p if attn.training else 0.0, bias)
+    return attn.proj_drop(attn.proj(getattr(attn, 'norm', _same)(x)))
+
+
+def _projection(attn: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Weights (3 * heads * d, D) and biases of queries, keys and values, in whichever of its ways timm keeps them."""
+    if attn.qkv is None:
+        parts = attn.q_proj, attn.k_proj, attn.v_proj
+        biases = [p.weight.new_zeros(p.out_features) if p.bias is None else p.bias for p in parts]
+        return torch.cat([p.weight for p in parts]), torch.cat(biases)
+    if getattr(attn, 'q_bias', None) is not None:
+        return attn.qkv.weight, torch.cat([attn.q_bias, attn.k_bias, attn.v_bias])
+    return attn.qkv.weight, attn.qkv.bias
+
+
+def _scaled(block: nn.Module, branch: int, x: Tensor) -> Tensor:
+    """``x`` by the layer scale of a branch: a module in a ViT, a parameter or None in EVA and BEiT."""
+    if hasattr(block, f'ls{branch}'):
+        return getattr(block, f'ls{branch}')(x)
+    scale = getattr(block, f'gamma_{branch}')
+    return x if scale is None else scale * x

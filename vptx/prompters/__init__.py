@@ -4,9 +4,11 @@ from .adapter import Adapter
 from .adaptformer import AdaptFormer
 from .added import AddedPrompter
 from .base import Prompter, TokenPrompter
+from .channel import ChannelPrompter
 from .deep import DeepPrompter
 from .embedding import PromptEmbedding
 from .lora import LoRA
+from .pad import PadPrompter
 from .prepended_pixel import PrependedPixelPrompter
 from .shallow import ShallowPrompter
 from .side import SideTuning
@@ -17,8 +19,10 @@ __all__ = [
     'AdaptFormer',
     'Adapter',
     'AddedPrompter',
+    'ChannelPrompter',
     'DeepPrompter',
     'LoRA',
+    'PadPrompter',
     'PrependedPixelPrompter',
     'PromptEmbedding',
     'Prompter',

@@ -20,6 +20,7 @@ class Prompter(BaseModule):
 
     Attributes:
         doors: those it needs; a network that lacks one is refused when the two are put together.
+        uses: those it goes through with the network that it is bound to.
         prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
         sites: once bound, the modules inside the network whose outputs go through :meth:`inside`.
     """
@@ -28,17 +29,29 @@ class Prompter(BaseModule):
     prompts_at_end: bool = False
     sites: tuple[Site, ...] = ()
 
+    @property
+    def uses(self) -> frozenset[str]:
+        return self.doors
+
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         """Allocate parameters, once the shapes are known.
 
         Args:
             geometry: of the network.
             reads_prompts: whether the readout uses the prompts' own outputs after the last layer.
+
+        Raises:
+            ValueError: shapes that it cannot do with.
         """
 
     def image(self, image: Tensor) -> Tensor:
-        """Door 1, on the image: (B, 3, H, W) -> (B, 3, H', W')."""
+        """Door 1, on the image: (B, 3, H, W) -> (B, 3, H', W'), or (B, 3+T, H', W') with a :meth:`stem` for it."""
         return image
+
+    def stem(self) -> Tensor | None:
+        """Door 1, behind the image: (D, 3+T, h, w), added to the kernels of the convolution that sees it, which are
+        zero on the T new channels; or None. Shapes: ``geometry.stem``."""
+        return None
 
     def pixels(self) -> Tensor | None:
         """Door 1, beside the image: a strip of learnt patches (3, patch height, P * patch width), or None. The
@@ -124,6 +137,11 @@ class TokenPrompter(Prompter):
         }
         self._leaving = inside - used
         self.prompts_at_end = self.carry or depth - 1 in self.layers
+
+    @property
+    def uses(self) -> frozenset[str]:
+        by_memory = {'memory'} if self._by_memory else set()
+        return frozenset(by_memory if self._by_memory == set(self.layers) else by_memory | self.doors)
 
     def memory(self, tokens: Tensor, layer: int) -> Tensor | None:
         return self.prompts(tokens, layer) if layer in self._by_memory else None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vptx.geometry import Geometry
 from vptx.prompters.base import TokenPrompter
 from vptx.prompters.embedding import uniform_bound
+from vptx.prompters.pixels import draw_pixels
 from vptx.registry import PROMPTERS
 
 
@@ -40,11 +41,8 @@ class PrependedPixelPrompter(TokenPrompter):
         if self.init == 'uniform':
             bound = uniform_bound(geometry, geometry.widths[0])
             strip.uniform_(-bound, bound)
-        elif self.init == 'gaussian':
-            strip.normal_()
         else:
-            mean, std = (torch.tensor(values)[:, None, None] for values in (geometry.mean, geometry.std))
-            strip.uniform_().sub_(mean).div_(std)
+            draw_pixels(strip, self.init, geometry)
         self.strip = nn.Parameter(strip)
 
     def pixels(self) -> Tensor:

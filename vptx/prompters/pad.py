@@ -1,0 +1,75 @@
+"""Padding prompts: the "pad" location of Jia et al., "Visual Prompt Tuning", ECCV 2022, figure 5 and, for ConvNets,
+table 5, https://arxiv.org/abs/2203.12119
+
+A frame of learnt pixels is put around the image, which grows by T on each side and is not covered anywhere:
+
+        [          rows[:T]          ]
+    x = [ columns[:T]   image   columns[T:] ]        (3, H, W) -> (3, H + 2T, W + 2T)
+        [          rows[T:]          ]
+
+It is what the paper plugs into ConvNeXt-B and ResNet-50, with T from 1, 3, 5, 7, 9, 11.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from vptx.geometry import Geometry
+from vptx.prompters.base import Prompter
+from vptx.prompters.pixels import check_size, draw_pixels
+from vptx.registry import PROMPTERS
+
+_INITS = ('normalised', 'gaussian', 'zero')
+
+
+@PROMPTERS.register_module()
+class PadPrompter(Prompter):
+    """A frame of learnt pixels around the image: 6 * T * (H + W + 2T) numbers.
+
+    Args:
+        pad_size: T, pixels on each side. Patches have to divide the larger image.
+        init: ``'normalised'``, U(0, 1) normalised with the network's own mean and standard deviation (the paper's);
+            ``'gaussian'``, N(0, 1); ``'zero'``, the network's mean colour.
+
+    Raises:
+        ValueError: no whole number of pixels, an unknown ``init``; when bound, a network that takes images of one size
+            alone, or whose patches do not divide the larger image; an image of another size than the network's.
+    """
+
+    doors = frozenset({'image'})
+
+    def __init__(self, pad_size: int = 8, init: str = 'normalised') -> None:
+        super().__init__()
+        if not isinstance(pad_size, int) or pad_size < 1:
+            raise ValueError(f'pad_size must be a whole number of at least 1, not {pad_size!r}')
+        if init not in _INITS:
+            raise ValueError(f"init must be 'normalised', 'gaussian' or 'zero', not '{init}'")
+        self.pad_size = pad_size
+        self.init = init
+
+    def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        pad, (height, width) = self.pad_size, geometry.image
+        if not geometry.any_size:
+            raise ValueError(
+                f'PadPrompter makes images larger, but {geometry.name} takes them of {height} x {width} px alone: '
+                'build it with dynamic_img_size=True, if its family can'
+            )
+        if not _divides(geometry, pad):
+            fitting = [str(size) for size in range(1, 2 * max(geometry.patch)) if _divides(geometry, size)]
+            raise ValueError(
+                f'pad_size={pad} makes images of {height + 2 * pad} x {width + 2 * pad} px, which patches of '
+                f'{geometry.patch[0]} x {geometry.patch[1]} px do not divide; {" or ".join(fitting) or "none"} would do'
+            )
+        self.size = geometry.image
+        self.rows = nn.Parameter(draw_pixels(torch.empty(3, 2 * pad, width + 2 * pad), self.init, geometry))
+        self.columns = nn.Parameter(draw_pixels(torch.empty(3, height, 2 * pad), self.init, geometry))
+
+    def image(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 3, H + 2T, W + 2T)"""
+        check_size(image, self.size, 'PadPrompter has learnt a frame')
+        top, bottom = self.rows.expand(len(image), -1, -1, -1).split(self.pad_size, dim=2)
+        left, right = self.columns.expand(len(image), -1, -1, -1).split(self.pad_size, dim=3)
+        return torch.cat([top, torch.cat([left, image, right], dim=3), bottom], dim=2)
+
+
+def _divides(geometry: Geometry, pad: int) -> bool:
+    return all((side + 2 * pad) % patch == 0 for side, patch in zip(geometry.image, geometry.patch, strict=True))
