@@ -137,4 +137,10 @@ def test_augmented_is_mmsegs(most):
         (expected,) = SegTTAModel(model).test_step(data())
     assert torch.equal(found.pred_sem_seg.data, expected.pred_sem_seg.data)
     assert found.img_path == 'a.png'
-    assert model.most_logits == 2**26
+
+
+def test_a_large_image_turned_upside_down_is_refused():
+    model, image = built(most_logits=0), photograph(40, 56)
+    facts = [[sample((40, 56), img_path='a.png')], [sample((40, 56), flip=True, flip_direction='vertical')]]
+    with pytest.raises(ValueError, match=r'a\.png is too large for views that are flipped vertically'):
+        AccumulatingTTAModel(model).test_step(dict(inputs=[[image], [image.flip(1)]], data_samples=facts))

@@ -7,7 +7,7 @@ covers are averaged, brought to the size of the photograph a few at a time, deci
 added in the plain order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -40,23 +40,31 @@ class StreamedEncoderDecoder(EncoderDecoder):
 
     def predict(self, inputs: Tensor, data_samples: Sequence | None = None) -> Sequence:
         """(B, 3, H, W) -> the samples, with ``pred_sem_seg`` (1, height, width) at the photograph's own size."""
-        seen = inputs.shape[2] * inputs.shape[3]
-        asked = max((h * w for h, w in (sample.ori_shape for sample in data_samples or ())), default=0)
-        small = self.out_channels * max(seen, asked) <= self.most_logits
-        if small or data_samples is None or self.out_channels == 1:
+        if data_samples is None or not self.streams(inputs, data_samples):
             return super().predict(inputs, data_samples)
         for image, sample in zip(inputs, data_samples, strict=True):
-            labels = self._labels(image[None], sample.metainfo)
+            labels = torch.empty(sample.ori_shape, dtype=torch.long, device=image.device)
+            for rows, logits in self.strips(image[None], sample.metainfo):
+                labels[rows] = logits.argmax(0)
             sample.set_data(dict(pred_sem_seg=PixelData(data=labels[None])))
         return data_samples
 
-    def _labels(self, image: Tensor, meta: dict) -> Tensor:
-        """(1, 3, H, W) -> (height, width) of the photograph."""
+    def streams(self, inputs: Tensor, data_samples: Sequence) -> bool:
+        """Whether images are so large that they are predicted row by row."""
+        seen = inputs.shape[2] * inputs.shape[3]
+        asked = max(height * width for height, width in (sample.ori_shape for sample in data_samples))
+        return self.out_channels > 1 and self.out_channels * max(seen, asked) > self.most_logits
+
+    def strips(self, image: Tensor, meta: dict) -> Iterator[tuple[Tensor, Tensor]]:
+        """(1, 3, H, W) -> some rows of the photograph (R,) and their logits (C, R, width), until all had their turn.
+
+        A flip of the image is undone; one of top and bottom gives the last rows first.
+        """
         left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
         columns = slice(left, image.shape[3] - right)
         inner, size = image.shape[2] - top - bottom, meta['ori_shape']
+        flip = meta.get('flip_direction', 'horizontal') if meta.get('flip') else None
         rows = _Rows(self, image, meta)
-        labels = torch.empty(size, dtype=torch.long, device=image.device)
         for first in range(0, size[0], STRIP):
             strip = torch.arange(first, min(first + STRIP, size[0]), device=image.device)
             above, share = self._sources(strip, inner, size[0])
@@ -69,10 +77,9 @@ class StreamedEncoderDecoder(EncoderDecoder):
                 logits = F.interpolate(
                     logits[None], (len(strip), size[1]), mode='bilinear', align_corners=self.align_corners
                 )[0]
-            labels[strip] = logits.argmax(0)
-        if meta.get('flip'):
-            labels = labels.flip(1 if meta['flip_direction'] == 'horizontal' else 0)
-        return labels
+            if flip == 'horizontal':
+                logits = logits.flip(2)
+            yield size[0] - 1 - strip if flip == 'vertical' else strip, logits
 
     def _sources(self, rows: Tensor, inner: int, size: int) -> tuple[Tensor, Tensor]:
         """Where bilinear interpolation from ``inner`` to ``size`` rows looks: the row above, the share of the next."""
