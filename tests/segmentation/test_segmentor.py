@@ -38,7 +38,7 @@ def test_streamed_sliding_is_mmsegs_to_the_bit(size, stride):
     assert found.dtype == expected.dtype and torch.equal(found, expected)
 
 
-@pytest.mark.parametrize('asked', [(150, 203), (40, 90), (70, 61)])
+@pytest.mark.parametrize('asked', [(150, 203), (40, 90), (70, 61), (2, 7)])
 @pytest.mark.parametrize('align_corners', [False, True])
 @pytest.mark.parametrize('mode', ['slide', 'whole'])
 def test_streamed_to_another_size(asked, align_corners, mode):
@@ -50,6 +50,13 @@ def test_streamed_to_another_size(asked, align_corners, mode):
     found = labels(model, image, dict(ori_shape=asked))
     assert found.shape == expected.shape == (1, *asked)
     assert (found != expected).float().mean() < 1e-4
+
+
+def test_streamed_to_so_few_rows_that_windows_are_not_looked_at():
+    model, image = built(), photograph(1920, 16)
+    expected = labels(model, image, dict(ori_shape=(40, 16)))
+    model.most_logits = 0
+    assert torch.equal(labels(model, image, dict(ori_shape=(40, 16))), expected)
 
 
 @pytest.mark.parametrize('direction', ['horizontal', 'vertical'])

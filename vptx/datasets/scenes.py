@@ -47,15 +47,17 @@ FINE = 4  # contours are drawn this many times finer
 def photograph(name: str, split: str) -> np.ndarray:
     """The part of a photograph that belongs to a split, grey: (H, W) float32, mean 0, standard deviation 1."""
     with extra('scikit-image'), (files('skimage') / 'data' / GROUND[name]).open('rb') as file:
-        pixels = np.asarray(Image.open(file).convert('L'), np.float32)
-    border, middle = round(SHARE * len(pixels)), pixels.shape[1] // 2
-    parts = dict(
-        train=pixels[:border],
-        val=pixels[border + GAP :, : middle - GAP // 2],
-        test=pixels[border + GAP :, middle + GAP // 2 :],
-    )
-    pixels = parts[split]
+        pixels = region(np.asarray(Image.open(file).convert('L'), np.float32), split)
     return (pixels - pixels.mean()) / pixels.std()
+
+
+def region(pixels: np.ndarray, split: str) -> np.ndarray:
+    """The region of a photograph (H, W) that belongs to a split."""
+    border, middle = round(SHARE * len(pixels)), pixels.shape[1] // 2
+    if split == 'train':
+        return pixels[:border]
+    below = pixels[border + GAP :]
+    return below[:, : middle - GAP // 2] if split == 'val' else below[:, middle + GAP // 2 :]
 
 
 def compose(split: str, index: int, size: int = 128, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

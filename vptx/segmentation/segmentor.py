@@ -8,6 +8,7 @@ added in the plain order.
 """
 
 from collections.abc import Iterator, Sequence
+from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +65,7 @@ class StreamedEncoderDecoder(EncoderDecoder):
         columns = slice(left, image.shape[3] - right)
         inner, size = image.shape[2] - top - bottom, meta['ori_shape']
         flip = meta.get('flip_direction', 'horizontal') if meta.get('flip') else None
-        rows = _Rows(self, image, meta)
+        rows = _Rows(self, image, meta, span=ceil(STRIP * inner / size[0]) + 2)
         for first in range(0, size[0], STRIP):
             strip = torch.arange(first, min(first + STRIP, size[0]), device=image.device)
             above, share = self._sources(strip, inner, size[0])
@@ -92,9 +93,16 @@ class StreamedEncoderDecoder(EncoderDecoder):
 
 
 class _Rows:
-    """The averaged logits of all windows, row by row; those above what is asked for are forgotten."""
+    """The averaged logits of all windows, row by row; those above what is asked for are forgotten.
 
-    def __init__(self, segmentor: EncoderDecoder, image: Tensor, meta: dict) -> None:
+    Args:
+        segmentor: what to ask.
+        image: (1, 3, H, W).
+        meta: of the image.
+        span: the most rows that are asked for at a time.
+    """
+
+    def __init__(self, segmentor: EncoderDecoder, image: Tensor, meta: dict, span: int) -> None:
         self.segmentor, self.image = segmentor, image
         self.meta = dict(meta)
         height, width = image.shape[2:]
@@ -103,8 +111,9 @@ class _Rows:
         (tall, wide), (down, across) = (config.crop_size, config.stride) if slides else ((height, width),) * 2
         self.waiting, self.across = _windows(height, tall, down), _windows(width, wide, across)
         self.counts = [_counts(windows, image) for windows in (self.waiting, self.across)]
-        self.first = 0
-        self.sums = image.new_zeros(segmentor.out_channels, 0, width)
+        # Of rows first to last. A window is added for a strip that ends in it and may begin above it.
+        self.first = self.last = 0
+        self.sums = image.new_empty(segmentor.out_channels, min(height, span + tall), width)
 
     def take(self, first: int, last: int) -> Tensor:
         """Rows ``first`` to ``last`` (excluded) -> (C, last - first, W); ``first`` never goes back."""
@@ -115,16 +124,19 @@ class _Rows:
 
     def _add(self, window: tuple[int, int], first: int) -> None:
         top, bottom = window
-        # Apart, so that the rest of the old rows is free before there are new ones.
-        kept = self.sums[:, first - self.first :].clone()
-        self.sums, self.first = kept, first
-        self.sums = kept.new_zeros(len(kept), bottom - first, kept.shape[2])
-        self.sums[:, : kept.shape[1]] = kept
-        del kept
+        unseen = max(first - top, 0)  # rows between two strips, where the photograph has fewer than the network sees
+        if top + unseen >= bottom:
+            return
+        for scores in self.sums:  # a class at a time: no second copy of all
+            kept = scores[first - self.first : self.last - self.first].clone()
+            scores[: len(kept)] = kept
+            scores[len(kept) :] = 0
+        self.first, self.last = first, bottom
         for left, right in self.across:
             crop = self.image[:, :, top:bottom, left:right]
             self.meta['img_shape'] = crop.shape[2:]
-            self.sums[:, top - first :, left:right] += self.segmentor.encode_decode(crop, [self.meta])[0]
+            logits = self.segmentor.encode_decode(crop, [self.meta])[0]
+            self.sums[:, top + unseen - first : bottom - first, left:right] += logits[:, unseen:]
 
 
 def _windows(length: int, window: int, stride: int) -> list[tuple[int, int]]:
