@@ -52,9 +52,10 @@ def test_engines(train):
 
 
 @pytest.mark.parametrize('processes', ['one', 'many'])
-def test_batch_norm_is_synchronised_where_processes_train_together(data, tmp_path, processes):
+def test_batch_norm_is_synchronised_where_processes_train_together(data, tmp_path, monkeypatch, processes):
     config = seg_config(tmp_path, data, experiment_name=f'batch norm of {processes}')
     if processes == 'many':
+        monkeypatch.setenv('LOCAL_RANK', '0')
         torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/group', rank=0, world_size=1)
         config.merge_from_dict(
             dict(launcher='pytorch', model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None))

@@ -274,7 +274,7 @@ def _train_and_evaluate(config: Config, run: Run) -> dict:
     if run.split == 'val':
         config.test_dataloader, config.test_evaluator = config.val_dataloader, config.val_evaluator
     runner = make_runner(config)
-    score = runner.test()[run.metric]
+    score = float(runner.test()[run.metric])  # mmseg gives a number of NumPy
     return dict(
         {_short(run.metric): score},
         trained=sum(p.numel() for p in runner.model.parameters() if p.requires_grad),

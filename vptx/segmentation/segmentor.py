@@ -115,6 +115,7 @@ class _Rows:
         self.first = self.last = 0
         self.sums = image.new_empty(segmentor.out_channels, min(height, span + tall), width)
 
+    @torch.no_grad()
     def take(self, first: int, last: int) -> Tensor:
         """Rows ``first`` to ``last`` (excluded) -> (C, last - first, W); ``first`` never goes back."""
         while self.waiting and self.waiting[0][0] < last:
