@@ -112,7 +112,8 @@ class Cell:
             if kind in METRICS:
                 return METRICS[kind]
         raise ValueError(
-            f'{self.name} has nothing to compare by: its test_evaluator is {", ".join(types)}, not {" or ".join(METRICS)}'
+            f'{self.name} has nothing to compare by: its test_evaluator is {", ".join(types)}, not '
+            f'{" or ".join(METRICS)}'
         )
 
     def _keep_apart(self) -> None:

@@ -57,10 +57,7 @@ def markdown(rows: Sequence[Row]) -> str:
             parts.append(
                 _table(
                     [f'{task}: test {_unit(methods[0][1].values())}, mean (range)', *map(_shown, _nets(rows))],
-                    [
-                        [method, *(r[net].figure() if net in r else '' for net in _nets(rows))]
-                        for method, r in methods
-                    ],
+                    [[method, *(r[net].figure() if net in r else '' for net in _nets(rows))] for method, r in methods],
                 )
             )
     for metric in dict.fromkeys(row.metric for row in rows):
