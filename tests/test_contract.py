@@ -267,6 +267,30 @@ def test_gradients_reach_the_prompter_and_what_is_tuned_and_nothing_else(network
 
 @every_network
 @every_prompter
+def test_checkpointing_keeps_less_and_changes_no_gradient(network, kind):
+    """Of frozen blocks and of one that is tuned, under whatever a training draws."""
+    model = plug(network, kind, tune=[r'blocks\.1']).train()
+    kept, found = [], []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[-1] += tensor.numel()
+        return tensor
+
+    for enable in (False, True):
+        model.set_grad_checkpointing(enable)
+        model.zero_grad()
+        kept.append(0)
+        torch.manual_seed(0)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            output = model(images())
+        output.square().sum().backward()
+        found.append([output, *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+    assert all(torch.equal(plain, again) for plain, again in zip(*found, strict=True))
+    assert kept[1] < kept[0]
+
+
+@every_network
+@every_prompter
 def test_init_weights_leaves_network_and_prompts_alone(network, kind):
     hall = PromptedBackbone(take_apart(fitting(network, kind)))
     head = dict(

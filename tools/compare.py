@@ -2,6 +2,7 @@
 
 python tools/compare.py configs/mini/digits_*.py --jobs 2
 python tools/compare.py configs/mini/*.py --jobs 2 --nets vit_mini_sup vit_mini_mae vit_mini_mocov3 vit_mini_random
+python tools/compare.py configs/seg/mini_head.py configs/seg/mini_vpt.py --jobs 2 --out work_dirs/compare_seg
 
 Prints a Markdown table; leaves it in --out as table.md, table.json and table.png.
 """

@@ -11,13 +11,15 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('data/mini_ade'), help='a folder that is not there yet')
     parser.add_argument('--train', type=int, default=800, help='number of images to train on')
     parser.add_argument('--val', type=int, default=200, help='number of images to validate with')
+    parser.add_argument('--test', type=int, default=200, help='number of images to test with')
     parser.add_argument('--size', type=int, default=128, help='pixels of a side')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     if args.out.exists() and any(args.out.iterdir()):
         raise SystemExit(f'{args.out} is not empty: remove it, or give another --out')
-    write(args.out, args.train, args.val, args.size, args.seed)
-    print(f'{args.out}: {args.train} + {args.val} images of {args.size} x {args.size} pixels, {len(CLASSES)} classes')
+    write(args.out, args.train, args.val, args.test, args.size, args.seed)
+    numbers = f'{args.train} + {args.val} + {args.test}'
+    print(f'{args.out}: {numbers} images of {args.size} x {args.size} pixels, {len(CLASSES)} classes')
 
 
 if __name__ == '__main__':

@@ -10,3 +10,6 @@ _base_ = [
     '../_base_/protocols/seg_mini.py',
     '../_base_/runtime_seg.py',
 ]
+
+# Biases are few, and have farther to go than whole matrices.
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.3))))

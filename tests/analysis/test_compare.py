@@ -110,6 +110,22 @@ def test_nets_are_put_in_by_name(tmp_path, monkeypatch, capsys):
         compare([str(leaf)], factors=[1], seeds=[0], out=tmp_path / 'other', jobs=0)
 
 
+def test_segmentors_by_mean_iou_and_iterations(tmp_path):
+    pytest.importorskip('mmseg')
+    from segruns import write_images, write_seg_config
+
+    config = write_seg_config(tmp_path / 'seg.py', tmp_path / 'work', write_images(tmp_path / 'data'))
+    (row,) = compare([str(config)], factors=[1], seeds=[0], out=tmp_path / 'out')
+    assert not row.failed and row.task == 'TinySeg' and row.metric == 'mIoU'
+    assert row.test == [row.val] and 0 < row.val < 100  # the same images, the same run
+    assert '| config | net | lr | val mIoU % | test mIoU %, mean (range) |' in markdown([row])
+    log = (tmp_path / 'out' / 'seg' / 'lr0.01_seed0' / 'val.log').read_text()
+    assert 'Iter(val)' not in log  # it is judged once, at the end
+    config = write_seg_config(tmp_path / 'other.py', tmp_path, tmp_path, test_evaluator=dict(type='CityscapesMetric'))
+    with pytest.raises(ValueError, match='other has nothing to compare by: its test_evaluator is City'):
+        compare([str(config)], factors=[1], seeds=[0], out=tmp_path / 'out')
+
+
 ROWS = [
     Row('digits_linear', 'sup', 'Digits', 0.09, False, 91.25, [90.0, 92.0, 94.0], 12345, 50.4),
     Row('digits_linear', 'mae', 'Digits', 0.3, True, 50.0, [50.0], 12345, 50.4),
@@ -128,6 +144,13 @@ def test_the_tables_give_mean_and_range():
     assert second.splitlines()[2] == '| digits_linear | sup | 0.09 | 91.2 | 92.0 (90.0 to 94.0) | 12,345 | 50 kB |'
     assert '| 0.3\\* |' in second and star.startswith('\\* the smallest or the largest')
     assert failed == 'Failed: digits_vpt_deep sup lr0.3_seed42/val'
+
+
+def test_each_metric_has_a_table_of_its_own():
+    seg = Row('mini_head', None, 'MiniADE', 0.01, False, 30.0, [31.0, 33.0], 1, 1.0, metric='mIoU')
+    first, second = markdown([ROWS[0], seg]).split('\n\n')[-2:]
+    assert 'val % | test %, mean' in first and 'digits_linear' in first and 'mini_head' not in first
+    assert 'val mIoU % | test mIoU %, mean' in second and '32.0 (31.0 to 33.0)' in second
 
 
 def test_the_picture_of_many_and_of_one(tmp_path):

@@ -12,7 +12,7 @@ from vptx.datasets import scenes
 def test_the_arguments_say_all():
     first, again = scenes.compose('train', 3, 64), scenes.compose('train', 3, 64)
     assert all(np.array_equal(a, b) for a, b in zip(first, again))
-    for other in (('train', 4, 64), ('val', 3, 64), ('train', 3, 64, 1)):
+    for other in (('train', 4, 64), ('val', 3, 64), ('test', 3, 64), ('train', 3, 64, 1)):
         assert not np.array_equal(scenes.compose(*other)[1], first[1])
 
 
@@ -27,17 +27,20 @@ def test_every_pixel_has_a_class_and_every_class_occurs():
 
 
 @pytest.mark.parametrize('name', scenes.GROUND)
-def test_no_pixel_of_a_photograph_is_in_both_splits(name):
-    train, val = scenes.photograph(name, 'train'), scenes.photograph(name, 'val')
+def test_no_pixel_of_a_photograph_is_in_two_splits(name):
     with (scenes.files('skimage') / 'data' / scenes.GROUND[name]).open('rb') as file:
-        height = Image.open(file).height
-    assert len(train) + scenes.GAP + len(val) == height
-    assert min(*train.shape, *val.shape) > 128
+        width, height = Image.open(file).size
+    numbered = np.arange(width * height).reshape(height, width)
+    regions = [scenes.region(numbered, split) for split in scenes.SPLITS]
+    assert [scenes.photograph(name, split).shape for split in scenes.SPLITS] == [region.shape for region in regions]
+    assert all(min(region.shape) > 128 for region in regions)
+    pixels = np.concatenate([region.ravel() for region in regions])
+    assert len(np.unique(pixels)) == len(pixels) > 0.95 * numbered.size
 
 
 def test_unknown_split():
-    with pytest.raises(ValueError, match="split must be one of 'train', 'val', got 'test'"):
-        scenes.compose('test', 0)
+    with pytest.raises(ValueError, match="split must be one of 'train', 'val', 'test', got 'all'"):
+        scenes.compose('all', 0)
 
 
 def test_the_tool_writes_ade20ks_layout(tmp_path):
@@ -45,9 +48,9 @@ def test_the_tool_writes_ade20ks_layout(tmp_path):
     from vptx.segmentation import MiniADE
 
     out = tmp_path / 'mini'
-    done = tool('make_mini_ade', '--out', out, '--train', 3, '--val', 2, '--size', 48)
-    assert f'{out}: 3 + 2 images of 48 x 48 pixels, 12 classes' in done.stdout
-    for split, number in (('training', 3), ('validation', 2)):
+    done = tool('make_mini_ade', '--out', out, '--train', 3, '--val', 2, '--test', 1, '--size', 48)
+    assert f'{out}: 3 + 2 + 1 images of 48 x 48 pixels, 12 classes' in done.stdout
+    for split, number in (('training', 3), ('validation', 2), ('testing', 1)):
         data = MiniADE(
             data_root=str(out), data_prefix=dict(img_path=f'images/{split}', seg_map_path=f'annotations/{split}')
         )

@@ -38,7 +38,7 @@ def test_streamed_sliding_is_mmsegs_to_the_bit(size, stride):
     assert found.dtype == expected.dtype and torch.equal(found, expected)
 
 
-@pytest.mark.parametrize('asked', [(150, 203), (40, 90), (70, 61)])
+@pytest.mark.parametrize('asked', [(150, 203), (40, 90), (70, 61), (2, 7)])
 @pytest.mark.parametrize('align_corners', [False, True])
 @pytest.mark.parametrize('mode', ['slide', 'whole'])
 def test_streamed_to_another_size(asked, align_corners, mode):
@@ -50,6 +50,13 @@ def test_streamed_to_another_size(asked, align_corners, mode):
     found = labels(model, image, dict(ori_shape=asked))
     assert found.shape == expected.shape == (1, *asked)
     assert (found != expected).float().mean() < 1e-4
+
+
+def test_streamed_to_so_few_rows_that_windows_are_not_looked_at():
+    model, image = built(), photograph(1920, 16)
+    expected = labels(model, image, dict(ori_shape=(40, 16)))
+    model.most_logits = 0
+    assert torch.equal(labels(model, image, dict(ori_shape=(40, 16))), expected)
 
 
 @pytest.mark.parametrize('direction', ['horizontal', 'vertical'])
@@ -137,4 +144,10 @@ def test_augmented_is_mmsegs(most):
         (expected,) = SegTTAModel(model).test_step(data())
     assert torch.equal(found.pred_sem_seg.data, expected.pred_sem_seg.data)
     assert found.img_path == 'a.png'
-    assert model.most_logits == 2**26
+
+
+def test_a_large_image_turned_upside_down_is_refused():
+    model, image = built(most_logits=0), photograph(40, 56)
+    facts = [[sample((40, 56), img_path='a.png')], [sample((40, 56), flip=True, flip_direction='vertical')]]
+    with pytest.raises(ValueError, match=r'a\.png is too large for views that are flipped vertically'):
+        AccumulatingTTAModel(model).test_step(dict(inputs=[[image], [image.flip(1)]], data_samples=facts))

@@ -28,7 +28,8 @@ from vptx.files import write_whole
 
 __all__ = ['compare']
 
-METRIC = 'accuracy/top1'
+#: Type of an evaluator -> which of its figures is compared; without its '/top1', our name for it.
+METRICS = {'Accuracy': 'accuracy/top1', 'IoUMetric': 'mIoU'}
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,15 @@ class Run:
         cell: folder of its config and net.
         lr: learning rate.
         seed: of the run.
-        split: ``'val'`` or ``'test'``, which the last epoch is evaluated on.
+        split: ``'val'`` or ``'test'``, which the end of the training is evaluated on.
+        metric: how it is judged, a value of :data:`METRICS`.
     """
 
     cell: Path
     lr: float
     seed: int
     split: str
+    metric: str
 
     @property
     def folder(self) -> Path:
@@ -65,12 +68,22 @@ class Run:
     def read(self) -> dict:
         return json.loads(self.result.read_text())
 
+    @property
+    def score(self) -> float:
+        """In per cent."""
+        return self.read()[_short(self.metric)]
+
+
+def _short(metric: str) -> str:
+    return metric.partition('/')[0]
+
 
 class Cell:
     """A config with a net: all of its runs.
 
     Raises:
-        ValueError: ``out`` holds runs of another version of the config, or of other weights.
+        ValueError: ``out`` holds runs of another version of the config, or of other weights; an evaluator with nothing
+            to compare by.
     """
 
     def __init__(
@@ -87,9 +100,21 @@ class Cell:
         self.folder = Path(out, net or '', self.name)
         base = self.config.optim_wrapper.optimizer.lr
         self.rates = [base * factor for factor in sorted(set(factors))]
-        self.val = [Run(self.folder, rate, seeds[0], 'val') for rate in self.rates]
+        self.metric = self._metric()
+        self.val = [Run(self.folder, rate, seeds[0], 'val', self.metric) for rate in self.rates]
         self.seeds = seeds
         self._keep_apart()
+
+    def _metric(self) -> str:
+        given = self.config.test_evaluator
+        types = [evaluator['type'] for evaluator in (given if isinstance(given, list) else [given])]
+        for kind in types:
+            if kind in METRICS:
+                return METRICS[kind]
+        raise ValueError(
+            f'{self.name} has nothing to compare by: its test_evaluator is {", ".join(types)}, not '
+            f'{" or ".join(METRICS)}'
+        )
 
     def _keep_apart(self) -> None:
         """Refuse to mix runs of a config with those of the same config, or weights, before they were changed."""
@@ -107,12 +132,12 @@ class Cell:
     def best(self) -> Run | None:
         """The run that was best on validation, of those that came to an end; ties go to the smaller rate."""
         ended = [run for run in self.val if run.result.is_file()]
-        return max(ended, key=lambda run: run.read()['accuracy'], default=None)
+        return max(ended, key=lambda run: run.score, default=None)
 
     def test(self) -> list[Run]:
         """The runs on the test split, once validation has chosen."""
         best = self.best()
-        return [Run(self.folder, best.lr, seed, 'test') for seed in self.seeds] if best else []
+        return [Run(self.folder, best.lr, seed, 'test', self.metric) for seed in self.seeds] if best else []
 
     def todo(self, failed: Collection[Run]) -> list[Run]:
         """Runs without a result, as far as they are known: those on the test split wait for the choice."""
@@ -124,12 +149,12 @@ class Cell:
 
     def row(self, failed: Collection[Run]) -> Row:
         """What was found."""
-        row = Row(self.name, self.net, self.config.train_dataloader.dataset.type)
+        row = Row(self.name, self.net, self.config.train_dataloader.dataset.type, metric=_short(self.metric))
         row.failed = [str(run) for run in [*self.val, *self.test()] if run in failed]
         best = self.best()
         if best is not None:
-            found = [run.read() for run in self.test() if run.result.is_file()]
-            row.lr, row.val, row.test = best.lr, best.read()['accuracy'], [run['accuracy'] for run in found]
+            row.lr, row.val = best.lr, best.score
+            row.test = [run.score for run in self.test() if run.result.is_file()]
             row.trained, row.kilobytes = best.read()['trained'], best.read()['kilobytes']
             row.at_edge = len(self.rates) > 1 and best.lr in (self.rates[0], self.rates[-1])
         return row
@@ -187,7 +212,7 @@ def compare(
                 process.join()
                 name = f'{run.cell.relative_to(out)} {run}'
                 if run.result.is_file():
-                    print(f'{name}: {run.read()["accuracy"]:.1f} % ({time.perf_counter() - started:.0f} s)', flush=True)
+                    print(f'{name}: {run.score:.1f} % ({time.perf_counter() - started:.0f} s)', flush=True)
                 else:
                     failed.add(run)
                     print(f'{name} FAILED: {_last_line(run.log, process.exitcode)}; see {run.log}', flush=True)
@@ -231,27 +256,28 @@ def _run(config: dict, run: Run, threads: int) -> None:
 
 
 def _train_and_evaluate(config: Config, run: Run) -> dict:
-    """Train, unless a finished training is there, and evaluate its last epoch."""
+    """Train, unless a finished training is there, and evaluate what it ended with."""
     config.work_dir = str(run.folder)
     config.experiment_name = f'{run.cell.name}_{run.folder.name}_{run.split}'
     config.launcher = 'none'
     config.optim_wrapper.optimizer.lr = run.lr
     config.randomness = dict(seed=run.seed)
-    config.train_cfg.val_interval = config.train_cfg.max_epochs
     config.visualizer.vis_backends = []
     trained = run.folder / 'prompt.safetensors'
     DefaultScope.overwrite_default_scope(config.default_scope)
     if not trained.is_file():
-        config.resume = True
-        make_runner(Config(config.to_dict())).train()
+        training = Config(config.to_dict())
+        training.resume = True
+        training.val_cfg = training.val_dataloader = training.val_evaluator = None  # it is judged once, below
+        make_runner(training).train()
     config.resume, config.load_from = False, str(trained)
     config.experiment_name += '_eval'
     if run.split == 'val':
         config.test_dataloader, config.test_evaluator = config.val_dataloader, config.val_evaluator
     runner = make_runner(config)
-    accuracy = runner.test()[METRIC]
+    score = float(runner.test()[run.metric])  # mmseg gives a number of NumPy
     return dict(
-        accuracy=accuracy,
+        {_short(run.metric): score},
         trained=sum(p.numel() for p in runner.model.parameters() if p.requires_grad),
         kilobytes=trained.stat().st_size / 1024,
     )

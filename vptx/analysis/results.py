@@ -1,6 +1,6 @@
 """What a comparison found: one row for each config and net, as Markdown and as a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from os.path import commonpath
@@ -22,11 +22,12 @@ class Row:
         task: the type of its data set.
         lr: the learning rate that was best on validation; None where every run failed.
         at_edge: whether that is the smallest or the largest that was tried, so that another may be better.
-        val: accuracy on validation at that rate, with the first seed, in per cent.
-        test: accuracy on the test split with each seed, in per cent.
+        val: on validation at that rate, with the first seed, in per cent.
+        test: on the test split with each seed, in per cent.
         trained: number of trained values.
         kilobytes: size of the prompt file.
         failed: what became of no result, such as ``'lr0.3_seed42/val'``.
+        metric: what val and test are.
     """
 
     name: str
@@ -39,8 +40,9 @@ class Row:
     trained: int = 0
     kilobytes: float = 0.0
     failed: list[str] = field(default_factory=list)
+    metric: str = 'accuracy'
 
-    def accuracy(self) -> str:
+    def figure(self) -> str:
         """Mean (lowest to highest) over the seeds, in per cent."""
         if not self.test:
             return 'failed'
@@ -54,30 +56,30 @@ def markdown(rows: Sequence[Row]) -> str:
         for task, methods in _methods(rows).items():
             parts.append(
                 _table(
-                    [f'{task}: test %, mean (range)', *map(_shown, _nets(rows))],
-                    [
-                        [method, *(r[net].accuracy() if net in r else '' for net in _nets(rows))]
-                        for method, r in methods
-                    ],
+                    [f'{task}: test {_unit(methods[0][1].values())}, mean (range)', *map(_shown, _nets(rows))],
+                    [[method, *(r[net].figure() if net in r else '' for net in _nets(rows))] for method, r in methods],
                 )
             )
-    parts.append(
-        _table(
-            ['config', 'net', 'lr', 'val %', 'test %, mean (range)', 'trained', 'prompt file'],
-            [
+    for metric in dict.fromkeys(row.metric for row in rows):
+        alike = [row for row in rows if row.metric == metric]
+        unit = _unit(alike)
+        parts.append(
+            _table(
+                ['config', 'net', 'lr', f'val {unit}', f'test {unit}, mean (range)', 'trained', 'prompt file'],
                 [
-                    row.name,
-                    _shown(row.net),
-                    'failed' if row.lr is None else f'{row.lr:g}' + '\\*' * row.at_edge,
-                    f'{row.val:.1f}',
-                    row.accuracy(),
-                    f'{row.trained:,}',
-                    f'{row.kilobytes:,.0f} kB',
-                ]
-                for row in rows
-            ],
+                    [
+                        row.name,
+                        _shown(row.net),
+                        'failed' if row.lr is None else f'{row.lr:g}' + '\\*' * row.at_edge,
+                        f'{row.val:.1f}',
+                        row.figure(),
+                        f'{row.trained:,}',
+                        f'{row.kilobytes:,.0f} kB',
+                    ]
+                    for row in alike
+                ],
+            )
         )
-    )
     if any(row.at_edge for row in rows):
         parts.append('\\* the smallest or the largest rate that was tried: another may be better.')
     parts += [f'Failed: {row.name} {_shown(row.net)} {", ".join(row.failed)}' for row in rows if row.failed]
@@ -112,7 +114,7 @@ def plot(rows: Sequence[Row], path: str | Path) -> None:
         panel.set_yticks(range(len(methods)), [''] * len(methods) if told else names)
         panel.set_ylim(len(methods) - 0.5, -0.5)
         panel.set_title(task, loc='left', fontweight='bold')
-        panel.set_xlabel('test accuracy, %')
+        panel.set_xlabel(f'test {methods[0][1].copy().popitem()[1].metric}, %')
         panel.grid(axis='x', color='0.88', linewidth=0.8)
         panel.set_axisbelow(True)
         panel.tick_params(length=0)
@@ -131,6 +133,12 @@ def plot(rows: Sequence[Row], path: str | Path) -> None:
 
 # Okabe and Ito's, which the colour-blind tell apart.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#999999', '#CC79A7', '#E69F00', '#56B4E9')
+
+
+def _unit(rows: Iterable[Row]) -> str:
+    """Per cent of what; the task says it for accuracy."""
+    metric = next(iter(rows)).metric
+    return '%' if metric == 'accuracy' else f'{metric} %'
 
 
 def _nets(rows: Sequence[Row]) -> list[str | None]:

@@ -1,9 +1,10 @@
 """Scenes to segment: things that formulas draw, on ground that was photographed, every pixel of a known class.
 
-Ground: regions of six photographs inside scikit-image's wheel, each its upper three fifths for training and the rest,
-8 pixels further down, for validation, so that no pixel is in both. Things: closed contours filled with the pictures of
-six formula-driven categories (``formula.py``) of a world that no backbone of ours was trained on. Colour, brightness
-and contrast are drawn at random for ground and things alike: what tells the classes apart is texture.
+Ground: regions of six photographs inside scikit-image's wheel, each its upper three fifths for training and of the
+rest, 8 pixels further down, the left half for validation and the right half for testing, so that no pixel is in two
+splits. Things: closed contours filled with the pictures of six formula-driven categories (``formula.py``) of a world
+that no backbone of ours was trained on. Colour, brightness and contrast are drawn at random for ground and things
+alike: what tells the classes apart is texture.
 """
 
 from functools import cache
@@ -37,8 +38,8 @@ PALETTE = [
     [178, 76, 56], [98, 160, 62], [140, 130, 120], [90, 90, 160], [214, 128, 178], [24, 32, 92],
     [240, 200, 40], [120, 220, 240], [250, 120, 20], [0, 130, 130], [170, 60, 220], [240, 240, 240],
 ]  # fmt: skip
-SPLITS = dict(train='training', val='validation')
-SHARE, GAP = 0.6, 8  # of a photograph's rows for training; rows between the splits
+SPLITS = dict(train='training', val='validation', test='testing')
+SHARE, GAP = 0.6, 8  # of a photograph's rows for training; rows, and columns, between the splits
 FINE = 4  # contours are drawn this many times finer
 
 
@@ -46,10 +47,17 @@ FINE = 4  # contours are drawn this many times finer
 def photograph(name: str, split: str) -> np.ndarray:
     """The part of a photograph that belongs to a split, grey: (H, W) float32, mean 0, standard deviation 1."""
     with extra('scikit-image'), (files('skimage') / 'data' / GROUND[name]).open('rb') as file:
-        pixels = np.asarray(Image.open(file).convert('L'), np.float32)
-    border = round(SHARE * len(pixels))
-    pixels = pixels[:border] if split == 'train' else pixels[border + GAP :]
+        pixels = region(np.asarray(Image.open(file).convert('L'), np.float32), split)
     return (pixels - pixels.mean()) / pixels.std()
+
+
+def region(pixels: np.ndarray, split: str) -> np.ndarray:
+    """The region of a photograph (H, W) that belongs to a split."""
+    border, middle = round(SHARE * len(pixels)), pixels.shape[1] // 2
+    if split == 'train':
+        return pixels[:border]
+    below = pixels[border + GAP :]
+    return below[:, : middle - GAP // 2] if split == 'val' else below[:, middle + GAP // 2 :]
 
 
 def compose(split: str, index: int, size: int = 128, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +66,8 @@ def compose(split: str, index: int, size: int = 128, seed: int = 0) -> tuple[np.
     In the mask, as in ADE20K's files, 1 is the first class; 0, no class, does not occur.
     """
     check_split(split, tuple(SPLITS))
-    rng = default_rng([seed, list(SPLITS).index(split), index])
+    number = list(SPLITS).index(split)
+    rng = default_rng([seed, number, index])
     image, mask = np.empty((size, size, 3), np.float32), np.empty((size, size), np.uint8)
     names = list(GROUND)
     for area in _areas(rng, size):
@@ -69,8 +78,7 @@ def compose(split: str, index: int, size: int = 128, seed: int = 0) -> tuple[np.
         name = list(THINGS)[rng.integers(len(THINGS))]
         side = int(size * rng.uniform(0.25, 0.5))
         top, left = rng.integers(-side // 4, size - 3 * side // 4, 2)
-        # Of the training split the even instances, of the other the odd ones.
-        instance = 2 * int(rng.integers(1 << 20)) + (split == 'val')
+        instance = len(SPLITS) * int(rng.integers(1 << 20)) + number  # no two splits share one
         picture = render(THINGS[name], instance, side, SEED).astype(np.float32)
         inside = _contour(rng, side)
         rows, columns = (slice(max(start, 0), min(start + side, size)) for start in (top, left))
@@ -115,9 +123,9 @@ def _contour(rng: Generator, side: int) -> np.ndarray:
     return np.asarray(canvas.reduce(FINE)) >= 128
 
 
-def write(folder: Path, train: int, val: int, size: int = 128, seed: int = 0) -> None:
+def write(folder: Path, train: int, val: int, test: int, size: int = 128, seed: int = 0) -> None:
     """Write scenes in ADE20K's layout: ``images/training/ADE_train_00000001.jpg``, ``annotations/training/....png``."""
-    for split, number in (('train', train), ('val', val)):
+    for split, number in (('train', train), ('val', val), ('test', test)):
         images, masks = (folder / kind / SPLITS[split] for kind in ('images', 'annotations'))
         for place in (images, masks):
             place.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,8 @@ covers are averaged, brought to the size of the photograph a few at a time, deci
 added in the plain order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -40,23 +41,31 @@ class StreamedEncoderDecoder(EncoderDecoder):
 
     def predict(self, inputs: Tensor, data_samples: Sequence | None = None) -> Sequence:
         """(B, 3, H, W) -> the samples, with ``pred_sem_seg`` (1, height, width) at the photograph's own size."""
-        seen = inputs.shape[2] * inputs.shape[3]
-        asked = max((h * w for h, w in (sample.ori_shape for sample in data_samples or ())), default=0)
-        small = self.out_channels * max(seen, asked) <= self.most_logits
-        if small or data_samples is None or self.out_channels == 1:
+        if data_samples is None or not self.streams(inputs, data_samples):
             return super().predict(inputs, data_samples)
         for image, sample in zip(inputs, data_samples, strict=True):
-            labels = self._labels(image[None], sample.metainfo)
+            labels = torch.empty(sample.ori_shape, dtype=torch.long, device=image.device)
+            for rows, logits in self.strips(image[None], sample.metainfo):
+                labels[rows] = logits.argmax(0)
             sample.set_data(dict(pred_sem_seg=PixelData(data=labels[None])))
         return data_samples
 
-    def _labels(self, image: Tensor, meta: dict) -> Tensor:
-        """(1, 3, H, W) -> (height, width) of the photograph."""
+    def streams(self, inputs: Tensor, data_samples: Sequence) -> bool:
+        """Whether images are so large that they are predicted row by row."""
+        seen = inputs.shape[2] * inputs.shape[3]
+        asked = max(height * width for height, width in (sample.ori_shape for sample in data_samples))
+        return self.out_channels > 1 and self.out_channels * max(seen, asked) > self.most_logits
+
+    def strips(self, image: Tensor, meta: dict) -> Iterator[tuple[Tensor, Tensor]]:
+        """(1, 3, H, W) -> some rows of the photograph (R,) and their logits (C, R, width), until all had their turn.
+
+        A flip of the image is undone; one of top and bottom gives the last rows first.
+        """
         left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
         columns = slice(left, image.shape[3] - right)
         inner, size = image.shape[2] - top - bottom, meta['ori_shape']
-        rows = _Rows(self, image, meta)
-        labels = torch.empty(size, dtype=torch.long, device=image.device)
+        flip = meta.get('flip_direction', 'horizontal') if meta.get('flip') else None
+        rows = _Rows(self, image, meta, span=ceil(STRIP * inner / size[0]) + 2)
         for first in range(0, size[0], STRIP):
             strip = torch.arange(first, min(first + STRIP, size[0]), device=image.device)
             above, share = self._sources(strip, inner, size[0])
@@ -69,10 +78,9 @@ class StreamedEncoderDecoder(EncoderDecoder):
                 logits = F.interpolate(
                     logits[None], (len(strip), size[1]), mode='bilinear', align_corners=self.align_corners
                 )[0]
-            labels[strip] = logits.argmax(0)
-        if meta.get('flip'):
-            labels = labels.flip(1 if meta['flip_direction'] == 'horizontal' else 0)
-        return labels
+            if flip == 'horizontal':
+                logits = logits.flip(2)
+            yield size[0] - 1 - strip if flip == 'vertical' else strip, logits
 
     def _sources(self, rows: Tensor, inner: int, size: int) -> tuple[Tensor, Tensor]:
         """Where bilinear interpolation from ``inner`` to ``size`` rows looks: the row above, the share of the next."""
@@ -85,9 +93,16 @@ class StreamedEncoderDecoder(EncoderDecoder):
 
 
 class _Rows:
-    """The averaged logits of all windows, row by row; those above what is asked for are forgotten."""
+    """The averaged logits of all windows, row by row; those above what is asked for are forgotten.
 
-    def __init__(self, segmentor: EncoderDecoder, image: Tensor, meta: dict) -> None:
+    Args:
+        segmentor: what to ask.
+        image: (1, 3, H, W).
+        meta: of the image.
+        span: the most rows that are asked for at a time.
+    """
+
+    def __init__(self, segmentor: EncoderDecoder, image: Tensor, meta: dict, span: int) -> None:
         self.segmentor, self.image = segmentor, image
         self.meta = dict(meta)
         height, width = image.shape[2:]
@@ -96,9 +111,11 @@ class _Rows:
         (tall, wide), (down, across) = (config.crop_size, config.stride) if slides else ((height, width),) * 2
         self.waiting, self.across = _windows(height, tall, down), _windows(width, wide, across)
         self.counts = [_counts(windows, image) for windows in (self.waiting, self.across)]
-        self.first = 0
-        self.sums = image.new_zeros(segmentor.out_channels, 0, width)
+        # Of rows first to last. A window is added for a strip that ends in it and may begin above it.
+        self.first = self.last = 0
+        self.sums = image.new_empty(segmentor.out_channels, min(height, span + tall), width)
 
+    @torch.no_grad()
     def take(self, first: int, last: int) -> Tensor:
         """Rows ``first`` to ``last`` (excluded) -> (C, last - first, W); ``first`` never goes back."""
         while self.waiting and self.waiting[0][0] < last:
@@ -108,16 +125,19 @@ class _Rows:
 
     def _add(self, window: tuple[int, int], first: int) -> None:
         top, bottom = window
-        # Apart, so that the rest of the old rows is free before there are new ones.
-        kept = self.sums[:, first - self.first :].clone()
-        self.sums, self.first = kept, first
-        self.sums = kept.new_zeros(len(kept), bottom - first, kept.shape[2])
-        self.sums[:, : kept.shape[1]] = kept
-        del kept
+        unseen = max(first - top, 0)  # rows between two strips, where the photograph has fewer than the network sees
+        if top + unseen >= bottom:
+            return
+        for scores in self.sums:  # a class at a time: no second copy of all
+            kept = scores[first - self.first : self.last - self.first].clone()
+            scores[: len(kept)] = kept
+            scores[len(kept) :] = 0
+        self.first, self.last = first, bottom
         for left, right in self.across:
             crop = self.image[:, :, top:bottom, left:right]
             self.meta['img_shape'] = crop.shape[2:]
-            self.sums[:, top - first :, left:right] += self.segmentor.encode_decode(crop, [self.meta])[0]
+            logits = self.segmentor.encode_decode(crop, [self.meta])[0]
+            self.sums[:, top + unseen - first : bottom - first, left:right] += logits[:, unseen:]
 
 
 def _windows(length: int, window: int, stride: int) -> list[tuple[int, int]]:

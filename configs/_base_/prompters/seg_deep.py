@@ -4,6 +4,6 @@ custom_hooks = [
     dict(
         type='PromptTuningHook',
         prompter=dict(type='DeepPrompter', num_tokens=10, dropout=0.1),
-        tune=['decode_head', 'auxiliary_head'],
+        tune=['decode_head|auxiliary_head'],
     )
 ]

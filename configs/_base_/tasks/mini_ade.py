@@ -1,4 +1,4 @@
-"""The mini ADE20K, 12 classes, 128 px: 800 scenes to train on, 200 to validate with.
+"""The mini ADE20K, 12 classes, 128 px: 800 scenes to train on in crops of 64 px, 200 to choose by, 200 to test with.
 
 python tools/make_mini_ade.py          # writes data/mini_ade, in half a minute
 """
@@ -6,6 +6,7 @@ python tools/make_mini_ade.py          # writes data/mini_ade, in half a minute
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
+    dict(type='RandomCrop', crop_size=(64, 64)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs'),
 ]
@@ -48,6 +49,16 @@ val_dataloader = dict(
         pipeline=test_pipeline,
     ),
 )
-test_dataloader = val_dataloader
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='MiniADE',
+        data_root='data/mini_ade',
+        data_prefix=dict(img_path='images/testing', seg_map_path='annotations/testing'),
+        pipeline=test_pipeline,
+    ),
+)
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
