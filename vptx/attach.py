@@ -7,10 +7,11 @@ from typing import NamedTuple
 from torch import nn
 
 from vptx.backbones import Net, take_apart
+from vptx.mappings.base import LabelMapping
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters.base import Prompter
 from vptx.readout import OWN, Readout
-from vptx.registry import PROMPTERS, build
+from vptx.registry import MAPPINGS, PROMPTERS, build
 from vptx.trainable import freeze
 
 __all__ = ['attach', 'detach', 'find_hall', 'fold']
@@ -47,8 +48,9 @@ def attach(
     prompter: Prompter | dict | None = None,
     tune: Sequence[str] = (),
     readout: Readout | None = None,
+    mapping: LabelMapping | dict | None = None,
 ) -> nn.Module:
-    """Plug ``prompter`` into ``model`` and freeze everything but the prompter and what ``tune`` names.
+    """Plug ``prompter`` and ``mapping`` into ``model`` and freeze everything but them and what ``tune`` names.
 
         model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPrompter'), tune=['head'])
 
@@ -58,13 +60,15 @@ def attach(
         prompter: the prompter or its config; None tunes without prompts (linear probing, bias, full fine-tuning).
         tune: patterns over parameter names of what trains beside the prompter; see :func:`vptx.trainable.matches`.
         readout: what the head sees; by default the hall's own choice, or a bare network's own head.
+        mapping: how the network's own classes are read as those of a task, a label mapping or its config; the model
+            then gives target logits, and a head above it, if any, adds nothing to them (mmpretrain's ``ClsHead``).
 
     Returns:
         The model to train. :func:`detach` gives back the one that came in.
 
     Raises:
-        ValueError: the model is of no known kind or is prompted already, or prompter, readout, ``tune`` and network
-            do not fit together.
+        ValueError: the model is of no known kind or is prompted already, or prompter, mapping, readout, ``tune`` and
+            network do not fit together.
     """
     hall = find_hall(model)
     if hall is not None and hall.before is not None:
@@ -82,8 +86,8 @@ def attach(
         hall.train(training)
     hall.before = Before(hall.readout, flags, own_hall)
     try:
-        hall.plug(Prompter() if prompter is None else build(PROMPTERS, prompter), readout)
-        freeze(model, tune, also=hall.prompter)
+        hall.plug(Prompter() if prompter is None else build(PROMPTERS, prompter), readout, build(MAPPINGS, mapping))
+        freeze(model, tune, also=nn.ModuleList([hall.prompter, hall.mapping]))
     except Exception:
         detach(model)
         raise
