@@ -45,6 +45,19 @@ def test_round_trip(run, tmp_path):
         torch.testing.assert_close(direct.eval()(image), wanted, rtol=1e-4, atol=1e-4)
 
 
+def test_a_supervised_run_keeps_its_classifier(run, tmp_path):
+    objective, checkpoint, theirs = run
+    if objective != 'sup':
+        return
+    path = export_backbone(checkpoint, tmp_path / 'vit_mini')
+    net = TimmViT('vit_mini_patch8_64', weights=str(path), num_classes=240)
+    assert torch.equal(net.model.head.weight, theirs.head.fc.weight.half().float())
+    image = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        wanted = theirs.head(theirs.backbone(image))
+        torch.testing.assert_close(net.model.eval()(image), wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_public_keys(run, tmp_path):
     objective, checkpoint, _ = run
     path = export_backbone(checkpoint, tmp_path / 'vit_mini')
