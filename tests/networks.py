@@ -10,6 +10,7 @@ from functools import cache, partial
 import pytest
 import timm
 import torch
+import torchvision
 from timm.layers import GroupNormAct, StdConv2d
 from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock
 from torch import Tensor, nn
@@ -69,17 +70,20 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     'DINOv3': partial(_vit, 'vit_small_patch16_dinov3', mlp_ratio=2),
     # Relative positions: a table of each layer; one image size.
     'BEiT': partial(_beit, init_values=0.5, drop_path_rate=0.2),
-    # No tokens, so door 1 alone; kernels that are standardised before they are used.
+    # No tokens, so door 1 alone.
     'ResNet': partial(_resnet, 'resnet18', channels=(8, 8, 16, WIDTH)),
-    'BiT': partial(
-        _resnet,
-        'resnetv2_50',
-        channels=(8, 8, 16, WIDTH),
-        stem_chs=8,
-        conv_layer=StdConv2d,
-        norm_layer=partial(GroupNormAct, num_groups=4),
-    ),
     'ConvNeXt': partial(_convnet, 'convnext_atto', depths=(1, 1, 1, 1), dims=(8, 8, 16, WIDTH)),
+    'torchvision': partial(  # torch.nn's own attention; one image size
+        torchvision.models.VisionTransformer,
+        SIZE,
+        PATCH,
+        DEPTH,
+        HEADS,
+        WIDTH,
+        2 * WIDTH,
+        dropout=0.1,
+        num_classes=CLASSES,
+    ),
     'swin': partial(_swin, 'swin_base_patch4_window7_224'),  # shifted windows, and a last map that is one window
     'swin, window does not divide': partial(_swin, 'swin_base_patch4_window7_224', window_size=3, drop_path_rate=0.2),
     'swin, map smaller than window': partial(
@@ -102,6 +106,15 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     'BEiT with one table': partial(_beit, use_rel_pos_bias=False, use_shared_rel_pos_bias=True),
     'BEiT with both': partial(_beit, use_shared_rel_pos_bias=True, use_abs_pos_emb=True, global_pool='token'),
     'BEiT with none': partial(_beit, use_rel_pos_bias=False, use_abs_pos_emb=True),
+    # Kernels that are standardised before they are used.
+    'BiT': partial(
+        _resnet,
+        'resnetv2_50',
+        channels=(8, 8, 16, WIDTH),
+        stem_chs=8,
+        conv_layer=StdConv2d,
+        norm_layer=partial(GroupNormAct, num_groups=4),
+    ),
     'ResNeXt': partial(_resnet, 'resnext50_32x4d', channels=(4, 4, 4, WIDTH // 4), cardinality=2, base_width=32),
     'ResNet-D': partial(_resnet, 'resnet18d', channels=(8, 8, 16, WIDTH), stem_width=4),
 }
@@ -169,14 +182,17 @@ def tiny(name: str = 'plain') -> nn.Module:
 
 def classifier(network: str) -> str:
     """Name of the part that classifies."""
-    name = tiny(network).pretrained_cfg['classifier']
+    name = getattr(tiny(network), 'pretrained_cfg', dict(classifier='heads.head'))['classifier']
     return name if isinstance(name, str) else name[0]
+
+
+MIDDLES = ('blocks.1', 'stages.2', 'layer3', 'layers.1', 'encoder.layers.encoder_layer_1')
 
 
 def middle(network: str) -> str:
     """Name of a part in the middle."""
     names = {name for name, _ in tiny(network).named_modules()}
-    return next(name for name in ('blocks.1', 'stages.2', 'layer3', 'layers.1') if name in names)
+    return next(name for name in MIDDLES if name in names)
 
 
 def images(batch: int = 2, size: tuple[int, int] = (SIZE, SIZE), seed: int = 0) -> Tensor:

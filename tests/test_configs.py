@@ -32,9 +32,13 @@ CONFIGS = Path(__file__).parent.parent / 'configs'
 LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 LEAVES = [leaf for leaf in LEAVES if not leaf.startswith('seg/')]  # tests/segmentation/test_seg_configs.py
 NETS = sorted(path.stem for path in (CONFIGS / '_base_' / 'nets').glob('*.py'))
-DEEP = {net: 'mini/digits_vpt_deep.py' if 'mini' in net else 'cls/vitb16_in21k_cub_vpt_deep.py' for net in NETS}
 REAL = [leaf for leaf in LEAVES if leaf.startswith(('cls/', 'vtab/', 'fgvc/'))]
-TINY = dict(embed_dim=12, depth=3, num_heads=3, weights=None)
+# A tiny one of each kind of net, and the width that its head then sees.
+TINY = {
+    'TimmViT': (dict(embed_dim=12, depth=3, num_heads=3), 12),
+    'TimmSwin': (dict(embed_dim=12, depths=(1, 1), num_heads=(1, 2)), 24),
+    'TimmConvNet': (dict(model='test_resnet'), 96),
+}
 
 
 @DATASETS.register_module()
@@ -74,16 +78,32 @@ def load(leaf: str, net: str | None = None) -> Config:
     return deepcopy(parsed(leaf, net))
 
 
+def kind(net: str) -> str:
+    """Which of vptx's nets it is."""
+    return Config.fromfile(CONFIGS / '_base_' / 'nets' / f'{net}.py').model.backbone.net.type
+
+
+# A leaf into which a net can be put: with deep prompts, or with those that a network without tokens can have.
+LEAF = {
+    net: 'mini/digits_vpt_deep.py'
+    if 'mini' in net
+    else {'TimmConvNet': 'cls/resnet50_in1k_cub_pad.py'}.get(kind(net), 'cls/vitb16_in21k_cub_vpt_deep.py')
+    for net in NETS
+}
+
+
 def shrink(config: Config) -> None:
     """A tiny network of the same kind, at the same image size, without its weights."""
     if config.model.backbone.type == 'PromptedBackbone':
-        config.model.backbone.net.update(TINY)
+        changes, width = TINY[config.model.backbone.net.type]
+        config.model.backbone.net.update(weights=None, **changes)
         reader = config.model.get('neck') or config.model.head
-        reader.in_channels = TINY['embed_dim']
+        reader.in_channels = width
         for hook in config.get('custom_hooks', []):
             if hook['type'] != 'PromptTuningHook':
                 continue
-            hook.tune = [pattern.replace('11', str(TINY['depth'] - 1)) for pattern in hook.tune]
+            if 'depth' in changes:
+                hook.tune = [pattern.replace('11', str(changes['depth'] - 1)) for pattern in hook.tune]
             draw(hook)
 
 
@@ -104,7 +124,7 @@ def feed(config: Config, size: int, folder: Path) -> None:
             loader.dataset = dict(type='RandomImages', size=size, file=file, classes=classes, pipeline=data.pipeline)
 
 
-@pytest.mark.parametrize('leaf, net', [*((leaf, None) for leaf in LEAVES), *((DEEP[net], net) for net in NETS)])
+@pytest.mark.parametrize('leaf, net', [*((leaf, None) for leaf in LEAVES), *((LEAF[net], net) for net in NETS)])
 def test_config_trains(leaf, net, tmp_path):
     config = load(leaf, net)
     size = config.model.backbone.get('net', {}).get('img_size', 64)
@@ -274,9 +294,9 @@ def test_net_is_as_timm_says(net):
 
 @pytest.mark.parametrize('net', NETS)
 def test_net_fits_its_head_and_the_images_of_the_tasks(net):
-    model = real(DEEP[net], net=net)
-    hall, config = find_hall(model), parsed(DEEP[net], net)
-    assert model.head.in_channels == hall.net.geometry.widths[-1]
+    model = real(LEAF[net], net=net)
+    hall, config = find_hall(model), parsed(LEAF[net], net)
+    assert model.head.in_channels == hall.net.model.num_features
     assert hall.net.geometry.image == (64, 64) if 'mini' in net else (224, 224)
     with torch.device('meta'):
         (feature,) = hall(torch.empty(2, 3, *hall.net.geometry.image))
@@ -284,7 +304,7 @@ def test_net_fits_its_head_and_the_images_of_the_tasks(net):
 
 
 def test_the_tower_of_clip_has_the_activation_it_was_trained_with():
-    assert isinstance(find_hall(real(DEEP['vit_b16_clip'], net='vit_b16_clip')).net.model.blocks[0].mlp.act, QuickGELU)
+    assert isinstance(find_hall(real(LEAF['vit_b16_clip'], net='vit_b16_clip')).net.model.blocks[0].mlp.act, QuickGELU)
 
 
 def test_only_the_net_is_swapped():
@@ -327,7 +347,7 @@ def test_what_cannot_be_swapped(tmp_path):
 
 @pytest.mark.parametrize('net', [net for net in NETS if 'mini' in net])
 def test_weights_of_the_mini_nets_load(net):
-    config = load(DEEP[net], net)
+    config = load(LEAF[net], net)
     weights = config.model.backbone.net.weights
     if weights and not Path(weights).is_file():
         pytest.skip(f'{Path(weights).name} is still being trained')

@@ -8,6 +8,7 @@ from .timm_convnet import TimmConvNet
 from .timm_eva import TimmEva
 from .timm_swin import TimmSwin
 from .timm_vit import TimmViT
+from .torchvision_vit import TorchvisionViT
 
 __all__ = [
     'Context',
@@ -22,5 +23,6 @@ __all__ = [
     'TimmEva',
     'TimmSwin',
     'TimmViT',
+    'TorchvisionViT',
     'take_apart',
 ]

@@ -18,7 +18,7 @@ from torch.func import functional_call
 from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 
-__all__ = ['Context', 'KeyValue', 'LayerOutput', 'Net', 'find_sites', 'is_a', 'take_apart']
+__all__ = ['Context', 'KeyValue', 'LayerOutput', 'Net', 'find_sites', 'is_a', 'measure_stem', 'take_apart']
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class Net(BaseModule):
         has_class_token: whether the first token is one, so that the readout ``cls`` makes sense.
         readout: the pooling that the network was trained with.
         stem: name in ``model`` of the convolution that sees the image, where ``geometry.stem`` has its shape.
-        example: arguments that build a small one of the family, of which :mod:`vptx.support` reads the doors.
+        example: arguments for one of the family, of which :mod:`vptx.analysis.support` reads the doors; of a library
+            that builds by configs, ``model`` is one.
         stages: the layers whose feature maps a segmentation head takes where it is told no others.
         class_names: of its own classifier, where they are known.
         map_norm: what is done to these maps; see :class:`~vptx.readout.Maps`.
@@ -171,6 +172,15 @@ def is_a(model: nn.Module, path: str) -> bool:
     module, _, name = path.rpartition('.')
     kind = getattr(sys.modules.get(module), name, None)
     return kind is not None and isinstance(model, kind) and type(model).forward is kind.forward
+
+
+def measure_stem(model: nn.Module, name: str) -> tuple[int, int, int] | None:
+    """(D, height, width) of the kernels of the convolution ``name``, if they can be made wider where they are used as
+    they are: not standardised first, not in groups; else None."""
+    stem = dict(model.named_modules()).get(name)
+    if getattr(type(stem), 'forward', None) is not nn.Conv2d.forward or stem.groups > 1 or stem.in_channels != 3:
+        return None
+    return stem.out_channels, *stem.kernel_size
 
 
 #: Where a transformer's block, as most libraries write it, has its sites.

@@ -7,11 +7,12 @@ gives its own tuple: the maps of the stages ``out_indices``, each through its ow
 
 import sys
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from vptx.backbones import windows
-from vptx.backbones.base import Context, KeyValue, LayerOutput, is_a
+from vptx.backbones.base import Context, KeyValue, LayerOutput, is_a, measure_stem
 from vptx.backbones.swin import SwinNet
 from vptx.geometry import Geometry
 from vptx.readout import OWN
@@ -31,7 +32,9 @@ class OpenMMLabSwin(SwinNet):
         model: a backbone, built.
     """
 
+    example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmpretrain.SwinTransformer', arch='tiny', img_size=224))
     readout = OWN
+    stem = 'patch_embed.projection'
 
     def __init__(self, model: nn.Module) -> None:
         if not self.knows(model):
@@ -52,6 +55,7 @@ class OpenMMLabSwin(SwinNet):
             mean=(),  # the data preprocessor of the model around it knows
             std=(),
             doors=frozenset({'image', 'tokens', 'memory', 'logits'}),
+            stem=measure_stem(model, self.stem),
             **facts,
         )
 

@@ -6,11 +6,12 @@ either library: a model that is here has brought it. Unplugged or prompted, such
 """
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from vptx.backbones.base import Context, KeyValue, LayerOutput, Net, is_a
+from vptx.backbones.base import Context, KeyValue, LayerOutput, Net, is_a, measure_stem
 from vptx.backbones.memory import attend, project
 from vptx.geometry import Geometry
 from vptx.readout import OWN
@@ -27,6 +28,7 @@ class _OpenMMLabViT(Net):
     """
 
     readout = OWN
+    stem = 'patch_embed.projection'
     path: str
 
     def __init__(self, model: nn.Module) -> None:
@@ -49,6 +51,7 @@ class _OpenMMLabViT(Net):
             mean=(),  # the data preprocessor of the model around it knows
             std=(),
             doors=frozenset({'image', 'tokens', 'memory', 'logits'}),
+            stem=measure_stem(model, self.stem),
         )
 
     @classmethod
@@ -104,6 +107,7 @@ class _OpenMMLabViT(Net):
 class MMPretrainViT(_OpenMMLabViT):
     """mmpretrain's VisionTransformer: class token or none, any ``out_type``."""
 
+    example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmpretrain.VisionTransformer', arch='deit-t'))
     path = 'mmpretrain.models.backbones.vision_transformer.VisionTransformer'
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
@@ -139,6 +143,7 @@ class MMPretrainViT(_OpenMMLabViT):
 class MMSegViT(_OpenMMLabViT):
     """mmsegmentation's VisionTransformer, of SETR, Segmenter and UPerNet: feature maps, with the class token or not."""
 
+    example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmseg.VisionTransformer', num_layers=2))
     path = 'mmseg.models.backbones.vit.VisionTransformer'
 
     def __init__(self, model: nn.Module) -> None:

@@ -28,7 +28,7 @@ class TimmBeit(TimmViT):
 
     families: ClassVar[tuple[type[nn.Module], ...]] = (Beit,)
     built_with: ClassVar[dict[str, Any]] = dict(num_classes=0)
-    example: ClassVar[dict[str, Any]] = dict(model='beit_base_patch16_224', depth=1)
+    example: ClassVar[dict[str, Any]] = dict(model='beit_base_patch16_224', depth=2)
 
     def _is_plain(self, block: nn.Module) -> bool:
         return type(block) is Block and type(block.attn) is Attention

@@ -29,7 +29,7 @@ class TimmEva(TimmViT):
     """
 
     families: ClassVar[tuple[type[nn.Module], ...]] = (Eva,)
-    example: ClassVar[dict[str, Any]] = dict(model='eva02_base_patch16_clip_224', depth=1)
+    example: ClassVar[dict[str, Any]] = dict(model='eva02_base_patch16_clip_224', depth=2)
 
     def _is_plain(self, block: nn.Module) -> bool:
         attn = block.attn

@@ -11,7 +11,7 @@ import timm
 from timm.data import ImageNetInfo, infer_imagenet_subset
 from torch import nn
 
-from vptx.backbones.base import Net
+from vptx.backbones.base import Net, measure_stem
 from vptx.weights import load_weights
 
 from . import vit_mini  # noqa: F401  registers our own networks with timm
@@ -65,7 +65,7 @@ class TimmNet(Net):
             name=name or '.'.join(filter(None, (config.get('architecture'), config.get('tag')))),
             mean=tuple(config['mean']),
             std=tuple(config['std']),
-            stem=self._measure_stem(),
+            stem=measure_stem(model, self.stem),
             classes=model.num_classes,
         )
 
@@ -85,10 +85,3 @@ class TimmNet(Net):
             near = get_close_matches(name, timm.list_models() + timm.list_pretrained(), n=5)
             raise ValueError(f"timm has no network '{name}'. Nearest: {', '.join(near) or 'none'}")
         return timm.create_model(name, **{**cls.built_with, **arguments})
-
-    def _measure_stem(self) -> tuple[int, int, int] | None:
-        """Its kernels can be made wider where they are used as they are: not standardised first, not in groups."""
-        stem = dict(self.model.named_modules()).get(self.stem)
-        if getattr(type(stem), 'forward', None) is not nn.Conv2d.forward or stem.groups > 1 or stem.in_channels != 3:
-            return None
-        return stem.out_channels, *stem.kernel_size

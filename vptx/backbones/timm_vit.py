@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
 from vptx.backbones.base import IN_BLOCK, Context, KeyValue, find_sites
+from vptx.backbones.memory import attend, project
 from vptx.backbones.timm_net import TimmNet
 from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
@@ -34,7 +34,7 @@ class TimmViT(TimmNet):
 
     families: ClassVar[tuple[type[nn.Module], ...]] = (VisionTransformer,)
     built_with: ClassVar[dict[str, Any]] = dict(num_classes=0, dynamic_img_size=True)
-    example: ClassVar[dict[str, Any]] = dict(model='vit_tiny_patch16_224', depth=1)
+    example: ClassVar[dict[str, Any]] = dict(model='vit_tiny_patch16_224', depth=2)
 
     def __init__(self, model: str | nn.Module, **others) -> None:
         super().__init__(model, **others)
@@ -104,11 +104,7 @@ class TimmViT(TimmNet):
 
     def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
         block = self.model.blocks[layer]
-        weight, bias = _projection(block.attn)
-        width = len(weight) // 3
-        projected = F.linear(block.norm1(memory), weight[width:], None if bias is None else bias[width:])
-        # (..., P, 2 * D) -> (..., P, 2, heads, d) -> (..., 2, heads, P, d)
-        key, value = projected.unflatten(-1, (2, block.attn.num_heads, -1)).movedim(-4, -2).unbind(-4)
+        key, value = project(block.norm1(memory), *_projection(block.attn), block.attn.num_heads, first=1)
         return KeyValue(getattr(block.attn, 'k_norm', _same)(key), value)
 
     def module_at(self, site: Site) -> nn.Module:
@@ -148,15 +144,11 @@ def attend_to_memory(
 def _attend(
     attn: nn.Module, x: Tensor, memory: KeyValue, rotate: Callable[[Tensor], Tensor], bias: Tensor | None
 ) -> Tensor:
-    batch = len(x)
-    query, key, value = F.linear(x, *_projection(attn)).unflatten(-1, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    query, key, value = project(x, *_projection(attn), attn.num_heads)
     query = rotate(getattr(attn, 'q_norm', _same)(query))
     key = rotate(getattr(attn, 'k_norm', _same)(key))
-    key = torch.cat([memory.key.expand(batch, -1, -1, -1), key], dim=2)
-    value = torch.cat([memory.value.expand(batch, -1, -1, -1), value], dim=2)
-    dropout = attn.attn_drop.p if attn.training else 0.0
-    x = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
-    return attn.proj_drop(attn.proj(getattr(attn, 'norm', _same)(x.transpose(1, 2).flatten(2))))
+    x = attend(query, key, value, memory, attn.attn_drop.p if attn.training else 0.0, bias)
+    return attn.proj_drop(attn.proj(getattr(attn, 'norm', _same)(x)))
 
 
 def _projection(attn: nn.Module) -> tuple[Tensor, Tensor | None]:

@@ -43,7 +43,7 @@ class PromptTuningHook(Hook):
     ``init_cfg`` and ``load_from`` take a model zoo's checkpoint as they do without this hook.
 
     Args:
-        prompter: config of a prompter, or None to tune without prompts.
+        prompter: config of a prompter, or several one after the other, or None to tune without prompts.
         tune: patterns over parameter names; see :func:`vptx.trainable.matches`.
         readout: what the head sees; by default the backbone's own choice.
         mapping: config of a label mapping, which reads the network's own classes as those of the task; the head above
@@ -57,7 +57,7 @@ class PromptTuningHook(Hook):
 
     def __init__(
         self,
-        prompter: dict | None = None,
+        prompter: dict | Sequence[dict] | None = None,
         tune: Sequence[str] = (),
         readout: Readout | None = None,
         mapping: dict | None = None,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vptx.geometry import Geometry
 from vptx.prompters.base import Prompter
-from vptx.prompters.pixels import check_size
+from vptx.prompters.pixels import check_size, pixel_statistics
 from vptx.registry import PROMPTERS
 
 
@@ -68,7 +68,7 @@ class ChannelPrompter(Prompter):
         if self.init == 'uniform':
             channels.uniform_(-bound, bound)
         else:
-            mean, std = (sum(values) / len(values) for values in (geometry.mean, geometry.std))
+            mean, std = (sum(values) / len(values) for values in pixel_statistics(geometry))
             channels.uniform_().sub_(mean).div_(std)
         change = torch.zeros(width, 3 + self.num_channels, *kernel)
         if self.stem_init == 'uniform':

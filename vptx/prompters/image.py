@@ -2,10 +2,10 @@
 
     x' = place(x) + M * bound(P)
 
-``place`` puts the image on the canvas that the network sees: as it is, small in the middle of it, or with an edge added.
-P is learnt, as many numbers as are used: a frame, a patch, a matrix of low rank, all of the canvas. ``bound`` squashes
-it, or does not; the mask M comes after that, so that what is not prompted gets exactly nothing (sigmoid(0) is 0.5). All
-of it is in a *space* (``pixels.py``), and the image is never taken out of its own: a prompt of zero changes no bit.
+``place`` puts the image on the canvas that the network sees: as it is, small in the middle of it, or with an edge. P is
+learnt, as many numbers as are used: a frame, a patch, a matrix of low rank, all of the canvas. ``bound`` squashes it or
+does not; the mask M comes after that, so that what is not prompted gets exactly nothing (sigmoid(0) is 0.5). All of it
+is in a *space* (``pixels.py``), and the image is never taken out of its own: a prompt of zero changes no bit.
 """
 
 import torch
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from vptx.geometry import Geometry
 from vptx.prompters.base import Prompter
-from vptx.prompters.pixels import INITS, SPACES, check_choice, check_size, draw_pixels, space_of
+from vptx.prompters.pixels import INITS, SPACES, check_choice, check_size, draw_pixels, in_network
 
-__all__ = ['BOUNDS', 'FramePrompter', 'ImagePrompter', 'PlacedPrompter', 'embed_small']
+__all__ = ['BOUNDS', 'FramePrompter', 'ImagePrompter', 'PlacedPrompter', 'embed_small', 'frame', 'middle']
 
 BOUNDS = dict(none=nn.Identity(), tanh=torch.tanh, sigmoid=torch.sigmoid)
 
@@ -26,8 +26,8 @@ class ImagePrompter(Prompter):
     :meth:`pattern`), and maybe where the image goes (:meth:`place`).
 
     Args:
-        space: what the prompt's numbers are: ``'normalised'``, as the network sees pixels; ``'unit'``, pixels in [0, 1];
-            ``'symmetric'``, in [-1, 1]. A learning rate means another thing in each: ``pixels.convert_lr``.
+        space: what the prompt's numbers are: ``'normalised'``, as the network sees pixels; ``'unit'``, pixels in
+            [0, 1]; ``'symmetric'``, in [-1, 1]. A learning rate means another thing in each: ``pixels.convert_lr``.
         bound: ``'none'``, ``'tanh'`` (to (-1, 1)) or ``'sigmoid'`` (to (0, 1)), in that space.
         init: ``'zero'``, ``'gaussian'``, N(0, 1), or ``'normalised'``, U(0, 1) pixels, in that space and before the
             bound.
@@ -48,16 +48,14 @@ class ImagePrompter(Prompter):
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         self.size = geometry.image
-        mean, std = (torch.tensor(values)[:, None, None] for values in (geometry.mean, geometry.std))
-        self.origin, self.unit = space_of(self.space, geometry.mean, geometry.std)
-        # The normalised size of the space's one, and the normalised colour of its zero.
-        self.register_buffer('scale', self.unit / std, persistent=False)
-        self.register_buffer('zero', (self.origin - mean) / std, persistent=False)
+        scale, zero = in_network(self.space, geometry)
+        self.register_buffer('scale', scale, persistent=False)
+        self.register_buffer('zero', zero, persistent=False)
         self.allocate(geometry)
 
-    def draw(self, *shape: int) -> nn.Parameter:
+    def draw(self, geometry: Geometry, *shape: int) -> nn.Parameter:
         """Learnt pixels of a shape, as they begin."""
-        return nn.Parameter(draw_pixels(torch.empty(shape), self.init, self.origin, self.unit))
+        return nn.Parameter(draw_pixels(torch.empty(shape), self.init, geometry, self.space))
 
     def squash(self, pixels: Tensor) -> Tensor:
         """The bound."""
@@ -93,8 +91,8 @@ class FramePrompter(ImagePrompter):
 
     def allocate(self, geometry: Geometry) -> None:
         (height, width), (top, bottom, left, right) = self.size, self.margins
-        self.rows = self.draw(3, top + bottom, width)
-        self.columns = self.draw(3, height - top - bottom, left + right)
+        self.rows = self.draw(geometry, 3, top + bottom, width)
+        self.columns = self.draw(geometry, 3, height - top - bottom, left + right)
 
     def pattern(self, canvas: Tensor) -> Tensor:
         (height, width), (top, bottom, left, right) = self.size, self.margins
@@ -137,9 +135,17 @@ def embed_small(image: Tensor, side: int, size: tuple[int, int], colour: Tensor)
     """(B, 3, h, w) -> (B, 3, H, W): a square of ``side`` pixels in the middle of ``colour`` (3, 1, 1)."""
     if image.shape[-2:] != (side, side):
         image = F.interpolate(image, (side, side), mode='bilinear', antialias=True)
-    top, bottom, left, right = middle(side, size)
-    # By way of the difference: padding knows one value for all channels.
-    return F.pad(image - colour, (left, right, top, bottom)) + colour
+    return frame(image, middle(side, size), colour)
+
+
+def frame(image: Tensor, margins: tuple[int, int, int, int], colour: Tensor) -> Tensor:
+    """(B, 3, h, w) -> (B, 3, H, W): the image, bit for bit, within ``margins`` of ``colour`` (3, 1, 1)."""
+    top, bottom, left, right = margins
+    height, width = image.shape[-2:]
+    # Padding knows one value for all channels.
+    canvas = colour.expand(3, top + height + bottom, left + width + right).expand(len(image), -1, -1, -1).clone()
+    canvas[:, :, top : top + height, left : left + width] = image
+    return canvas
 
 
 def middle(side: int, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -20,7 +20,7 @@ class PatchPrompter(ImagePrompter):
 
     Args:
         size: T, pixels of a side.
-        position: top and left, in pixels, from the opposite edge where negative; ``(-T, -T)`` is the lower right corner.
+        position: top and left, in pixels, from the opposite edge where negative; ``(-T, -T)`` is the last corner.
         random: whether each sample of training has it anywhere, all positions being as likely. At evaluation it is at
             ``position``.
         init: ``'gaussian'``, as published; ``'zero'``, ``'normalised'``.
@@ -48,10 +48,10 @@ class PatchPrompter(ImagePrompter):
                 f'a patch of {size} x {size} px at {tuple(self.position)} is not on an image of {self.size[0]} x '
                 f'{self.size[1]} px'
             )
-        self.pixels = self.draw(3, size, size)
+        self.delta = self.draw(geometry, 3, size, size)
 
     def pattern(self, canvas: Tensor) -> Tensor:
-        patch, size, (height, width) = self.squash(self.pixels), self.patch_size, self.size
+        patch, size, (height, width) = self.squash(self.delta), self.patch_size, self.size
         if not (self.random and self.training):
             top, left = self.corner
             return F.pad(patch, (left, width - left - size, top, height - top - size))

@@ -1,6 +1,6 @@
 """Learnt pixels on all of the image: the full-size prompt that borders, patches and low ranks are cut from.
 
-    x' = x + P
+x' = x + P
 """
 
 from torch import Tensor
@@ -19,7 +19,7 @@ class PixelPrompter(ImagePrompter):
     """
 
     def allocate(self, geometry: Geometry) -> None:
-        self.pixels = self.draw(3, *self.size)
+        self.delta = self.draw(geometry, 3, *self.size)
 
     def pattern(self, canvas: Tensor) -> Tensor:
-        return self.squash(self.pixels)
+        return self.squash(self.delta)

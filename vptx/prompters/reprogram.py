@@ -3,10 +3,10 @@ ICLR 2019, https://arxiv.org/abs/1806.11146
 
     x' = pad(x) + M * tanh(W),    M zero where the image is
 
-in the space of pixels in [-1, 1], where nothing is grey. ILM-VP (Chen et al., CVPR 2023, https://arxiv.org/abs/2211.11635)
-is ``space='unit', bound='sigmoid'``, the image at 32 or 128 of 224 px; EVP (Wu et al., "Unleashing the Power of Visual
-Prompting At the Pixel Level", TMLR 2024, https://arxiv.org/abs/2212.10556), which shrinks the image to 164 of 224 px, is
-``space='unit', bound='none'``. There nothing is black.
+in the space of pixels in [-1, 1], whose zero is grey. Others do so in ``space='unit'``, whose zero is black: ILM-VP
+(Chen et al., CVPR 2023, https://arxiv.org/abs/2211.11635) with ``bound='sigmoid'``, the image at 32 or 128 of 224 px;
+EVP (Wu et al., "Unleashing the Power of Visual Prompting At the Pixel Level", https://arxiv.org/abs/2212.10556) with
+``bound='none'``, the image at 164 of 224 px.
 """
 
 from vptx.geometry import Geometry

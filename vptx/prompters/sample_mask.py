@@ -6,6 +6,8 @@ Reprogramming-based Prompting" (SMM), ICML 2024, https://arxiv.org/abs/2406.0315
 m is a small convolutional network, its three channels at an eighth of the resolution, each value for a square of 8 px.
 """
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -40,13 +42,13 @@ class SampleMaskPrompter(ImagePrompter):
         self.norm = check_choice('norm', norm, tuple(NORMS))
 
     def allocate(self, geometry: Geometry) -> None:
-        self.pixels = self.draw(3, *self.size)
+        self.delta = self.draw(geometry, 3, *self.size)
         widths = [3, *(8 * 2**layer for layer in range(self.layers - 1))]
         parts: list[nn.Module] = []
-        for layer, (before, after) in enumerate(zip(widths, widths[1:])):
+        for layer, (before, after) in enumerate(pairwise(widths)):
             parts += [nn.Conv2d(before, after, 3, padding=1), NORMS[self.norm](after), nn.ReLU()]
             parts += [nn.MaxPool2d(2)] * (layer < POOLED)
         self.network = nn.Sequential(*parts, nn.Conv2d(widths[-1], 3, 3, padding=1))
 
     def pattern(self, canvas: Tensor) -> Tensor:
-        return self.squash(self.pixels) * F.interpolate(self.network(canvas), self.size)  # the nearest value
+        return self.squash(self.delta) * F.interpolate(self.network(canvas), self.size)  # the nearest value

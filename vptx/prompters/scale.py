@@ -33,7 +33,7 @@ class ScalePrompter(PlacedPrompter):
         super().__init__(side, space=space, bound=bound, init=init)
 
     def allocate(self, geometry: Geometry) -> None:
-        self.pixels = self.draw(3, *self.size)
+        self.delta = self.draw(geometry, 3, *self.size)
         self.zoom = nn.Parameter(torch.ones(()))
 
     def place(self, image: Tensor) -> Tensor:
@@ -46,13 +46,13 @@ class ScalePrompter(PlacedPrompter):
         return F.grid_sample(shrunk, grid, align_corners=False) + self.zero
 
     def pattern(self, canvas: Tensor) -> Tensor:
-        return self.squash(self.pixels) * self.mask()
+        return self.squash(self.delta) * self.mask()
 
     def mask(self) -> Tensor:
         """(H, W), zero where the image is."""
         side = (self.side * self.zoom.detach().clamp(SMALLEST, LARGEST)).floor()
         rows, columns = (self._inside(side, length) for length in self.size)
-        return (~(rows[:, None] & columns)).to(self.pixels)
+        return (~(rows[:, None] & columns)).to(self.delta)
 
     def _inside(self, side: Tensor, length: int) -> Tensor:
         start = ((length - side + 1) / 2).floor()

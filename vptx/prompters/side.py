@@ -43,7 +43,13 @@ class SideTuning(Prompter):
         self.weights = weights
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
-        network = alexnet()
+        with torch.device('meta'):
+            network = alexnet()
+        # Its classifier goes unused and is nine tenths of it: it is not worth drawing.
+        network.to_empty(device=torch.get_default_device())
+        for layer in network.features:
+            if isinstance(layer, nn.Conv2d):
+                layer.reset_parameters()
         if self.weights:
             _load(network, self.weights)
         self.features = network.features

@@ -1,6 +1,6 @@
 """Several prompters as one, such as pixels on the image and tokens in the layers.
 
-dict(type='StackedPrompter', prompters=[dict(type='BorderPrompter'), dict(type='DeepPrompter', num_tokens=10)])
+prompter=[dict(type='BorderPrompter'), dict(type='DeepPrompter', num_tokens=10)]
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ from vptx.registry import PROMPTERS, build
 AMONG_TOKENS = frozenset({'tokens', 'memory'})
 
 
-@PROMPTERS.register_module()
 class StackedPrompter(Prompter):
     """Prompters one after the other: each sees what the ones before it made of image and tokens.
 

@@ -1,0 +1,32 @@
+"""VPT-shallow on CUB-200-2011, Swin-B supervised on ImageNet-22k.
+
+Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
+        The readout is theirs, the average of prompts and patches.
+        Their batch, 80, is quoted from memory of their appendix, and not checked.
+Theirs: not on CUB-200-2011. On VTAB-1k 79.85 / 82.45 / 37.75 %, means of the three groups; table 2.
+Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
+Cost:   206,280 trained numbers, 205,000 of them the head; a prompt file of 0.79 MB. Time not measured.
+
+    python tools/train.py configs/cls/swinb_in22k_cub_vpt_shallow.py
+"""
+
+_base_ = [
+    '../_base_/nets/swin_b_in22k.py',
+    '../_base_/tasks/cub200.py',
+    '../_base_/protocols/vpt_sgd.py',
+    '../_base_/runtime.py',
+]
+
+model = dict(head=dict(num_classes=200))
+custom_hooks = [
+    dict(
+        type='PromptTuningHook',
+        prompter=dict(type='ShallowPrompter', num_tokens=10),
+        tune=['head'],
+        readout='prompts+patches',
+    )
+]
+method_grid = {'custom_hooks.0.prompter.num_tokens': [1, 5, 10, 50]}
+optim_wrapper = dict(optimizer=dict(lr=5.0 * 80 / 256))
+train_dataloader = dict(batch_size=80)
+auto_scale_lr = dict(base_batch_size=80)

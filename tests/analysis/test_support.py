@@ -1,0 +1,86 @@
+"""What goes with what: told by the doors, and as the documentation says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+import vptx
+from vptx.analysis import support
+from vptx.prompters import Prompter
+from vptx.registry import NETS, PROMPTERS
+
+ROOT = Path(__file__).parent.parent.parent
+pytest.importorskip('mmseg')  # two of the nets
+
+
+@pytest.fixture(scope='module')
+def printed():
+    return support.markdown()
+
+
+def rows(text: str, number: int) -> dict[str, list[str]]:
+    """One of the tables: cells by the first of their row."""
+    tables = [part for part in text.split('\n\n') if part.startswith('|')]
+    lines = [[cell.strip() for cell in line.strip('|').split('|')] for line in tables[number].splitlines()]
+    return {line[0].strip('`'): line[1:] for line in lines}
+
+
+def test_the_documentation_has_what_the_tool_prints(printed):
+    assert printed in (ROOT / 'docs' / 'networks.md').read_text(), (
+        'put the output of python tools/list.py into docs/networks.md'
+    )
+
+
+def test_everything_registered_is_there(printed):
+    assert list(rows(printed, 0))[2:] == sorted(PROMPTERS.module_dict)
+    assert list(rows(printed, 1))[2:] == sorted(NETS.module_dict)
+    assert set(rows(printed, 2)) - {'', '---'} == set(PROMPTERS.module_dict)
+
+
+def test_the_doors_of_some(printed):
+    table = rows(printed, 2)
+    nets = [cell.strip('`') for cell in table['']]
+    found = {name: dict(zip(nets, cells, strict=True)) for name, cells in table.items()}
+    assert found['DeepPrompter']['TimmSwin'] == 'memory'
+    assert found['ShallowPrompter']['TimmEva'] == 'tokens'
+    assert found['DeepPrompter']['TimmConvNet'] == '-'
+    assert found['PadPrompter']['TimmConvNet'] == 'image'
+    assert found['LoRA']['TimmViT'] == 'inside'
+    assert found['PadPrompter']['TimmBeit'].startswith('no (')
+
+
+def test_a_new_prompter_is_met_by_its_doors():
+    class Everywhere(Prompter):
+        """Of a user."""
+
+        doors = frozenset({'image', 'inside'})
+
+    nets = support.nets()
+    assert support.meet(Everywhere, support.example(nets['TimmViT'])) == (Everywhere.doors, '')
+    uses, refusal = support.meet(Everywhere, support.example(nets['TimmConvNet']))
+    assert not uses and 'has no door inside' in refusal
+
+
+def test_a_library_that_is_not_installed_is_said(monkeypatch):
+    def build(config, *others, **more):
+        raise ImportError('no mmseg')
+
+    monkeypatch.setattr(MODELS, 'build', build)
+    assert 'MMSegViT is left out: no mmseg' in support.markdown()
+
+
+def test_a_network_that_no_file_knows():
+    with pytest.raises(ValueError, match='no net takes a torch.nn.modules.linear.Linear apart') as error:
+        vptx.attach(torch.nn.Linear(2, 2), dict(type='DeepPrompter'))
+    assert all(name in str(error.value) for name in NETS.module_dict)
+    assert 'CONTRIBUTING.md, "Add a network"' in str(error.value)
+    assert '## Add a network' in (ROOT / 'CONTRIBUTING.md').read_text()
+
+
+def test_the_tool_prints_it(printed):
+    done = subprocess.run([sys.executable, 'tools/list.py'], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == printed + '\n'

@@ -1,0 +1,115 @@
+"""timm's convolutional networks, taken apart. What every net must do is in ``test_contract.py``."""
+
+import pytest
+import timm
+import torch
+from networks import CLASSES, GRID, NETWORKS, SIZE, VARIANTS, WIDTH, images, tiny
+from torch import nn
+
+import vptx
+from vptx.backbones import TimmConvNet, take_apart
+from vptx.registry import NETS, PROMPTERS, build
+from vptx.trainable import trained_names
+
+CONVNETS = [name for name in (*NETWORKS, *VARIANTS) if type(take_apart(tiny(name))) is TimmConvNet]
+every_convnet = pytest.mark.parametrize('network', CONVNETS)
+PAD = dict(type='PadPrompter', pad_size=4)
+TOKENS = [
+    name
+    for name, kind in PROMPTERS.module_dict.items()
+    if kind.doors and not kind.doors <= take_apart(tiny('ResNet')).geometry.doors
+]
+
+
+@every_convnet
+def test_facts_are_read_off_the_network(network):
+    net = take_apart(tiny(network))
+    facts = net.geometry
+    assert (facts.widths, facts.prefix, facts.tokens, facts.image) == ((), 0, GRID**2, (SIZE, SIZE))
+    assert (facts.doors, net.has_class_token, net.readout) == ({'image', 'logits'}, False, 'mean')
+    assert (facts.stem is None) == (network == 'BiT')
+
+
+def test_by_name():
+    small = dict(layers=(1, 1, 1, 1), channels=(4, 4, 4, 8), img_size=64)
+    net = build(NETS, dict(type='TimmConvNet', model='resnet18', **small))
+    assert (net.geometry.image, net.geometry.tokens, net.geometry.stem) == ((64, 64), 4, (64, 7, 7))
+    assert net.geometry.name == 'resnet18'
+    assert net.model.num_classes == 0
+
+
+@pytest.mark.parametrize('kind', TOKENS)
+def test_prompts_among_tokens_are_refused_when_built_naming_the_doors(kind):
+    model = tiny('ResNet')
+    door = 'inside' if 'inside' in PROMPTERS.get(kind).doors else 'tokens'
+    with pytest.raises(ValueError, match=rf'{kind} enters by {door}, but .* has no door {door}, only image, logits'):
+        vptx.attach(model, dict(type=kind))
+    assert torch.equal(model(images()), tiny('ResNet')(images()))
+
+
+def test_those_refused_are_most():
+    assert {'DeepPrompter', 'ShallowPrompter', 'AddedPrompter', 'LoRA'} <= set(TOKENS)
+
+
+def statistics(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.named_buffers() if 'running' in name or 'tracked' in name}
+
+
+@pytest.mark.parametrize('network', ['ResNet', 'ResNeXt', 'ResNet-D'])
+def test_frozen_batch_norms_keep_their_statistics(network):
+    bare = tiny(network).train()
+    model = vptx.attach(tiny(network), PAD, tune=['fc']).train()
+    before, image = statistics(model), 3 + images(4)
+    expected = model.eval()(image)
+    model.train()(image).square().sum().backward()
+    assert torch.equal(model(image), expected)  # nor do they use those of the batch
+    after = statistics(model)
+    assert before and all(torch.equal(before[name], after[name]) for name in before)
+    bare(image)  # as they would, if they were not frozen
+    assert not torch.equal(statistics(bare)['bn1.running_mean'], before['net.model.bn1.running_mean'])
+
+
+def test_a_tuned_batch_norm_gathers_its_statistics_and_they_are_saved(tmp_path):
+    model = vptx.attach(tiny('ResNet'), PAD, tune=['fc', 'net.model.bn1']).train()
+    before = statistics(model)
+    model(3 + images(4))
+    changed = {name for name, value in statistics(model).items() if not torch.equal(value, before[name])}
+    assert changed == {f'net.model.bn1.{name}' for name in ('running_mean', 'running_var', 'num_batches_tracked')}
+    assert changed <= set(trained_names(model))
+    vptx.save_prompt(model, tmp_path / 'prompt.safetensors')
+    fresh = vptx.attach(tiny('ResNet'), PAD, tune=['fc', 'net.model.bn1'])
+    vptx.load_prompt(fresh, tmp_path / 'prompt.safetensors')
+    assert torch.equal(fresh.eval()(images()), model.eval()(images()))
+
+
+@every_convnet
+@pytest.mark.parametrize('readout', ['mean', 'map', 'logits'])
+def test_readouts(network, readout):
+    feature = vptx.attach(tiny(network), PAD, readout=readout).eval()(images())
+    side = GRID + 1  # 4 px more on each side
+    assert feature.shape == {'mean': (2, WIDTH), 'map': (2, WIDTH, side, side), 'logits': (2, CLASSES)}[readout]
+
+
+def test_maps_of_several_layers_are_refused():
+    with pytest.raises(ValueError, match=r"maps of several layers cannot be served: .* Read its one map: 'map'"):
+        vptx.attach(tiny('ResNet'), PAD, readout='maps')
+
+
+def test_built_without_pooling():
+    with pytest.raises(ValueError, match=r"resnet18.* was built with global_pool='': leave that to readout='map'"):
+        TimmConvNet('resnet18', global_pool='', layers=(1, 1, 1, 1))
+
+
+@pytest.mark.parametrize('pooling', ['max', 'avgmax'])
+def test_pooling_of_another_kind_is_the_networks_own(pooling):
+    model = timm.create_model('resnet18', global_pool=pooling, layers=(1, 1, 1, 1), num_classes=3).eval()
+    expected = model(images())
+    assert take_apart(model).readout == 'logits'
+    assert torch.equal(vptx.attach(model).eval()(images()), expected)
+
+
+def test_not_a_convnet():
+    with pytest.raises(
+        ValueError, match='TimmConvNet takes timm ResNets and ResNetV2s and ConvNeXts apart, not Linear'
+    ):
+        TimmConvNet(nn.Linear(2, 2))

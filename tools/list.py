@@ -1,0 +1,14 @@
+"""What there is, and what goes with what: python tools/list.py"""
+
+import argparse
+
+from vptx.analysis.support import markdown
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    print(markdown())
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,109 @@
+"""torchvision's VisionTransformer, whose attention is ``torch.nn.MultiheadAttention``.
+
+https://github.com/pytorch/vision, ``torchvision/models/vision_transformer.py``. It takes images of the one size that
+it was built for, and its modules are called with more than one tensor, so there are no sites inside its layers.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import VisionTransformer, ViT_B_16_Weights, get_model
+from torchvision.models.vision_transformer import EncoderBlock
+
+from vptx.backbones.base import Context, KeyValue, Net, measure_stem
+from vptx.backbones.memory import attend, project
+from vptx.geometry import Geometry
+from vptx.registry import NETS
+
+
+@NETS.register_module()
+class TorchvisionViT(Net):
+    """A vision transformer of torchvision, taken apart.
+
+    Args:
+        model: a torchvision name such as ``'vit_b_16'``, or a built model.
+        **arguments: of ``torchvision.models.get_model`` for a name, such as ``weights='IMAGENET1K_V1'``.
+
+    Raises:
+        ValueError: a name that torchvision does not know, or a model of another family.
+    """
+
+    example: ClassVar[dict[str, Any]] = dict(model='vit_b_32')
+    has_class_token = True
+    readout = 'cls'
+    stem = 'conv_proj'
+
+    def __init__(self, model: str | nn.Module, **arguments) -> None:
+        super().__init__()
+        name = model if isinstance(model, str) else None
+        if isinstance(model, str):
+            model = get_model(model, **arguments)
+        if not self.knows(model):
+            raise ValueError(f'TorchvisionViT takes torchvision VisionTransformers apart, not {type(model).__name__}')
+        self.model = model
+        layers, side = model.encoder.layers, model.image_size
+        pixels = ViT_B_16_Weights.IMAGENET1K_V1.transforms()  # the same for all of its weights
+        plain = all(type(block) is EncoderBlock for block in layers)
+        self.geometry = Geometry(
+            name=name or f'torchvision.VisionTransformer, {len(layers)} x {model.hidden_dim}',
+            widths=(model.hidden_dim,) * len(layers),
+            patch=(model.patch_size, model.patch_size),
+            image=(side, side),
+            prefix=1,
+            tokens=model.seq_length,
+            mean=tuple(pixels.mean),
+            std=tuple(pixels.std),
+            doors=frozenset({'image', 'tokens', 'logits'} | ({'memory'} if plain else set())),
+            any_size=False,
+            stem=measure_stem(model, self.stem),
+            classes=getattr(model.heads[-1], 'out_features', 0),
+        )
+
+    @classmethod
+    def knows(cls, model: nn.Module) -> bool:
+        return isinstance(model, VisionTransformer) and type(model).forward is VisionTransformer.forward
+
+    def embed(self, image: Tensor) -> tuple[Tensor, Context]:
+        model, side, patch = self.model, self.model.image_size, self.model.patch_size
+        height, width = image.shape[-2:]
+        if height % patch or width % patch:
+            raise ValueError(f'patches of {patch} x {patch} px do not divide an image of {height} x {width} px')
+        if (height, width) != (side, side):
+            raise ValueError(
+                f'an image of {height} x {width} px, but {self.geometry.name} was built for {side} x {side} px: build '
+                'it with image_size=...'
+            )
+        tokens = model._process_input(image)
+        tokens = torch.cat([model.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        grid = side // patch
+        return model.encoder.dropout(tokens + model.encoder.pos_embedding), Context((grid, grid))
+
+    def embed_pixels(self, strip: Tensor) -> Tensor:
+        return self.model.conv_proj(strip[None]).flatten(2).transpose(1, 2)[0]
+
+    def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
+        block = self.model.encoder.layers[layer]
+        if memory is None:
+            return block(tokens)
+        if isinstance(memory, Tensor):
+            memory = self.keys_values(memory, layer)
+        attn, normed = block.self_attention, block.ln_1(tokens)
+        query, key, value = project(normed, attn.in_proj_weight, attn.in_proj_bias, attn.num_heads)
+        attended = attn.out_proj(attend(query, key, value, memory, attn.dropout if attn.training else 0.0))
+        tokens = tokens + block.dropout(attended)
+        return tokens + block.mlp(block.ln_2(tokens))
+
+    def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
+        block = self.model.encoder.layers[layer]
+        attn = block.self_attention
+        return KeyValue(*project(block.ln_1(memory), attn.in_proj_weight, attn.in_proj_bias, attn.num_heads, first=1))
+
+    def finish(self, tokens: Tensor) -> Tensor:
+        return self.model.encoder.ln(tokens)
+
+    def finish_pooled(self, feature: Tensor) -> Tensor:
+        return self.model.heads[:-1](feature)
+
+    def classify(self, tokens: Tensor, context: Context) -> Tensor:
+        return self.model.heads(tokens[:, 0])
