@@ -208,7 +208,7 @@ def test_a_prompt_is_the_same_in_every_space():
         torch.testing.assert_close(other, prompted[0])
 
 
-@pytest.mark.parametrize(('optimizer', 'power', 'lr'), [(torch.optim.SGD, 2, 0.5), (torch.optim.Adam, 1, 0.1)])
+@pytest.mark.parametrize(('optimizer', 'power', 'lr'), [(torch.optim.SGD, 2, 300.0), (torch.optim.Adam, 1, 0.1)])
 def test_a_learning_rate_is_converted(optimizer, power, lr):
     """Two spaces, the same steps: channels of one standard deviation."""
     facts = dict(mean=(0.4,) * 3, std=(0.25,) * 3)

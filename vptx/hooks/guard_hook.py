@@ -38,7 +38,9 @@ class GuardHook(Hook):
         _check_data(runner, runner.train_dataloader.dataset)
         parameters = dict(runner.model.named_parameters())
         self._frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
-        self._waiting = {name for name, parameter in parameters.items() if parameter.requires_grad}
+        trains = {name for name, parameter in parameters.items() if parameter.requires_grad}
+        # One that estimates gradients has nothing that could fail to arrive.
+        self._waiting = trains if getattr(runner.optim_wrapper, 'needs_backward', True) else set()
         self._watches = [
             parameters[name].register_post_accumulate_grad_hook(lambda _, name=name: self._waiting.discard(name))
             for name in self._waiting

@@ -1,4 +1,4 @@
-"""Optimizers of what trains, and of nothing else; half precision on any device."""
+"""Optimizers of what trains, and of nothing else; half precision on any device; nothing to do at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
