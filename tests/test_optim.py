@@ -6,8 +6,12 @@ from runs import differences, hook, load, newest, runner
 from torch import nn
 
 import vptx
-from vptx.optim import BFloat16OptimWrapper, NormalizedGradOptimWrapper, SPSAOptimWrapper
-from vptx.optim import TrainableOnlyOptimWrapperConstructor
+from vptx.optim import (
+    BFloat16OptimWrapper,
+    NormalizedGradOptimWrapper,
+    SPSAOptimWrapper,
+    TrainableOnlyOptimWrapperConstructor,
+)
 
 ONLY = 'TrainableOnlyOptimWrapperConstructor'
 
@@ -156,14 +160,13 @@ BLACK_BOX = dict(
     optim_wrapper=dict(
         type='SPSAOptimWrapper', c=0.05, samples=2, optimizer=dict(type='SGD', lr=0.05, momentum=0.9, nesterov=True)
     ),
-    param_scheduler=[dict(type='InversePowerLR', by_epoch=False, power=0.4, offset=2.0)],
+    param_scheduler=[dict(type='InversePowerLR', by_epoch=False, end=100, power=0.4, offset=2.0)],
 )
 
 
 def black_box(folder, **changes):
     config = {**BLACK_BOX, 'hooks': [hook(dict(type='LowRankPrompter', rank=1), tune=['head'])], **changes}
-    made = runner(folder, **{k: v for k, v in config.items()})
-    return made
+    return runner(folder, **config)
 
 
 def test_a_run_learns_without_a_backward_pass(tmp_path, monkeypatch):

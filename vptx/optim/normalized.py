@@ -3,9 +3,9 @@ https://arxiv.org/abs/2212.10556
 
     P <- P - lr * g / (|g| + 1e-10),    |g| the L2 norm
 
-The learning rate is the length of a step, in the numbers of the prompt: 70 over the 69,840 numbers of EVP's frame is 0.26
-of each, the root mean square. The public code divides by the norm of the gradient on all of the image and applies the
-frame's part alone, so its steps are somewhat shorter than that; here they are as long as they say.
+The learning rate is the length of a step, in the numbers of the prompt: 70 over the 69,840 numbers of EVP's frame is
+0.26 of each, the root mean square. The public code divides by the norm of the gradient on all of the image and applies
+the frame's part alone, so its steps are somewhat shorter than that; here they are as long as they say.
 """
 
 import torch

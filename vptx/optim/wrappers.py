@@ -33,7 +33,7 @@ class IdleOptimWrapper(OptimWrapper):
         super().__init__(torch.optim.SGD([dict(params=[])], lr=0.0))
 
     def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
-        pass
+        self.step(**step_kwargs or {})  # of nothing; schedulers want to see it
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
