@@ -105,7 +105,7 @@ class LabelMappingHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._hall = find_hall(bare(runner.model))
         self._counts: Tensor | None = None
-        self._handle = None
+        self._handles: list = []
         mapping = self._mapping
         if mapping is None:
             self._log(runner)
@@ -128,7 +128,12 @@ class LabelMappingHook(Hook):
             return
         if mapping.online:
             self._counts = None
-            self._handle = mapping.register_forward_pre_hook(self._listen)
+            # What the network sees and says: batch augmentations mix images and labels in the preprocessor.
+            preprocess = bare(runner.model).data_preprocessor
+            self._handles = [
+                preprocess.register_forward_hook(self._hear_labels),
+                mapping.register_forward_pre_hook(self._hear_logits),
+            ]
         elif runner.epoch and runner.epoch % mapping.every == 0:
             self._estimate(runner, _count(self._hall, self._pass(runner)))
 
@@ -139,25 +144,29 @@ class LabelMappingHook(Hook):
         data_batch: dict | tuple | list | None = None,
         outputs: dict | None = None,
     ) -> None:
-        if self._handle is not None:
-            seen = self._mapping.count(self._seen, self._labels(data_batch))
+        if self._handles:
+            seen = self._mapping.count(self._logits, self._labels)
             self._counts = seen if self._counts is None else self._counts + seen
 
     def after_train_epoch(self, runner: Runner) -> None:
-        if self._handle is None:
+        if not self._handles:
             return
-        self._handle.remove()
-        self._handle = None
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
         done = runner.epoch + 1
         if done % self._mapping.every == 0 and done < runner.max_epochs:
             all_reduce(self._counts)
             self._estimate(runner, self._counts)
 
-    def _listen(self, mapping: CountedMapping, inputs: tuple[Tensor]) -> None:
-        self._seen = inputs[0].detach()
+    def _hear_labels(self, preprocessor: nn.Module, inputs: tuple, batch: dict) -> None:
+        self._labels = self._read_labels(batch)
 
-    def _labels(self, batch: dict) -> Tensor:
-        """How much of each class the images of a batch are, mixed ones included: (B, C)."""
+    def _hear_logits(self, mapping: nn.Module, inputs: tuple[Tensor]) -> None:
+        self._logits = inputs[0].detach()
+
+    def _read_labels(self, batch: dict) -> Tensor:
+        """How much of each class the images of a preprocessed batch are, mixed ones included: (B, C)."""
         number = self._mapping.num_classes
         return torch.stack(
             [
@@ -179,7 +188,8 @@ class LabelMappingHook(Hook):
         config.pop('persistent_workers', None)
         preprocess = bare(runner.model).data_preprocessor
         for batch in runner.build_dataloader(config, seed=runner.seed):
-            yield preprocess(batch)['inputs'], self._labels(batch)
+            seen = preprocess(batch)
+            yield seen['inputs'], self._read_labels(seen)
 
     def _estimate(self, runner: Runner, counts: Tensor) -> None:
         mapping = self._mapping
