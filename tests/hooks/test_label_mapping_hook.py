@@ -175,7 +175,7 @@ class Half:
 
 def test_mixed_images_count_for_both_of_their_classes(tmp_path, estimates):
     run = runner(tmp_path, **config())
-    run.model.data_preprocessor.batch_augments = Half()
+    run.model.data_preprocessor.to_onehot, run.model.data_preprocessor.batch_augments = True, Half()
     run.train()
     halves = 2 * estimates[1]
     assert estimates[1].sum() == 24

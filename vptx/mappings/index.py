@@ -61,12 +61,13 @@ class IndexMapping(LabelMapping):
             raise ValueError(
                 f'sources must be {num_classes} indices, or {num_classes} lists of them of one length; not {sources!r}'
             )
+        self._named = {source for several in lists for source in several}
         self.register_buffer('sources', torch.tensor(lists))
 
     def bind(self, sources: int) -> None:
-        if self.sources.min() < 0 or self.sources.max() >= sources:
+        if min(self._named) < 0 or max(self._named) >= sources:
             raise ValueError(
-                f'{type(self).__name__} names source classes from {self.sources.min()} to {self.sources.max()}, but '
+                f'{type(self).__name__} names source classes from {min(self._named)} to {max(self._named)}, but '
                 f'the network has those from 0 to {sources - 1}'
             )
         self._number = sources
