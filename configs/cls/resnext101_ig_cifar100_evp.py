@@ -1,8 +1,8 @@
 """Enhanced visual prompting (EVP) on CIFAR-100: shrink and pad, steps of one length, ResNeXt-101 of Instagram.
 
-Source: Wu et al., "Unleashing the Power of Visual Prompting At the Pixel Level", https://arxiv.org/abs/2212.10556; images
-        of 164 px in 224, flipped at random. Their code reads each class as the one that its images are most often taken
-        for, even where two classes share it; here one to one.
+Source: Wu et al., "Unleashing the Power of Visual Prompting At the Pixel Level", https://arxiv.org/abs/2212.10556;
+        images of 164 px in 224, flipped at random. Their code reads each class as the one that its images are most
+        often taken for, even where two classes share it; here one to one.
 Theirs: not on hand for this network. With CLIP ViT-B/32 82.8 % on average over 12 data sets.
 Ours:   not run yet. Steps are a little longer than theirs: vptx/optim/normalized.py says why.
 Cost:   69,840 trained numbers; a prompt file of 0.36 MB. Time not measured.

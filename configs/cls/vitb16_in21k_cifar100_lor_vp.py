@@ -1,8 +1,8 @@
 """Low-rank pixels and a new head (LoR-VP) on CIFAR-100, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jin et al., "LoR-VP: Low-Rank Visual Prompting for Efficient Vision Model Adaptation", ICLR 2025,
-        https://arxiv.org/abs/2502.00896. What is theirs of the recipe is their code's, which as released trains the head
-        and no prompt.
+        https://arxiv.org/abs/2502.00896. The recipe is that of their code, which as released trains the head and no
+        prompt.
 Theirs: none that names this network.
 Ours:   not run yet.
 Cost:   82,276 trained numbers, 76,900 of them the head; a prompt file of 0.33 MB. Time not measured.

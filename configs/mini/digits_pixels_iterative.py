@@ -1,4 +1,4 @@
-"""Learnt pixels on all of the image, and the digits read off the 240 categories that ViT-mini knows, anew in each epoch.
+"""Pixels on all of the image, and the digits read off the 240 categories that ViT-mini knows, anew in each epoch.
 
 With RandomMapping, FrequencyMapping or BayesianMapping, what the mapping gains:
 

@@ -68,7 +68,7 @@ class FrequencyMapping(CountedMapping):
         self.register_buffer('sources', torch.full((num_classes, per_class), -1))
 
     def bind(self, sources: int) -> None:
-        check_sources(sources, *self.sources.shape, type(self).__name__)
+        check_sources(sources, self.sources, type(self).__name__)
         self._number = sources
 
     def _estimate(self, counts: Tensor) -> None:

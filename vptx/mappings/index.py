@@ -28,16 +28,16 @@ def indicator(sources: Tensor, number: int) -> Tensor:
     return empty.scatter_add_(1, sources, torch.full(sources.shape, 1 / sources.shape[1], device=sources.device)).T
 
 
-def check_sources(sources: int, num_classes: int, per_class: int, name: str) -> None:
-    """Refuse fewer source classes than a mapping needs, each being used once.
+def check_sources(number: int, sources: Tensor, name: str) -> None:
+    """Refuse fewer source classes than ``sources`` (C, m) has room for, each being used once.
 
     Raises:
         ValueError: says how many there are.
     """
-    if sources < num_classes * per_class:
+    if number < sources.numel():
         raise ValueError(
-            f'{name} gives each of {num_classes} classes {per_class} source class(es) of its own, but the network has '
-            f'{sources} alone: use BayesianMapping or FullyConnectedMapping, which share them'
+            f'{name} gives each of {len(sources)} classes {sources.shape[1]} source class(es) of its own, but the network '
+            f'has {number} alone: use BayesianMapping or FullyConnectedMapping, which share them'
         )
 
 
@@ -95,6 +95,6 @@ class RandomMapping(IndexMapping):
         super().__init__(num_classes, [[0] * per_class] * check_classes(num_classes))
 
     def bind(self, sources: int) -> None:
-        check_sources(sources, *self.sources.shape, type(self).__name__)
+        check_sources(sources, self.sources, type(self).__name__)
         self.sources.copy_(torch.randperm(sources)[: self.sources.numel()].view_as(self.sources))
         super().bind(sources)

@@ -39,7 +39,7 @@ class StackedPrompter(Prompter):
 
     @property
     def uses(self) -> frozenset[str]:
-        return frozenset().union(*(prompter.uses for prompter in self.prompters))
+        return frozenset(door for prompter in self.prompters for door in prompter.uses)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         for prompter in self.prompters:
