@@ -3,7 +3,7 @@
 Source: Chen et al., "Understanding and Improving Visual Prompting: A Label-Mapping Perspective", CVPR 2023,
         https://arxiv.org/abs/2211.11635; images at their own 32 px in 224, mapped anew in each epoch.
 Theirs: 24.8 % (three seeds, +- 0.1), in table 1 of SMM, https://arxiv.org/abs/2406.03150; 18.1 % with a mapping
-        that is estimated once, from memory. Both of the epoch that was best on the test split; here the last one counts.
+        that is estimated once, from memory. Both of the epoch that was best on the test split; here the last counts.
 Ours:   not run yet.
 Cost:   147,456 trained numbers; a prompt file of 0.59 MB. Time not measured.
 

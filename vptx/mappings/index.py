@@ -36,8 +36,8 @@ def check_sources(number: int, sources: Tensor, name: str) -> None:
     """
     if number < sources.numel():
         raise ValueError(
-            f'{name} gives each of {len(sources)} classes {sources.shape[1]} source class(es) of its own, but the network '
-            f'has {number} alone: use BayesianMapping or FullyConnectedMapping, which share them'
+            f'{name} gives each of {len(sources)} classes {sources.shape[1]} source class(es) of its own, but '
+            f'the network has {number} alone: use BayesianMapping or FullyConnectedMapping, which share them'
         )
 
 
