@@ -371,7 +371,7 @@ ONE_SIZE = {
     'AddedPrompter': "keep the network's own image size, or use per_token=False",
     'PadPrompter': 'PadPrompter has learnt a frame for images of 32 x 32 px, this one has .* x 48: keep one size',
     **{kind: f'{kind} has learnt pixels for images of 32 x 32 px, this one has .* x 48: keep one' for kind in ON_IMAGE},
-    'Both': 'PixelPrompter has learnt pixels for images of 32 x 32 px, this one has .* x 48: keep one',
+    Both: 'PixelPrompter has learnt pixels for images of 32 x 32 px, this one has .* x 48: keep one',
     'ChannelPrompter': 'ChannelPrompter has learnt channels for images of 32 x 32 px, this one has .* x 48: keep one',
 }
 
