@@ -2,10 +2,16 @@ import pytest
 import torch
 from mmengine.optim import DefaultOptimWrapperConstructor, build_optim_wrapper
 from networks import images, tiny
+from runs import differences, hook, load, newest, runner
 from torch import nn
 
 import vptx
-from vptx.optim import BFloat16OptimWrapper, TrainableOnlyOptimWrapperConstructor
+from vptx.optim import (
+    BFloat16OptimWrapper,
+    NormalizedGradOptimWrapper,
+    SPSAOptimWrapper,
+    TrainableOnlyOptimWrapperConstructor,
+)
 
 ONLY = 'TrainableOnlyOptimWrapperConstructor'
 
@@ -67,3 +73,122 @@ def test_half_precision_on_a_cpu_computes_in_half_and_keeps_full_parameters():
     assert made.prompter.embedding.rows[0].dtype == torch.float32
     assert not torch.equal(made.prompter.embedding.rows[0], before)
     assert made(images()).dtype == torch.float32  # outside of the context
+
+
+# EVP
+
+
+def test_steps_are_as_long_as_the_learning_rate():
+    parameters = [nn.Parameter(torch.randn(3, 4)), nn.Parameter(torch.randn(5))]
+    before = [p.detach().clone() for p in parameters]
+    wrapper = NormalizedGradOptimWrapper(torch.optim.SGD(parameters, lr=7.0))
+    loss = sum((p * p.detach().sign()).sum() * (i + 1) for i, p in enumerate(parameters))
+    wrapper.update_params(loss)
+    steps = [b - p.detach() for b, p in zip(before, parameters)]
+    assert torch.cat([step.flatten() for step in steps]).norm().item() == pytest.approx(7, rel=1e-5)
+    # In the direction of the gradient of both together.
+    torch.testing.assert_close(steps[0] / before[0].sign(), steps[1][0] / before[1][0].sign() / 2 * torch.ones(3, 4))
+
+
+def test_a_gradient_of_zero_is_no_step():
+    parameter = nn.Parameter(torch.ones(2))
+    NormalizedGradOptimWrapper(torch.optim.SGD([parameter], lr=7.0)).update_params((0 * parameter).sum())
+    assert torch.equal(parameter, torch.ones(2))
+
+
+# BlackVIP
+
+
+class Bowl(nn.Module):
+    """A loss whose gradient is known: |A w|^2 / 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([1.0, -2.0, 0.5]))
+        self.calls = 0
+
+    def forward(self, matrix, mode='loss'):
+        self.calls += 1
+        return dict(loss=(matrix @ self.weight).square().sum() / 2)
+
+    def parse_losses(self, losses):
+        return losses['loss'], losses
+
+
+def stepped(wrapper: SPSAOptimWrapper, bowl: Bowl, matrix: torch.Tensor) -> None:
+    with wrapper.optim_context(bowl):
+        loss = bowl(matrix, mode='loss')['loss']
+    wrapper.update_params(loss)
+
+
+def test_the_estimate_is_the_gradient_on_average_and_costs_the_calls_it_says():
+    torch.manual_seed(0)
+    bowl, matrix = Bowl(), torch.randn(3, 3)
+    start = bowl.weight.detach().clone()
+    wrapper = SPSAOptimWrapper(torch.optim.SGD(bowl.parameters(), lr=1.0), samples=4000)
+    stepped(wrapper, bowl, matrix)
+    assert bowl.calls == 1 + 2 * 4000
+    gradient = matrix.T @ matrix @ start
+    torch.testing.assert_close(start - bowl.weight.detach(), gradient, atol=0.15 * gradient.norm().item(), rtol=0)
+    with pytest.raises(ValueError, match='c must be positive'):
+        SPSAOptimWrapper(torch.optim.SGD(bowl.parameters(), lr=1.0), c=0)
+
+
+def test_gradient_correction_is_the_equation():
+    """m <- beta m + g, w <- w - a (g + beta m), worked out beside it with the same directions."""
+    matrix, beta, lr = torch.eye(3), 0.9, 0.1
+    bowl = Bowl()
+    wrapper = SPSAOptimWrapper(
+        torch.optim.SGD(bowl.parameters(), lr=lr, momentum=beta, nesterov=True), c=0.1, gamma=0.2
+    )
+    weight, memory = bowl.weight.detach().clone(), torch.zeros(3)
+    for step in range(3):
+        torch.manual_seed(step)
+        size = 0.5 + 0.5 * torch.rand(3)
+        direction = torch.where(torch.rand(3) < 0.5, -size, size)
+        reach = 0.1 / (step + 1) ** 0.2
+        plus, minus = ((weight + sign * reach * direction).square().sum() / 2 for sign in (1, -1))
+        estimate = (plus - minus) / (2 * reach) / direction
+        memory = beta * memory + estimate
+        weight = weight - lr * (estimate + beta * memory)
+        torch.manual_seed(step)
+        stepped(wrapper, bowl, matrix)
+        torch.testing.assert_close(bowl.weight.detach(), weight, atol=1e-4, rtol=1e-4)
+
+
+BLACK_BOX = dict(
+    optim_wrapper=dict(
+        type='SPSAOptimWrapper', c=0.05, samples=2, optimizer=dict(type='SGD', lr=0.05, momentum=0.9, nesterov=True)
+    ),
+    param_scheduler=[dict(type='InversePowerLR', by_epoch=False, end=100, power=0.4, offset=2.0)],
+)
+
+
+def black_box(folder, **changes):
+    config = {**BLACK_BOX, 'hooks': [hook(dict(type='LowRankPrompter', rank=1), tune=['head'])], **changes}
+    return runner(folder, **config)
+
+
+def test_a_run_learns_without_a_backward_pass(tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError('a backward pass')
+
+    monkeypatch.setattr(torch.Tensor, 'backward', never)
+    monkeypatch.setattr(torch.autograd, 'backward', never)
+    monkeypatch.setattr(torch.autograd, 'grad', never)
+    run = black_box(tmp_path)
+    graphs = []
+    run.model.backbone.register_forward_hook(lambda _, __, output: graphs.append(output[0].requires_grad))
+    run.train()
+    assert graphs and not any(graphs)
+    assert run.model.backbone.prompter.left.any()
+    assert run.optim_wrapper.steps == 6
+    assert run.optim_wrapper.get_lr()['lr'][0] == pytest.approx(0.05 / (6 + 2) ** 0.4)
+    rest = black_box(tmp_path, resume=True, **{'train_cfg.max_epochs': 4})
+    monkeypatch.undo()
+    rest.train()
+    straight = black_box(tmp_path / 'straight', **{'train_cfg.max_epochs': 4})
+    straight.train()
+    ours, theirs = (load(newest(folder)) for folder in (tmp_path, tmp_path / 'straight'))
+    assert rest.optim_wrapper.steps == 12
+    assert not differences(ours['state_dict'], theirs['state_dict'])

@@ -6,8 +6,18 @@ model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPr
 from vptx import hooks, openmmlab, optim  # noqa: F401  they register themselves, and close gaps of MMEngine
 from vptx.apis import init_model
 from vptx.attach import attach, detach, fold
+from vptx.hooks import estimate_mapping
 from vptx.prompt_file import load_prompt, save_prompt
 from vptx.trainable import print_trainable_parameters
 
 __version__ = '0.1.0'
-__all__ = ['attach', 'detach', 'fold', 'init_model', 'load_prompt', 'print_trainable_parameters', 'save_prompt']
+__all__ = [
+    'attach',
+    'detach',
+    'estimate_mapping',
+    'fold',
+    'init_model',
+    'load_prompt',
+    'print_trainable_parameters',
+    'save_prompt',
+]

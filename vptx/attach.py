@@ -7,10 +7,12 @@ from typing import NamedTuple
 from torch import nn
 
 from vptx.backbones import Net, take_apart
+from vptx.mappings.base import LabelMapping
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters.base import Prompter
+from vptx.prompters.stack import StackedPrompter
 from vptx.readout import OWN, Readout
-from vptx.registry import PROMPTERS, build
+from vptx.registry import MAPPINGS, PROMPTERS, build
 from vptx.trainable import freeze
 
 __all__ = ['attach', 'detach', 'find_hall', 'fold']
@@ -44,27 +46,31 @@ def find_hall(model: nn.Module) -> PromptedNetwork | None:
 
 def attach(
     model: nn.Module,
-    prompter: Prompter | dict | None = None,
+    prompter: Prompter | dict | Sequence[Prompter | dict] | None = None,
     tune: Sequence[str] = (),
     readout: Readout | None = None,
+    mapping: LabelMapping | dict | None = None,
 ) -> nn.Module:
-    """Plug ``prompter`` into ``model`` and freeze everything but the prompter and what ``tune`` names.
+    """Plug ``prompter`` and ``mapping`` into ``model`` and freeze everything but them and what ``tune`` names.
 
         model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPrompter'), tune=['head'])
 
     Args:
         model: a library's network, which comes back inside a :class:`~vptx.prompted.PromptedNetwork`; or a model with
             a ``backbone`` (an mmpretrain classifier, say), which is changed in place.
-        prompter: the prompter or its config; None tunes without prompts (linear probing, bias, full fine-tuning).
+        prompter: the prompter or its config, or several of them, one after the other; None tunes without prompts
+            (linear probing, bias, full fine-tuning).
         tune: patterns over parameter names of what trains beside the prompter; see :func:`vptx.trainable.matches`.
         readout: what the head sees; by default the hall's own choice, or a bare network's own head.
+        mapping: how the network's own classes are read as those of a task, a label mapping or its config; the model
+            then gives target logits, and a head above it, if any, adds nothing to them (mmpretrain's ``ClsHead``).
 
     Returns:
         The model to train. :func:`detach` gives back the one that came in.
 
     Raises:
-        ValueError: the model is of no known kind or is prompted already, or prompter, readout, ``tune`` and network
-            do not fit together.
+        ValueError: the model is of no known kind or is prompted already, or prompter, mapping, readout, ``tune`` and
+            network do not fit together.
     """
     hall = find_hall(model)
     if hall is not None and hall.before is not None:
@@ -82,13 +88,19 @@ def attach(
         hall.train(training)
     hall.before = Before(hall.readout, flags, own_hall)
     try:
-        hall.plug(Prompter() if prompter is None else build(PROMPTERS, prompter), readout)
-        freeze(model, tune, also=hall.prompter)
+        hall.plug(_build(prompter), readout, build(MAPPINGS, mapping))
+        freeze(model, tune, also=nn.ModuleList([hall.prompter, hall.mapping]))
     except Exception:
         detach(model)
         raise
     hall.train(hall.training)
     return model
+
+
+def _build(prompter: Prompter | dict | Sequence[Prompter | dict] | None) -> Prompter:
+    if prompter is None:
+        return Prompter()
+    return StackedPrompter(prompter) if isinstance(prompter, Sequence) else build(PROMPTERS, prompter)
 
 
 def _with_pixel_statistics(net: Net, model: nn.Module) -> Net:

@@ -40,6 +40,7 @@ class Geometry:
         stem: (D, height, width) of the kernels of the convolution that sees the image; None where that one can take
             no more channels than the image's own.
         lengths: K + N in front of each layer, of a network that merges patches on its way; empty where it is the same.
+        classes: K, of the network's own classifier, what the door ``logits`` gives; 0 where it was built without one.
         sites: the modules behind the door ``inside``, in the order in which an image passes them.
     """
 
@@ -56,6 +57,7 @@ class Geometry:
     stem: tuple[int, int, int] | None = None
     lengths: tuple[int, ...] = ()
     sites: tuple[Site, ...] = ()
+    classes: int = 0
 
     @property
     def depth(self) -> int:

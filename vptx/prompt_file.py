@@ -35,11 +35,12 @@ NEEDED = {'network', 'fingerprint', 'prompter', 'prompts'}
 
 
 def kept_names(model: nn.Module) -> list[str]:
-    """Names in the state dict that a prompt file holds: what training changes, and all of the prompter, even what it
-    drew and never learns."""
+    """Names in the state dict that a prompt file holds: what training changes, and all of the prompter and of the
+    label mapping, even what they drew or counted and never learn."""
     hall, kept = find_hall(model), set(trained_names(model))
-    prefix = next((f'{name}.' for name, module in model.named_modules() if hall and module is hall.prompter), None)
-    return [name for name in model.state_dict() if name in kept or (prefix and name.startswith(prefix))]
+    learnt = (hall.prompter, hall.mapping) if hall else ()
+    whole = tuple(f'{name}.' for name, module in model.named_modules() if module in learnt)
+    return [name for name in model.state_dict() if name in kept or name.startswith(whole)]
 
 
 def fingerprint(model: nn.Module) -> str:

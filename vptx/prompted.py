@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vptx.backbones.base import Context, KeyValue, LayerOutput, Net
 from vptx.geometry import Site
+from vptx.mappings.base import LabelMapping
 from vptx.prompters.base import Prompter
 from vptx.readout import MAPS, OWN, READOUTS, READS_PROMPTS, Maps, Readout, check_readout, read_maps
 from vptx.registry import MODELS, NETS, build
@@ -22,9 +23,8 @@ __all__ = ['PromptedBackbone', 'PromptedNetwork']
 
 
 class PromptedNetwork(BaseModule):
-    """A network, a prompter (none, to begin with) and a readout: (B, 3, H, W) -> (B, D), (B, D, H', W') or (B, C).
-
-    Of several layers, a tuple of feature maps.
+    """A network, a prompter and a label mapping (none, to begin with) and a readout: (B, 3, H, W) -> (B, D),
+    (B, D, H', W') or (B, C). Of several layers, a tuple of feature maps.
 
     Args:
         net: a :class:`~vptx.backbones.base.Net`, or its config, e.g.
@@ -37,6 +37,8 @@ class PromptedNetwork(BaseModule):
 
     Attributes:
         prompter: what is learnt; a :class:`~vptx.prompters.base.Prompter` that does nothing while unplugged.
+        mapping: how the network's own classes are read as others; a :class:`~vptx.mappings.LabelMapping` that does
+            nothing while there is none.
         frozen_from: the checkpoint that filled a stock backbone after it was prompted; empty for all others.
         before: what :func:`vptx.attach` changed, for :func:`vptx.detach` to restore; None while unplugged.
     """
@@ -53,13 +55,17 @@ class PromptedNetwork(BaseModule):
         self._handles: list = []
         self.plug(Prompter())
 
-    def plug(self, prompter: Prompter, readout: Readout | None = None) -> None:
-        """Bind ``prompter`` to the network.
+    def plug(self, prompter: Prompter, readout: Readout | None = None, mapping: LabelMapping | None = None) -> None:
+        """Bind ``prompter`` and ``mapping`` to the network.
 
         Raises:
-            ValueError: a door that the network does not have, or a readout that cannot be served.
+            ValueError: a door that the network does not have, a readout that cannot be served, a mapping of the logits
+                of a network without a classifier or of what are no logits.
         """
-        geometry, readout = self.net.geometry, readout or self.readout
+        geometry, readout = self.net.geometry, readout or (OWN if mapping else self.readout)
+        if mapping is not None:
+            self._check_mapping(mapping, readout)
+            mapping.bind(geometry.classes)
         lacking = prompter.doors - geometry.doors
         if lacking:
             raise ValueError(
@@ -78,6 +84,7 @@ class PromptedNetwork(BaseModule):
         reference = next(self.net.parameters())
         self._make_map_norms(maps, reference)
         self.prompter = prompter.to(reference.device)
+        self.mapping = (mapping or LabelMapping()).to(reference.device)
         for handle in self._handles:
             handle.remove()
         # A partial of a method, not a closure: a copy of the hall calls the copy's own prompter.
@@ -91,7 +98,21 @@ class PromptedNetwork(BaseModule):
         if [norm.weight.numel() for norm in self.map_norms] != widths:  # those that fit may have been trained
             self.map_norms = nn.ModuleList(nn.LayerNorm(width) for width in widths).to(reference)
 
+    def _check_mapping(self, mapping: LabelMapping, readout: Readout) -> None:
+        name, geometry = type(mapping).__name__, self.net.geometry
+        if readout != OWN:
+            raise ValueError(f"{name} reads the network's own logits, readout='{OWN}', not {readout!r}")
+        if not geometry.classes:
+            raise ValueError(
+                f'{name} reads the classes of the network, but {geometry.name} was built without its classifier: '
+                'num_classes=1000, say, as many as its weights have'
+            )
+
     def forward(self, image: Tensor) -> Tensor | tuple:
+        return self.mapping(self.read(image))
+
+    def read(self, image: Tensor) -> Tensor | tuple:
+        """As :meth:`forward`, without the mapping: the network's own logits (B, K), where they are mapped."""
         net, prompter = self.net, self.prompter
         seen, stem = prompter.image(image), prompter.stem()
         tokens, context = net.embed(seen) if stem is None else net.embed_widened(seen, stem)
@@ -191,6 +212,7 @@ class PromptedNetwork(BaseModule):
         super().train(mode)
         set_mode(self.net, mode)
         set_mode(self.prompter, mode)
+        set_mode(self.mapping, mode)
         if mode:
             self.unfold()
         return self

@@ -1,7 +1,8 @@
 """Where names become classes.
 
-Prompters and nets have registries of their own. Everything else that vptx adds (hooks, datasets, optimizer wrapper
-constructors) goes into MMEngine's root registries, so that a stock config finds it whatever its ``default_scope``.
+Prompters, nets and label mappings have registries of their own. Everything else that vptx adds (hooks, datasets,
+optimizer wrapper constructors) goes into MMEngine's root registries, so that a stock config finds it whatever its
+``default_scope``.
 """
 
 from difflib import get_close_matches
@@ -12,6 +13,7 @@ from mmengine.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTOR
 __all__ = [
     'DATASETS',
     'HOOKS',
+    'MAPPINGS',
     'MODELS',
     'NETS',
     'OPTIM_WRAPPERS',
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 PROMPTERS = Registry('prompter', locations=['vptx.prompters'])
+MAPPINGS = Registry('label mapping', locations=['vptx.mappings'])
 NETS = Registry('net', locations=['vptx.backbones'])
 
 

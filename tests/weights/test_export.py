@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from small_models import drawn, vit
@@ -43,6 +44,19 @@ def test_round_trip(run, tmp_path):
         # MAE's encoder hides no patch when it gets no mask, and returns all tokens.
         wanted = theirs.backbone(image, None)[0][:, 0] if objective == 'mae' else theirs.backbone(image)[0]
         torch.testing.assert_close(direct.eval()(image), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_supervised_run_keeps_its_classifier(run, tmp_path):
+    objective, checkpoint, theirs = run
+    if objective != 'sup':
+        return
+    path = export_backbone(checkpoint, tmp_path / 'vit_mini')
+    net = TimmViT('vit_mini_patch8_64', weights=str(path), num_classes=240)
+    assert torch.equal(net.model.head.weight, theirs.head.fc.weight.half().float())
+    image = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        wanted = F.linear(theirs.backbone(image)[0], net.model.head.weight, net.model.head.bias)
+        torch.testing.assert_close(net.model.eval()(image), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_public_keys(run, tmp_path):

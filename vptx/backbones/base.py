@@ -72,6 +72,7 @@ class Net(BaseModule):
         example: arguments for one of the family, of which :mod:`vptx.analysis.support` reads the doors; of a library
             that builds by configs, ``model`` is one.
         stages: the layers whose feature maps a segmentation head takes where it is told no others.
+        class_names: of its own classifier, where they are known.
         map_norm: what is done to these maps; see :class:`~vptx.readout.Maps`.
         taps: the layers that the network's own forward takes its outputs from, where that is not the last one alone;
             they go to :meth:`collect` instead of :meth:`classify`.
@@ -86,6 +87,10 @@ class Net(BaseModule):
     stem: str = ''
     map_norm: str = 'none'
     taps: tuple[int, ...] = ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return ()
 
     @property
     def stages(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, ClassVar
 
 import timm
+from timm.data import ImageNetInfo, infer_imagenet_subset
 from torch import nn
 
 from vptx.backbones.base import Net, measure_stem
@@ -65,11 +66,18 @@ class TimmNet(Net):
             mean=tuple(config['mean']),
             std=tuple(config['std']),
             stem=measure_stem(model, self.stem),
+            classes=model.num_classes,
         )
 
     @classmethod
     def knows(cls, model: nn.Module) -> bool:
         return isinstance(model, cls.families)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        # By their number alone; a classifier that is of no ImageNet has none of their numbers.
+        subset = infer_imagenet_subset(dict(num_classes=self.geometry.classes))
+        return tuple(ImageNetInfo(subset).label_descriptions()) if subset else ()
 
     @classmethod
     def _create(cls, name: str, arguments: dict) -> nn.Module:

@@ -56,6 +56,7 @@ class TorchvisionViT(Net):
             doors=frozenset({'image', 'tokens', 'logits'} | ({'memory'} if plain else set())),
             any_size=False,
             stem=measure_stem(network, self.stem),
+            classes=getattr(network.heads[-1], 'out_features', 0),
         )
 
     @classmethod

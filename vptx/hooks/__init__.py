@@ -1,6 +1,7 @@
 """When things happen: plug, slim, guard, resume."""
 
 from .guard_hook import GuardHook
+from .label_mapping_hook import LabelMappingHook, estimate_mapping
 from .prompt_init_hook import PromptInitHook
 from .prompt_tuning_hook import PromptTuningHook
 from .random_streams_hook import RandomStreamsHook
@@ -8,9 +9,11 @@ from .slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 
 __all__ = [
     'GuardHook',
+    'LabelMappingHook',
     'PromptInitHook',
     'PromptTuningHook',
     'RandomStreamsHook',
     'SafeCheckpointHook',
     'SlimCheckpointHook',
+    'estimate_mapping',
 ]

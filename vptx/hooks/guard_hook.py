@@ -10,6 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from vptx.attach import find_hall
 from vptx.registry import HOOKS
 
 __all__ = ['GuardHook']
@@ -37,7 +38,9 @@ class GuardHook(Hook):
         _check_data(runner, runner.train_dataloader.dataset)
         parameters = dict(runner.model.named_parameters())
         self._frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
-        self._waiting = {name for name, parameter in parameters.items() if parameter.requires_grad}
+        trains = {name for name, parameter in parameters.items() if parameter.requires_grad}
+        # One that estimates gradients has nothing that could fail to arrive.
+        self._waiting = trains if getattr(runner.optim_wrapper, 'needs_backward', True) else set()
         self._watches = [
             parameters[name].register_post_accumulate_grad_hook(lambda _, name=name: self._waiting.discard(name))
             for name in self._waiting
@@ -91,9 +94,15 @@ def _check_data(runner: Runner, dataset: Sized) -> None:
     for name in ('head', 'decode_head', 'auxiliary_head'):
         part = getattr(model, name, None)
         for head in part if isinstance(part, nn.ModuleList) else [part]:
-            known = getattr(head, 'num_classes', None)
-            if classes and known and len(classes) != known:
-                raise ValueError(f'the data set {where} has {len(classes)} classes, the {name} num_classes={known}')
+            _check_classes(where, classes, name, getattr(head, 'num_classes', None))
+    hall = find_hall(model)
+    if hall is not None:
+        _check_classes(where, classes, 'mapping', hall.mapping.num_classes)
+
+
+def _check_classes(where: str, classes: Sequence[str] | None, part: str, known: int | None) -> None:
+    if classes and known and len(classes) != known:
+        raise ValueError(f'the data set {where} has {len(classes)} classes, the {part} num_classes={known}')
 
 
 def _images(data_batch: Any) -> str:

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from vptx.attach import attach, find_hall
 from vptx.hooks.guard_hook import GuardHook
+from vptx.hooks.label_mapping_hook import LabelMappingHook
 from vptx.hooks.random_streams_hook import RandomStreamsHook
 from vptx.hooks.slim_checkpoint_hook import (
     SafeCheckpointHook,
@@ -18,6 +19,7 @@ from vptx.hooks.slim_checkpoint_hook import (
     complete,
     is_stock,
 )
+from vptx.optim import IdleOptimWrapper
 from vptx.readout import Readout
 from vptx.registry import HOOKS
 from vptx.trainable import set_mode, trainable_table
@@ -41,9 +43,11 @@ class PromptTuningHook(Hook):
     ``init_cfg`` and ``load_from`` take a model zoo's checkpoint as they do without this hook.
 
     Args:
-        prompter: config of a prompter, or None to tune without prompts.
+        prompter: config of a prompter, or several one after the other, or None to tune without prompts.
         tune: patterns over parameter names; see :func:`vptx.trainable.matches`.
         readout: what the head sees; by default the backbone's own choice.
+        mapping: config of a label mapping, which reads the network's own classes as those of the task; the head above
+            it is then ``dict(type='ClsHead')``. :class:`~vptx.hooks.LabelMappingHook` estimates it.
 
     Note:
         The first of all hooks, so that EMAHook and others see the prompted model.
@@ -51,10 +55,17 @@ class PromptTuningHook(Hook):
 
     priority = 'HIGHEST'
 
-    def __init__(self, prompter: dict | None = None, tune: Sequence[str] = (), readout: Readout | None = None) -> None:
+    def __init__(
+        self,
+        prompter: dict | Sequence[dict] | None = None,
+        tune: Sequence[str] = (),
+        readout: Readout | None = None,
+        mapping: dict | None = None,
+    ) -> None:
         self.prompter = prompter
         self.tune = tune
         self.readout = readout
+        self.mapping = mapping
 
     def before_run(self, runner: Runner) -> None:
         model = bare(runner.model)
@@ -64,7 +75,7 @@ class PromptTuningHook(Hook):
         if hall is None and hasattr(model, 'init_weights'):
             # The Runner does so after this, and only to train; a stock backbone reads its init_cfg while it is one.
             model.init_weights()
-        model = attach(model, self.prompter, self.tune, self.readout)
+        model = attach(model, self.prompter, self.tune, self.readout, self.mapping)
         self._around_hall = [part for part in model.children() if find_hall(part) is None]
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
         # The Runner has wrapped the model and built optimizer and schedulers already: again, with what is there now.
@@ -77,6 +88,8 @@ class PromptTuningHook(Hook):
         # In the order in which they act.
         for companion in (RandomStreamsHook, GuardHook, SlimCheckpointHook):
             runner.register_hook(companion())
+        if self.mapping is not None:
+            runner.register_hook(LabelMappingHook())
         self._find_checkpoint(runner)
 
     def _rebuild_optimizer(self, runner: Runner) -> None:
@@ -86,7 +99,10 @@ class PromptTuningHook(Hook):
         config = dict(config)
         config.setdefault('constructor', 'TrainableOnlyOptimWrapperConstructor')
         schedulers, runner.param_schedulers = runner.param_schedulers, None
-        runner.optim_wrapper = runner.build_optim_wrapper(config)
+        if self.mapping is not None and not any(p.requires_grad for p in runner.model.parameters()):
+            runner.optim_wrapper = IdleOptimWrapper()  # a mapping that is drawn or counted, and no prompts
+        else:
+            runner.optim_wrapper = runner.build_optim_wrapper(config)
         runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
         if schedulers is not None:
             runner.param_schedulers = runner.build_param_scheduler(runner.cfg.param_scheduler)

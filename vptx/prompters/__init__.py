@@ -4,29 +4,47 @@ from .adapter import Adapter
 from .adaptformer import AdaptFormer
 from .added import AddedPrompter
 from .base import Prompter, TokenPrompter
+from .border import BorderPrompter
 from .channel import ChannelPrompter
 from .deep import DeepPrompter
 from .embedding import PromptEmbedding
+from .image import ImagePrompter
 from .lora import LoRA
+from .low_rank import LowRankPrompter
 from .pad import PadPrompter
+from .patch import PatchPrompter
+from .pixel import PixelPrompter
 from .prepended_pixel import PrependedPixelPrompter
+from .reprogram import ReprogramPrompter
+from .sample_mask import SampleMaskPrompter
+from .scale import ScalePrompter
 from .shallow import ShallowPrompter
 from .side import SideTuning
 from .ssf import SSF
+from .stack import StackedPrompter
 
 __all__ = [
     'SSF',
     'AdaptFormer',
     'Adapter',
     'AddedPrompter',
+    'BorderPrompter',
     'ChannelPrompter',
     'DeepPrompter',
+    'ImagePrompter',
     'LoRA',
+    'LowRankPrompter',
     'PadPrompter',
+    'PatchPrompter',
+    'PixelPrompter',
     'PrependedPixelPrompter',
     'PromptEmbedding',
     'Prompter',
+    'ReprogramPrompter',
+    'SampleMaskPrompter',
+    'ScalePrompter',
     'ShallowPrompter',
     'SideTuning',
+    'StackedPrompter',
     'TokenPrompter',
 ]

@@ -10,41 +10,35 @@ A frame of learnt pixels is put around the image, which grows by T on each side 
 It is what the paper plugs into ConvNeXt-B and ResNet-50, with T from 1, 3, 5, 7, 9, 11.
 """
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vptx.geometry import Geometry
-from vptx.prompters.base import Prompter
-from vptx.prompters.pixels import check_size, draw_pixels
+from vptx.prompters.image import FramePrompter, frame
+from vptx.prompters.pixels import check_size
 from vptx.registry import PROMPTERS
-
-_INITS = ('normalised', 'gaussian', 'zero')
 
 
 @PROMPTERS.register_module()
-class PadPrompter(Prompter):
+class PadPrompter(FramePrompter):
     """A frame of learnt pixels around the image: 6 * T * (H + W + 2T) numbers.
 
     Args:
         pad_size: T, pixels on each side. Patches have to divide the larger image.
         init: ``'normalised'``, U(0, 1) normalised with the network's own mean and standard deviation (the paper's);
             ``'gaussian'``, N(0, 1); ``'zero'``, the network's mean colour.
+        **others: ``space`` and ``bound`` of :class:`~vptx.prompters.image.ImagePrompter`.
 
     Raises:
         ValueError: no whole number of pixels, an unknown ``init``; when bound, a network that takes images of one size
             alone, or whose patches do not divide the larger image; an image of another size than the network's.
     """
 
-    doors = frozenset({'image'})
-
-    def __init__(self, pad_size: int = 8, init: str = 'normalised') -> None:
-        super().__init__()
+    def __init__(self, pad_size: int = 8, init: str = 'normalised', **others) -> None:
+        super().__init__(init=init, **others)
         if not isinstance(pad_size, int) or pad_size < 1:
             raise ValueError(f'pad_size must be a whole number of at least 1, not {pad_size!r}')
-        if init not in _INITS:
-            raise ValueError(f"init must be 'normalised', 'gaussian' or 'zero', not '{init}'")
         self.pad_size = pad_size
-        self.init = init
+        self.margins = (pad_size,) * 4
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         pad, (height, width) = self.pad_size, geometry.image
@@ -59,16 +53,17 @@ class PadPrompter(Prompter):
                 f'pad_size={pad} makes images of {height + 2 * pad} x {width + 2 * pad} px, which patches of '
                 f'{geometry.patch[0]} x {geometry.patch[1]} px do not divide; {" or ".join(fitting) or "none"} would do'
             )
-        self.size = geometry.image
-        self.rows = nn.Parameter(draw_pixels(torch.empty(3, 2 * pad, width + 2 * pad), self.init, geometry))
-        self.columns = nn.Parameter(draw_pixels(torch.empty(3, height, 2 * pad), self.init, geometry))
+        super().bind(geometry, reads_prompts)
 
-    def image(self, image: Tensor) -> Tensor:
+    def allocate(self, geometry: Geometry) -> None:
+        self.inner = self.size
+        self.size = self.inner[0] + 2 * self.pad_size, self.inner[1] + 2 * self.pad_size
+        super().allocate(geometry)
+
+    def place(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 3, H + 2T, W + 2T)"""
-        check_size(image, self.size, 'PadPrompter has learnt a frame')
-        top, bottom = self.rows.expand(len(image), -1, -1, -1).split(self.pad_size, dim=2)
-        left, right = self.columns.expand(len(image), -1, -1, -1).split(self.pad_size, dim=3)
-        return torch.cat([top, torch.cat([left, image, right], dim=3), bottom], dim=2)
+        check_size(image, self.inner, 'PadPrompter has learnt a frame')
+        return frame(image, self.margins, self.zero)
 
 
 def _divides(geometry: Geometry, pad: int) -> bool:

@@ -1,23 +1,80 @@
-"""How learnt pixels begin. They live where the network's images do: normalised, by its mean and standard deviation."""
+"""Learnt pixels: the numbers they are in, how they begin, and the size of the images that they belong to.
+
+A prompt on the image is in the units of a *space*. The image that the network sees is normalised by its mean and
+standard deviation, and a number v of a space, whose pixels in [0, 1] are origin + unit * v, is there
+
+    (origin + unit * v - mean) / std
+
+so added pixels are scaled by unit / std, and zero is the colour (origin - mean) / std.
+"""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from vptx.geometry import Geometry
 
-__all__ = ['check_size', 'draw_pixels', 'pixel_statistics']
+__all__ = [
+    'INITS',
+    'SPACES',
+    'check_choice',
+    'check_size',
+    'convert_lr',
+    'draw_pixels',
+    'in_network',
+    'pixel_statistics',
+]
+
+#: Beside ``'normalised'``, as the network sees pixels: their origin and unit.
+_SPACES = dict(unit=(0.0, 1.0), symmetric=(0.5, 0.5))
+SPACES = ('normalised', *_SPACES)
+INITS = ('zero', 'gaussian', 'normalised')
+
+
+def _space(name: str, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """``origin`` and ``unit``, two (3, 1, 1)."""
+    known = _SPACES.get(name) or pixel_statistics(geometry)
+    origin, unit = (torch.tensor(values).expand(3)[:, None, None] for values in known)
+    return origin, unit
+
+
+def in_network(space: str, geometry: Geometry) -> tuple[Tensor, Tensor]:
+    """The size that one of a space has for the network, and the colour that zero has: two (3, 1, 1).
+
+    Raises:
+        ValueError: nobody knows how the network's pixels are normalised.
+    """
+    if space == 'normalised':
+        return torch.ones(3, 1, 1), torch.zeros(3, 1, 1)
+    (origin, unit), (mean, std) = _space(space, geometry), _space('normalised', geometry)
+    return unit / std, (origin - mean) / std
+
+
+def convert_lr(lr: float, source: str, target: str, geometry: Geometry, power: int = 2) -> float:
+    """The learning rate that does to a prompt in the space ``target`` what ``lr`` does to the same one in ``source``.
+
+    A prompt is r = unit_source / unit_target times as large there, and lr * r ** power does the same. Exact where all
+    channels have one standard deviation, the mean over channels otherwise. Bahng's 40 in CLIP's normalised space is 2.9
+    in ``'unit'``.
+
+    Args:
+        power: 2 for SGD, whose steps grow with the gradient; 1 for Adam and for normalised gradients, whose do not.
+    """
+    (_, theirs), (_, ours) = _space(source, geometry), _space(target, geometry)
+    return lr * float(((theirs / ours) ** power).mean())
 
 
 @torch.no_grad()
-def draw_pixels(pixels: Tensor, init: str, geometry: Geometry) -> Tensor:
-    """Fill ``pixels`` (3, h, w), in place: ``'normalised'``, U(0, 1) normalised as the network's images are;
-    ``'gaussian'``, N(0, 1); ``'zero'``, the mean colour of its images."""
+def draw_pixels(pixels: Tensor, init: str, geometry: Geometry, space: str = 'normalised') -> Tensor:
+    """Fill ``pixels`` (3, h, w), in place: ``'normalised'``, pixels of U(0, 1), in the numbers of ``space``: by default
+    normalised as the network's images are; ``'gaussian'``, N(0, 1); ``'zero'``, by default the mean colour."""
     if init == 'gaussian':
         return pixels.normal_()
     if init == 'zero':
         return pixels.zero_()
-    mean, std = (torch.tensor(values)[:, None, None] for values in pixel_statistics(geometry))
-    return pixels.uniform_().sub_(mean).div_(std)
+    origin, unit = _space(space, geometry)
+    return pixels.uniform_().sub_(origin).div_(unit)
 
 
 def pixel_statistics(geometry: Geometry) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -28,10 +85,18 @@ def pixel_statistics(geometry: Geometry) -> tuple[tuple[float, ...], tuple[float
     """
     if not geometry.mean:
         raise ValueError(
-            f"init='normalised' needs the mean and the standard deviation of the pixels that {geometry.name} takes: "
-            'attach to a model that has them, in a data_preprocessor around the backbone, or choose another init'
+            f"init='normalised' and spaces other than 'normalised' need the mean and the standard deviation of the "
+            f'pixels that {geometry.name} takes: attach to a model that has them, in a data_preprocessor around the '
+            'backbone, or choose another init or space'
         )
     return geometry.mean, geometry.std
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> str:
+    """``value``, or a ValueError that lists what there is."""
+    if value not in choices:
+        raise ValueError(f'{name} must be one of {", ".join(map(repr, choices))}, not {value!r}')
+    return value
 
 
 def check_size(image: Tensor, size: tuple[int, int], learnt: str) -> None:

@@ -2,7 +2,7 @@
 
 What was trained here so goes through the same converters as what others publish:
 
-* supervision: Google's ``.npz``;
+* supervision: Google's ``.npz``, with the classifier, whose classes a label mapping can read as others;
 * MAE: ``{'model': ...}`` in MAE's names, a ``.pth``;
 * MoCo v3: ``{'epoch', 'arch', 'state_dict': 'module.base_encoder...'}``, a ``.pth.tar``. The momentum
   encoder, which is there in the authors' files and nobody loads, is left out.
@@ -26,13 +26,14 @@ from .read import read_tensors
 
 __all__ = ['export_backbone', 'to_google']
 
-_OURS, _THEIRS = 'backbone.net.model.', 'backbone.'
+_OURS, _THEIRS, _HEAD = 'backbone.net.model.', 'backbone.', 'head.fc.'
 _BLOCK = r'^blocks\.(\d+)\.'
 _TO_GOOGLE: Rules = [
     (r'^cls_token$', 'cls'),
     (r'^pos_embed$', 'Transformer/posembed_input/pos_embedding'),
     (r'^patch_embed\.proj\.', 'embedding/'),
     (r'^norm\.', 'Transformer/encoder_norm/'),
+    (r'^head\.', 'head/'),
     (_BLOCK + r'norm1\.', r'Transformer/encoderblock_\1/LayerNorm_0/'),
     (_BLOCK + r'norm2\.', r'Transformer/encoderblock_\1/LayerNorm_2/'),
     (_BLOCK + r'attn\.proj\.', r'Transformer/encoderblock_\1/MultiHeadDotProductAttention_1/out/'),
@@ -65,7 +66,8 @@ def export_backbone(checkpoint: str | Path, out: str | Path) -> Path:
         torch.save(dict(model=rename(_halved(tensors, _THEIRS), mm_vit.RULES)), buffer)
         extension = '.pth'
     elif any(name.startswith(_OURS) for name in tensors):
-        arrays: dict[str, Any] = {k: v.numpy() for k, v in to_google(_halved(tensors, _OURS)).items()}
+        network = _halved(tensors, _OURS) | rename(_halved(tensors, _HEAD), [('^', 'head.')])
+        arrays: dict[str, Any] = {k: v.numpy() for k, v in to_google(network).items()}
         np.savez(buffer, **arrays)
         extension = '.npz'
     else:

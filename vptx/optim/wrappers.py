@@ -1,4 +1,4 @@
-"""Optimizers of what trains, and of nothing else; half precision on any device."""
+"""Optimizers of what trains, and of nothing else; half precision on any device; nothing to do at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 import torch
 from mmengine.device import get_device
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
-from torch import nn
+from torch import Tensor, nn
 
 from vptx.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 
-__all__ = ['BFloat16OptimWrapper', 'TrainableOnlyOptimWrapperConstructor']
+__all__ = ['BFloat16OptimWrapper', 'IdleOptimWrapper', 'TrainableOnlyOptimWrapperConstructor']
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -24,6 +24,16 @@ class BFloat16OptimWrapper(OptimWrapper):
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         with super().optim_context(model), torch.autocast(get_device(), dtype=torch.bfloat16):
             yield
+
+
+class IdleOptimWrapper(OptimWrapper):
+    """Of a run in which nothing trains: a label mapping that is drawn or counted, on a network without prompts."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.optim.SGD([dict(params=[])], lr=0.0))
+
+    def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
+        self.step(**step_kwargs or {})  # of nothing; schedulers want to see it
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

@@ -1,0 +1,205 @@
+"""Label mappings that are estimated: when, from what, and what came out.
+
+A (K, C) is how often the network takes a training image of class t for a source class s. It is counted in a pass over
+the training images, or from what the network says of them anyway while prompts are trained on them.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import Tensor, nn
+
+from vptx.attach import find_hall
+from vptx.hooks.slim_checkpoint_hook import bare
+from vptx.mappings.base import CountedMapping, LabelMapping
+from vptx.prompted import PromptedNetwork
+from vptx.registry import HOOKS
+
+__all__ = ['LabelMappingHook', 'estimate_mapping', 'mapping_table']
+
+
+def estimate_mapping(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Estimate the label mapping of ``model`` in one pass over ``batches``, in place.
+
+        vptx.estimate_mapping(model, train_loader)
+
+    Args:
+        model: one that :func:`vptx.attach` gave a mapping.
+        batches: images (B, 3, H, W), normalised as the network wants them, and labels: (B,), or how much of each class
+            an image is, (B, C).
+
+    Raises:
+        ValueError: a model without a mapping that is estimated, or no batches.
+    """
+    hall = find_hall(model)
+    if hall is None or not isinstance(hall.mapping, CountedMapping):
+        raise ValueError(f'{type(model).__name__} has no label mapping that is estimated from images')
+    hall.mapping.estimate(_count(hall, batches))
+
+
+@torch.no_grad()
+def _count(hall: PromptedNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """A (K, C) over all ranks, in eval mode."""
+    was_training, mapping, counts = hall.training, hall.mapping, None
+    device = next(hall.parameters()).device
+    hall.eval()
+    for images, labels in batches:
+        seen = mapping.count(hall.read(images.to(device)), _targets(labels, mapping))
+        counts = seen if counts is None else counts + seen
+    hall.train(was_training)
+    if counts is None:
+        raise ValueError('a label mapping is estimated from training images, and there are none')
+    all_reduce(counts)
+    return counts
+
+
+def _targets(labels: Tensor, mapping: CountedMapping) -> Tensor:
+    """(B,) -> (B, C); (B, C) as it is."""
+    return labels if labels.dim() > 1 else nn.functional.one_hot(labels.long(), mapping.num_classes)
+
+
+def mapping_table(
+    mapping: LabelMapping, classes: Sequence[str] = (), sources: Sequence[str] = (), most: int = 20
+) -> str:
+    """Target class <- source classes, the strongest three with their weights; of ``most`` target classes.
+
+    Args:
+        mapping: one that is ready.
+        classes: names of the C, or none.
+        sources: names of the K, or none.
+        most: how many lines.
+    """
+    matrix = mapping.matrix()
+    strongest = matrix.sort(dim=0, descending=True, stable=True)
+    lines = []
+    for target in range(min(matrix.shape[1], most)):
+        found = [
+            f'{sources[s] if sources else s}' + ('' if weight == 1 else f' ({weight:.2f})')
+            for s, weight in zip(strongest.indices[:3, target].tolist(), strongest.values[:3, target].tolist())
+            if weight
+        ]
+        more = ', ...' if (matrix[:, target] != 0).sum() > len(found) else ''
+        lines.append(f'  {classes[target] if classes else target} <- {", ".join(found)}{more}')
+    left = matrix.shape[1] - most
+    return '\n'.join(lines + [f'  and {left} more'] * (left > 0))
+
+
+@HOOKS.register_module()
+class LabelMappingHook(Hook):
+    """Estimates a label mapping before training, and anew in each epoch if it wants to be.
+
+    Counts are summed over all ranks, so any number of them gives the same mapping. The last epoch is not followed by an
+    estimate: prompts leave the run with the mapping that they were trained for.
+
+    :class:`~vptx.hooks.PromptTuningHook` registers it.
+
+    Note:
+        Comes after RandomStreamsHook, so that a resumed run counts what it would have counted.
+    """
+
+    priority = 'NORMAL'
+
+    def before_train(self, runner: Runner) -> None:
+        self._hall = find_hall(bare(runner.model))
+        self._counts: Tensor | None = None
+        self._handles: list = []
+        mapping = self._mapping
+        if mapping is None:
+            self._log(runner)
+            return
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise ValueError(
+                f'{type(mapping).__name__} is estimated once an epoch: train_cfg=dict(by_epoch=True, max_epochs=...), '
+                f'not a {type(runner.train_loop).__name__}'
+            )
+        if not mapping.ready:
+            self._estimate(runner, _count(self._hall, self._pass(runner)))
+
+    @property
+    def _mapping(self) -> CountedMapping | None:
+        return self._hall.mapping if isinstance(self._hall.mapping, CountedMapping) else None
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        mapping = self._mapping
+        if mapping is None or not mapping.every:
+            return
+        if mapping.online:
+            self._counts = None
+            # What the network sees and says: batch augmentations mix images and labels in the preprocessor.
+            preprocess = bare(runner.model).data_preprocessor
+            self._handles = [
+                preprocess.register_forward_hook(self._hear_labels),
+                mapping.register_forward_pre_hook(self._hear_logits),
+            ]
+        elif runner.epoch and runner.epoch % mapping.every == 0:
+            self._estimate(runner, _count(self._hall, self._pass(runner)))
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | tuple | list | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        if self._handles:
+            seen = self._mapping.count(self._logits, self._labels)
+            self._counts = seen if self._counts is None else self._counts + seen
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if not self._handles:
+            return
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        done = runner.epoch + 1
+        if done % self._mapping.every == 0 and done < runner.max_epochs:
+            all_reduce(self._counts)
+            self._estimate(runner, self._counts)
+
+    def _hear_labels(self, preprocessor: nn.Module, inputs: tuple, batch: dict) -> None:
+        self._labels = self._read_labels(batch)
+
+    def _hear_logits(self, mapping: nn.Module, inputs: tuple[Tensor]) -> None:
+        self._logits = inputs[0].detach()
+
+    def _read_labels(self, batch: dict) -> Tensor:
+        """How much of each class the images of a preprocessed batch are, mixed ones included: (B, C)."""
+        number = self._mapping.num_classes
+        return torch.stack(
+            [
+                sample.gt_score.cpu()
+                if 'gt_score' in sample
+                else nn.functional.one_hot(sample.gt_label.cpu(), number).sum(0).float()
+                for sample in batch['data_samples']
+            ]
+        )
+
+    def _pass(self, runner: Runner) -> Iterable[tuple[Tensor, Tensor]]:
+        """The training images, each of them once over all ranks."""
+        config = dict(
+            runner.cfg.train_dataloader,
+            dataset=runner.train_dataloader.dataset,
+            sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+            drop_last=False,
+        )
+        config.pop('persistent_workers', None)
+        preprocess = bare(runner.model).data_preprocessor
+        for batch in runner.build_dataloader(config, seed=runner.seed):
+            seen = preprocess(batch)
+            yield seen['inputs'], self._read_labels(seen)
+
+    def _estimate(self, runner: Runner, counts: Tensor) -> None:
+        mapping = self._mapping
+        before = mapping.matrix().argmax(0) if mapping.ready else None
+        mapping.estimate(counts)
+        changed = '' if before is None else f', {(before != mapping.matrix().argmax(0)).sum()} changed'
+        self._log(runner, changed)
+
+    def _log(self, runner: Runner, changed: str = '') -> None:
+        mapping = self._hall.mapping
+        classes = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes') or ()
+        table = mapping_table(mapping, classes, self._hall.net.class_names)
+        runner.logger.info(f'{type(mapping).__name__} of {mapping.num_classes} classes{changed}\n{table}')

@@ -1,0 +1,18 @@
+"""How old classes are read as new ones: one file for each idea, named as its paper names it."""
+
+from .base import CountedMapping, LabelMapping
+from .bayesian import BayesianMapping
+from .frequency import FrequencyMapping, IterativeMapping
+from .fully_connected import FullyConnectedMapping
+from .index import IndexMapping, RandomMapping
+
+__all__ = [
+    'BayesianMapping',
+    'CountedMapping',
+    'FrequencyMapping',
+    'FullyConnectedMapping',
+    'IndexMapping',
+    'IterativeMapping',
+    'LabelMapping',
+    'RandomMapping',
+]

@@ -1,0 +1,14 @@
+"""Optimizers of what trains, and of nothing else; half precision; the field's own ways to take a step."""
+
+from .normalized import NormalizedGradOptimWrapper
+from .spsa import InversePowerLR, SPSAOptimWrapper
+from .wrappers import BFloat16OptimWrapper, IdleOptimWrapper, TrainableOnlyOptimWrapperConstructor
+
+__all__ = [
+    'BFloat16OptimWrapper',
+    'IdleOptimWrapper',
+    'InversePowerLR',
+    'NormalizedGradOptimWrapper',
+    'SPSAOptimWrapper',
+    'TrainableOnlyOptimWrapperConstructor',
+]

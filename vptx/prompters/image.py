@@ -1,0 +1,154 @@
+"""Prompts on the image: one sentence, of which each prompter of this kind chooses the words.
+
+    x' = place(x) + M * bound(P)
+
+``place`` puts the image on the canvas that the network sees: as it is, small in the middle of it, or with an edge. P is
+learnt, as many numbers as are used: a frame, a patch, a matrix of low rank, all of the canvas. ``bound`` squashes it or
+does not; the mask M comes after that, so that what is not prompted gets exactly nothing (sigmoid(0) is 0.5). All of it
+is in a *space* (``pixels.py``), and the image is never taken out of its own: a prompt of zero changes no bit.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vptx.geometry import Geometry
+from vptx.prompters.base import Prompter
+from vptx.prompters.pixels import INITS, SPACES, check_choice, check_size, draw_pixels, in_network
+
+__all__ = ['BOUNDS', 'FramePrompter', 'ImagePrompter', 'PlacedPrompter', 'embed_small', 'frame', 'middle']
+
+BOUNDS = dict(none=nn.Identity(), tanh=torch.tanh, sigmoid=torch.sigmoid)
+
+
+class ImagePrompter(Prompter):
+    """The base of prompts that are added to the image; a subclass says which pixels (:meth:`allocate`,
+    :meth:`pattern`), and maybe where the image goes (:meth:`place`).
+
+    Args:
+        space: what the prompt's numbers are: ``'normalised'``, as the network sees pixels; ``'unit'``, pixels in
+            [0, 1]; ``'symmetric'``, in [-1, 1]. A learning rate means another thing in each: ``pixels.convert_lr``.
+        bound: ``'none'``, ``'tanh'`` (to (-1, 1)) or ``'sigmoid'`` (to (0, 1)), in that space.
+        init: ``'zero'``, ``'gaussian'``, N(0, 1), or ``'normalised'``, U(0, 1) pixels, in that space and before the
+            bound.
+
+    Raises:
+        ValueError: an unknown ``space``, ``bound`` or ``init``; an image of another size than the prompt is for.
+    """
+
+    doors = frozenset({'image'})
+    scale: Tensor
+    zero: Tensor
+
+    def __init__(self, space: str = 'normalised', bound: str = 'none', init: str = 'zero') -> None:
+        super().__init__()
+        self.space = check_choice('space', space, SPACES)
+        self.bound = check_choice('bound', bound, tuple(BOUNDS))
+        self.init = check_choice('init', init, INITS)
+
+    def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        self.size = geometry.image
+        scale, zero = in_network(self.space, geometry)
+        self.register_buffer('scale', scale, persistent=False)
+        self.register_buffer('zero', zero, persistent=False)
+        self.allocate(geometry)
+
+    def draw(self, geometry: Geometry, *shape: int) -> nn.Parameter:
+        """Learnt pixels of a shape, as they begin."""
+        return nn.Parameter(draw_pixels(torch.empty(shape), self.init, geometry, self.space))
+
+    def squash(self, pixels: Tensor) -> Tensor:
+        """The bound."""
+        return BOUNDS[self.bound](pixels)
+
+    def allocate(self, geometry: Geometry) -> None:
+        """Draw the parameters for a canvas of :attr:`size`."""
+        raise NotImplementedError(f'{type(self).__name__} must define allocate(geometry)')
+
+    def place(self, image: Tensor) -> Tensor:
+        """(B, 3, h, w) -> the canvas (B, 3, H, W)."""
+        check_size(image, self.size, f'{type(self).__name__} has learnt pixels')
+        return image
+
+    def pattern(self, canvas: Tensor) -> Tensor:
+        """What is added to a canvas (B, 3, H, W), in :attr:`space`, bounded and zero outside of the mask: (3, H, W), or
+        (B, 3, H, W) where it differs from sample to sample."""
+        raise NotImplementedError(f'{type(self).__name__} must define pattern(canvas)')
+
+    def image(self, image: Tensor) -> Tensor:
+        canvas = self.place(image)
+        return canvas + self.scale * self.pattern(canvas)
+
+
+class FramePrompter(ImagePrompter):
+    """The base of prompts around something: 3 * (H * W - h * w) numbers around a hole of h x w.
+
+    Attributes:
+        margins: top, bottom, left and right, in pixels; a subclass sets them before :meth:`allocate`.
+    """
+
+    margins: tuple[int, int, int, int]
+
+    def allocate(self, geometry: Geometry) -> None:
+        (height, width), (top, bottom, left, right) = self.size, self.margins
+        self.rows = self.draw(geometry, 3, top + bottom, width)
+        self.columns = self.draw(geometry, 3, height - top - bottom, left + right)
+
+    def pattern(self, canvas: Tensor) -> Tensor:
+        (height, width), (top, bottom, left, right) = self.size, self.margins
+        above, below = self.squash(self.rows).split([top, bottom], dim=1)
+        before, behind = self.squash(self.columns).split([left, right], dim=2)
+        hole = before.new_zeros(3, height - top - bottom, width - left - right)
+        return torch.cat([above, torch.cat([before, hole, behind], dim=2), below], dim=1)
+
+
+class PlacedPrompter(ImagePrompter):
+    """The base of prompts in whose middle the image is small: it is resized to a square, and nothing is behind it.
+
+    Args:
+        side: of the square, in pixels. Images that come in this size are not resized.
+        **others: of :class:`ImagePrompter`.
+
+    Raises:
+        ValueError: no whole number of pixels, or, when bound, as many as the network's images have.
+    """
+
+    def __init__(self, side: int, **others) -> None:
+        super().__init__(**others)
+        if not isinstance(side, int) or side < 1:
+            raise ValueError(f'side must be a whole number of at least 1, not {side!r}')
+        self.side = side
+
+    def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        if self.side >= min(geometry.image):
+            raise ValueError(
+                f'side={self.side} leaves no room around the image: {geometry.name} sees '
+                f'{geometry.image[0]} x {geometry.image[1]} px'
+            )
+        super().bind(geometry, reads_prompts)
+
+    def place(self, image: Tensor) -> Tensor:
+        return embed_small(image, self.side, self.size, self.zero)
+
+
+def embed_small(image: Tensor, side: int, size: tuple[int, int], colour: Tensor) -> Tensor:
+    """(B, 3, h, w) -> (B, 3, H, W): a square of ``side`` pixels in the middle of ``colour`` (3, 1, 1)."""
+    if image.shape[-2:] != (side, side):
+        image = F.interpolate(image, (side, side), mode='bilinear', antialias=True)
+    return frame(image, middle(side, size), colour)
+
+
+def frame(image: Tensor, margins: tuple[int, int, int, int], colour: Tensor) -> Tensor:
+    """(B, 3, h, w) -> (B, 3, H, W): the image, bit for bit, within ``margins`` of ``colour`` (3, 1, 1)."""
+    top, bottom, left, right = margins
+    height, width = image.shape[-2:]
+    # Padding knows one value for all channels.
+    canvas = colour.expand(3, top + height + bottom, left + width + right).expand(len(image), -1, -1, -1).clone()
+    canvas[:, :, top : top + height, left : left + width] = image
+    return canvas
+
+
+def middle(side: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of a square of ``side`` pixels in the middle; the odd pixel goes to top and left."""
+    (top, bottom), (left, right) = (((s - side + 1) // 2, (s - side) // 2) for s in size)
+    return top, bottom, left, right

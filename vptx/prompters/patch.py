@@ -1,0 +1,65 @@
+"""A learnt patch on the image: Bahng et al., "Exploring Visual Prompts for Adapting Large-Scale Models", 2022,
+https://arxiv.org/abs/2203.17274 ("fixed patch", "random patch")
+
+Theirs has one random position for a whole batch, drawn outside of the seeded generators and at evaluation too. Here
+every sample has its own, drawn from the run's generator, and evaluation knows one position.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vptx.geometry import Geometry
+from vptx.prompters.image import ImagePrompter
+from vptx.registry import PROMPTERS
+
+
+@PROMPTERS.register_module()
+class PatchPrompter(ImagePrompter):
+    """A square of pixels added to the image: 3 * T * T numbers.
+
+    Args:
+        size: T, pixels of a side.
+        position: top and left, in pixels, from the opposite edge where negative; ``(-T, -T)`` is the last corner.
+        random: whether each sample of training has it anywhere, all positions being as likely. At evaluation it is at
+            ``position``.
+        init: ``'gaussian'``, as published; ``'zero'``, ``'normalised'``.
+        **others: ``space`` and ``bound`` of :class:`~vptx.prompters.image.ImagePrompter`.
+
+    Raises:
+        ValueError: no whole number of pixels; when bound, a patch that is not on the image.
+    """
+
+    def __init__(
+        self, size: int = 30, position: tuple[int, int] = (0, 0), random: bool = False, init: str = 'gaussian', **others
+    ) -> None:
+        super().__init__(init=init, **others)
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f'size must be a whole number of at least 1, not {size!r}')
+        self.patch_size = size
+        self.position = position
+        self.random = random
+
+    def allocate(self, geometry: Geometry) -> None:
+        size = self.patch_size
+        self.corner = [start + room * (start < 0) for start, room in zip(self.position, self.size, strict=True)]
+        if any(start < 0 or start + size > room for start, room in zip(self.corner, self.size)):
+            raise ValueError(
+                f'a patch of {size} x {size} px at {tuple(self.position)} is not on an image of {self.size[0]} x '
+                f'{self.size[1]} px'
+            )
+        self.delta = self.draw(geometry, 3, size, size)
+
+    def pattern(self, canvas: Tensor) -> Tensor:
+        patch, size, (height, width) = self.squash(self.delta), self.patch_size, self.size
+        if not (self.random and self.training):
+            top, left = self.corner
+            return F.pad(patch, (left, width - left - size, top, height - top - size))
+        # Drawn on the CPU: the same positions on every device.
+        rows, columns = (
+            (torch.randint(room - size + 1, (len(canvas), 1)) + torch.arange(size)).to(canvas.device)
+            for room in self.size
+        )
+        where = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)[:, None].expand(-1, 3, -1)
+        empty = patch.new_zeros(len(canvas), 3, height * width)
+        return empty.scatter(2, where, patch.flatten(1).expand(len(canvas), -1, -1)).unflatten(2, self.size)
