@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import yapf.yapflib.yapf_api
 from mmengine.config import Config
@@ -180,6 +181,25 @@ def runner(work_dir: Path | str, **changes) -> Runner:
     config = Config(tiny_config(work_dir, **deepcopy(changes)))
     config.experiment_name = f'tiny_{next(_experiments)}'  # MMEngine keeps loggers and hubs by this name
     return Runner.from_cfg(config)
+
+
+class PowerCutError(Exception):
+    """Ends a run as a power cut does."""
+
+
+def interrupted(work_dir: Path, iteration: int, **changes) -> None:
+    """A run of :func:`runner` that ends in front of an iteration, as if the power went."""
+    run = runner(work_dir, **changes)
+    step = run.call_hook
+
+    def call(name, **arguments):
+        if name == 'before_train_iter' and run.iter == iteration:
+            raise PowerCutError
+        step(name, **arguments)
+
+    run.call_hook = call
+    with pytest.raises(PowerCutError):
+        run.train()
 
 
 def write_config(path: Path, work_dir: Path | str, **changes) -> Path:

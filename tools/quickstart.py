@@ -35,7 +35,7 @@ def main() -> None:
         rows.append((method, accuracy, prompt_file.stat().st_size / 1024, prompt_file))
     images = OUT / 'images'
     images.mkdir(parents=True, exist_ok=True)
-    digits = Digits(split='test')
+    digits = Digits(split='test', crowded=1)
     for index in range(0, len(digits), len(digits) // 30):
         Image.fromarray(digits[index]['img'][..., ::-1]).save(images / f'{index:04d}.png')
     run('tools/predict.py', config, prompt_file, images, '--out-dir', OUT)

@@ -8,11 +8,12 @@ import torch
 from networks import CLASSES, DEPTH, GRID, NETWORKS, PATCH, SIZE, WIDTH, images, tiny
 from torch import nn
 
+import vptx
 from vptx.backbones import TimmViT, take_apart
 from vptx.prompted import PromptedNetwork
 from vptx.registry import NETS, build
 
-TAKEN_APART = [name for name in NETWORKS if 'blocks' not in name and 'swin' not in name]
+TAKEN_APART = [name for name in NETWORKS if type(take_apart(tiny(name))) is TimmViT and 'blocks' not in name]
 
 
 @pytest.mark.parametrize(
@@ -166,3 +167,19 @@ def test_init_weights_draws_nothing_new():
     before = {name: value.clone() for name, value in net.state_dict().items()}
     net.init_weights()
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize('kind', ['DeepPrompter', 'ShallowPrompter'])
+def test_deit_iii_gives_its_class_token_no_position_and_its_prompts_none(kind):
+    """timm's own blocks on the longer sequence, put together by hand."""
+    model, own = vptx.attach(tiny('DeiT III'), dict(type=kind, num_tokens=2)).double().eval(), tiny('DeiT III').double()
+    rows = [row.data.normal_() for row in model.prompter.embedding.rows]
+    tokens = own._pos_embed(own.patch_embed(images().double()))
+    assert torch.equal(tokens[:, 0], own.cls_token[0].expand(2, -1))
+    for layer, block in enumerate(own.blocks):
+        if layer < len(rows):
+            kept = tokens[:, 1 if layer == 0 else 3 :]
+            tokens = torch.cat([tokens[:, :1], rows[layer].expand(2, -1, -1), kept], dim=1)
+        tokens = block(tokens)
+    expected = own.forward_head(own.norm(tokens))
+    torch.testing.assert_close(model(images().double()), expected, rtol=1e-11, atol=1e-11)

@@ -52,7 +52,7 @@ def test_names_and_others():
         def forward(self, x):
             return x
 
-    with pytest.raises(ValueError, match='no net takes a .*Another apart'):
+    with pytest.raises(ValueError, match=r'no net takes a .*Another apart'):
         vptx.attach(Another(SIZE, PATCH, 1, HEADS, WIDTH, WIDTH))
 
 

@@ -65,6 +65,30 @@ def test_neither_trivial_nor_impossible():
         assert low < model.score(pixels(test), test.labels) < high
 
 
+def test_crowded():
+    """Each digit several times, never twice the same, in the middle of others of its split; alike from run to run."""
+    data, alone = Digits('val', crowded=2), Digits('val')
+    assert data.images.shape == (400, 64, 64, 3) and data.images.dtype == np.uint8
+    np.testing.assert_array_equal(data.labels, np.tile(alone.labels, 2))
+    assert len({image.tobytes() for image in data.images}) == 400
+    np.testing.assert_array_equal(data.images, Digits('val', crowded=2).images)
+    assert data.images[..., :8, :].mean() > 4 * alone.images[..., :8, :].mean()  # neighbours at the sides
+    small = Digits('val', crowded=2, size=32).images.astype(float)
+    halved = data.images.reshape(400, 32, 2, 32, 2, 3).mean((2, 4))
+    assert np.corrcoef(small.ravel(), halved.ravel())[0, 1] > 0.98  # the same views in fewer pixels
+
+
+def test_crowded_is_hard_for_raw_pixels():
+    train, test = Digits(num_train=400, crowded=2, size=16), Digits('test', crowded=1, size=16)
+    train, test = ((data.images[..., 0].reshape(len(data), -1) / 255, data.get_gt_labels()) for data in (train, test))
+    assert 0.15 < LogisticRegression(max_iter=300).fit(*train).score(*test) < 0.6
+
+
+def test_crowded_cannot_be_negative():
+    with pytest.raises(ValueError, match='crowded must be 0'):
+        Digits(crowded=-1)
+
+
 def test_unknown_split_lists_the_splits():
     with pytest.raises(ValueError, match="'train', 'val', 'test', 'trainval', got 'valid'"):
         Digits('valid')

@@ -7,7 +7,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmpretrain.models import StackedLinearClsHead
-from runs import differences, hook, load, loader, net, newest, runner, write_weights
+from runs import differences, hook, interrupted, load, loader, net, newest, runner, write_weights
 
 import vptx
 from vptx.attach import find_hall
@@ -245,24 +245,6 @@ def straight(tmp_path, **changes):
 def compare(ours: dict, theirs: dict) -> list[str]:
     keys = ['state_dict', 'optimizer', 'param_schedulers', 'ema_state_dict']
     return [d for key in keys for d in differences(ours.get(key), theirs.get(key), key)]
-
-
-class PowerCutError(Exception):
-    """Ends a run as a power cut does."""
-
-
-def interrupted(work_dir, iteration: int, **changes) -> None:
-    run = runner(work_dir, **changes)
-    step = run.call_hook
-
-    def call(name, **arguments):
-        if name == 'before_train_iter' and run.iter == iteration:
-            raise PowerCutError
-        step(name, **arguments)
-
-    run.call_hook = call
-    with pytest.raises(PowerCutError):
-        run.train()
 
 
 AUGMENTED = dict(pipeline=[dict(type='RandomFlip', prob=0.5), dict(type='RandomCrop', crop_size=16, padding=2)])

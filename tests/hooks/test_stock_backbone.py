@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from runs import differences, hook, load, newest, runner, tiny_config
+from runs import differences, hook, interrupted, load, newest, runner, tiny_config
 
 import vptx
 from vptx.registry import MODELS
@@ -63,7 +63,7 @@ def test_a_model_zoos_checkpoint(tmp_path, zoo, way):
 
 def test_it_resumes_bit_equal_with_its_frozen_weights(tmp_path, zoo):
     changes = dict(stock(), load_from=str(zoo[0]))
-    runner(tmp_path / 'run', **changes, **{'train_cfg.max_epochs': 1}).train()
+    interrupted(tmp_path / 'run', 5, **changes)
     run = runner(tmp_path / 'run', **dict(changes, load_from=None), resume=True)
     run.train()
     straight = runner(tmp_path / 'straight', **changes)

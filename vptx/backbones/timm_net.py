@@ -59,7 +59,7 @@ class TimmNet(Net):
         self.model = model
         if weights:
             load_weights(model, weights, positions, fresh)
-        config = model.pretrained_cfg
+        config: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
         self.stem = config['first_conv']
         self.facts = dict(
             name=name or '.'.join(filter(None, (config.get('architecture'), config.get('tag')))),

@@ -23,7 +23,7 @@ _same = nn.Identity()
 
 @NETS.register_module()
 class TimmViT(TimmNet):
-    """A vision transformer of timm, taken apart.
+    """A vision transformer of timm, taken apart: plain, distilled, DeiT III, CLIP, registers, no class token.
 
     Args:
         model: a timm name such as ``'vit_base_patch16_224.orig_in21k'``, or a built model.
@@ -59,7 +59,7 @@ class TimmViT(TimmNet):
             **self.facts,
         )
         self.has_class_token = model.cls_token is not None
-        self.readout = {'token': 'cls', 'avg': 'mean'}.get(model.global_pool, 'logits')
+        self.readout = {'token': 'cls', 'avg': 'mean'}.get(str(model.global_pool), 'logits')
 
     def _is_plain(self, block: nn.Module) -> bool:
         """Whether :func:`attend_to_memory` is what this block computes."""

@@ -36,28 +36,27 @@ class TorchvisionViT(Net):
 
     def __init__(self, model: str | nn.Module, **arguments) -> None:
         super().__init__()
-        name = model if isinstance(model, str) else None
-        if isinstance(model, str):
-            model = get_model(model, **arguments)
-        if not self.knows(model):
-            raise ValueError(f'TorchvisionViT takes torchvision VisionTransformers apart, not {type(model).__name__}')
-        self.model = model
-        layers, side = model.encoder.layers, model.image_size
+        name = model if isinstance(model, str) else ''
+        network = get_model(model, **arguments) if isinstance(model, str) else model
+        if not self.knows(network):
+            raise ValueError(f'TorchvisionViT takes torchvision VisionTransformers apart, not {type(network).__name__}')
+        self.model = network
+        layers, side = network.encoder.layers, network.image_size
         pixels = ViT_B_16_Weights.IMAGENET1K_V1.transforms()  # the same for all of its weights
         plain = all(type(block) is EncoderBlock for block in layers)
         self.geometry = Geometry(
-            name=name or f'torchvision.VisionTransformer, {len(layers)} x {model.hidden_dim}',
-            widths=(model.hidden_dim,) * len(layers),
-            patch=(model.patch_size, model.patch_size),
+            name=name or f'torchvision.VisionTransformer, {len(layers)} x {network.hidden_dim}',
+            widths=(network.hidden_dim,) * len(layers),
+            patch=(network.patch_size, network.patch_size),
             image=(side, side),
             prefix=1,
-            tokens=model.seq_length,
+            tokens=network.seq_length,
             mean=tuple(pixels.mean),
             std=tuple(pixels.std),
             doors=frozenset({'image', 'tokens', 'logits'} | ({'memory'} if plain else set())),
             any_size=False,
-            stem=measure_stem(model, self.stem),
-            classes=getattr(model.heads[-1], 'out_features', 0),
+            stem=measure_stem(network, self.stem),
+            classes=getattr(network.heads[-1], 'out_features', 0),
         )
 
     @classmethod
