@@ -45,8 +45,8 @@ class PromptedNetwork(BaseModule):
 
     def __init__(self, net: Net | dict, readout: Readout | None = None, with_cp: bool = False) -> None:
         super().__init__()
-        self.with_cp = with_cp
         self.net: Net = build(NETS, net)
+        self.set_grad_checkpointing(with_cp)
         self.readout: Readout = readout or self.net.readout
         self.map_norms = nn.ModuleList()
         self.folded: set[int] = set()
@@ -148,7 +148,16 @@ class PromptedNetwork(BaseModule):
         return self.net.block(tokens, layer, context, memory)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """``with_cp``, as timm's networks have it."""
+        """``with_cp``, as timm's networks have it.
+
+        Raises:
+            ValueError: a network that computes its layers in one piece.
+        """
+        if enable and not self.net.geometry.depth:
+            raise ValueError(
+                f'{self.net.geometry.name} computes its layers in one piece: there are none to checkpoint one by one; '
+                'leave with_cp off'
+            )
         self.with_cp = enable
 
     def _tap(self, tokens: Tensor, context: Context) -> LayerOutput:
