@@ -9,7 +9,12 @@ from statistics import mean
 
 from vptx.files import write_whole
 
-__all__ = ['Row', 'markdown', 'plot']
+__all__ = ['Row', 'markdown', 'plot', 'spread', 'table']
+
+
+def spread(found: Sequence[float]) -> str:
+    """Mean (lowest to highest); nothing of nothing."""
+    return f'{mean(found):.1f} ({min(found):.1f} to {max(found):.1f})' if found else ''
 
 
 @dataclass
@@ -42,9 +47,7 @@ class Row:
 
     def accuracy(self) -> str:
         """Mean (lowest to highest) over the seeds, in per cent."""
-        if not self.test:
-            return 'failed'
-        return f'{mean(self.test):.1f} ({min(self.test):.1f} to {max(self.test):.1f})'
+        return spread(self.test) or 'failed'
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -53,7 +56,7 @@ def markdown(rows: Sequence[Row]) -> str:
     if len(_nets(rows)) > 1:
         for task, methods in _methods(rows).items():
             parts.append(
-                _table(
+                table(
                     [f'{task}: test %, mean (range)', *map(_shown, _nets(rows))],
                     [
                         [method, *(r[net].accuracy() if net in r else '' for net in _nets(rows))]
@@ -62,7 +65,7 @@ def markdown(rows: Sequence[Row]) -> str:
                 )
             )
     parts.append(
-        _table(
+        table(
             ['config', 'net', 'lr', 'val %', 'test %, mean (range)', 'trained', 'prompt file'],
             [
                 [
@@ -154,7 +157,7 @@ def _methods(rows: Sequence[Row]) -> dict[str, list[tuple[str, dict[str | None, 
     return found
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rule = ['---', *['---:'] * (len(head) - 1)]
     return '\n'.join([_line(head), f'|{"|".join(rule)}|', *map(_line, lines)])
 
