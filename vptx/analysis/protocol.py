@@ -204,7 +204,7 @@ def studies(
     Args:
         configs: config files with ``grid``, maybe ``method_grid``, and ``final=dict(split=..., seeds=[...])``.
         out: folder of the runs.
-        tasks: names in :data:`~vptx.datasets.benchmarks.TASKS`; None is the config's own; ``['all']`` is every task of
+        tasks: names in :data:`~vptx.datasets.suites.TASKS`; None is the config's own; ``['all']`` is every task of
             the suite of the first config.
         options: settings to override in every config, ``{'key.of.setting': value}``.
 

@@ -8,8 +8,8 @@ on, a finished run is never repeated, and ``tools/experiment.py`` can finish wha
     final       the chosen points with every seed, to their end
 """
 
+import logging
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mmengine.utils import import_modules_from_strings
 
 from vptx.analysis.protocol import Outcome, Study, report
 from vptx.analysis.trials import METRIC, Run, Trial
+from vptx.files import write_whole
 
 try:
     import ray
@@ -42,7 +43,9 @@ def connect(address: str | None = None) -> None:
         address: as ``ray.init`` takes it; ``'local'`` joins none.
     """
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # a research tool reports to nobody
-    os.environ.setdefault('TUNE_DISABLE_AUTO_CALLBACK_LOGGERS', '1')  # results are ours to write
+    os.environ.setdefault('TUNE_DISABLE_AUTO_CALLBACK_LOGGERS', '1')  # results are ours to write,
+    logging.getLogger('ray.tune.analysis.experiment_analysis').setLevel(logging.ERROR)  # and missed by nobody
+    os.environ.setdefault('RAY_AIR_NEW_OUTPUT', '0')  # the other progress table cuts names off
     if address is None:
         try:
             ray.init('auto', log_to_driver=False)
@@ -101,7 +104,7 @@ class _Keep(tune.Callback):
     """Writes down, on the driver, what a run itself cannot: that it was stopped, or that it failed."""
 
     def __init__(self, runs: dict[str, Run]) -> None:
-        self.runs, self.failed = runs, dict[str, str]()
+        self.runs, self.failed = runs, list[str]()
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **_: Any) -> None:
         run, last = self.runs[trial.config['run']], trial.last_result
@@ -113,10 +116,11 @@ class _Keep(tune.Callback):
                 checkpoint.unlink()
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **_: Any) -> None:
-        log = Path(trial.error_file) if trial.error_file else None
-        lines = log.read_text().strip().splitlines() if log and log.is_file() else ['no reason given']
-        self.failed[trial.config['run']] = lines[-1]
-        print(f'{trial.config["run"]} FAILED: {lines[-1]}; see {log}', flush=True)
+        run, reason = self.runs[trial.config['run']], str(trial.get_error() or 'no reason given').strip()
+        self.failed.append(run.name)
+        log = run.folder / 'error.txt'
+        write_whole(log, f'{reason}\n'.encode())
+        print(f'{run} FAILED: {reason.splitlines()[-1]}; see {log}', flush=True)
 
 
 def _run(runs: Sequence[Run], out: Path, name: str, resources: dict[str, float], asha: '_ASHA | None') -> list[str]:
@@ -134,10 +138,22 @@ def _run(runs: Sequence[Run], out: Path, name: str, resources: dict[str, float],
             scheduler=asha,
             reuse_actors=True,  # an interpreter that has imported torch is worth keeping
             trial_name_creator=lambda trial: trial.trial_id,
+            trial_dirname_creator=lambda trial: trial.trial_id,
         ),
-        run_config=tune.RunConfig(name=name, storage_path=str((out / 'ray').absolute()), callbacks=[keep], verbose=1),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str((out / 'ray').absolute()),
+            callbacks=[keep],
+            verbose=1,
+            progress_reporter=tune.CLIReporter(
+                parameter_columns=['run'],
+                metric_columns=['accuracy', 'epoch', 'time_total_s'],
+                max_column_length=120,
+                max_report_frequency=30,
+            ),
+        ),
     ).fit()
-    return list(keep.failed)
+    return keep.failed
 
 
 def sweep(

@@ -107,7 +107,9 @@ class Run:
     def _do(self, watch: Callable[[Runner], None] | None) -> Trial:
         config = Config(self.config.to_dict())
         config.work_dir, config.resume, config.load_from = str(self.folder), True, None
-        config.experiment_name = f'{self.name.replace("/", "_")}_{time.time_ns()}'  # MMEngine keeps loggers by this name
+        config.experiment_name = (
+            f'{self.name.replace("/", "_")}_{time.time_ns()}'  # MMEngine keeps loggers by this name
+        )
         DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain'))
         started = time.perf_counter()
         _forget_peak()
