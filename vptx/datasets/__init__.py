@@ -1,5 +1,5 @@
-"""On what: the mini world and a VTAB of it, which need no download; VTAB-1k and FGVC; images of one's own; and public data sets with a
-validation split held out."""
+"""On what: the mini world and a VTAB of it, which need no download; VTAB-1k and FGVC; images of one's own; and public
+data sets with a validation split held out."""
 
 from .benchmarks import BenchmarkTask, Task
 from .custom import CustomImages
