@@ -152,7 +152,7 @@ class Study:
         keep_apart(self.config, self.out / self.name)
 
     def best(self) -> Trial | None:
-        """The best on validation, of those that came to an end; ties go to the smaller rate, then to the first point."""
+        """The best on validation of those that came to an end; ties go to the smaller rate, then to the first point."""
         ended = [trial for run in self.selection if (trial := run.read()) and trial.accuracy is not None]
         return min(ended, key=lambda trial: (-trial.accuracy, trial.point.get('base_lr', 0)), default=None)
 
@@ -220,7 +220,7 @@ def studies(
 
 
 def report(found: Sequence[Study], out: str | Path) -> list[Outcome]:
-    """What is known so far, also left in ``out`` as ``results.json``, ``results.md`` and, run by run, ``trials.csv``."""
+    """What is known so far; left in ``out`` as ``results.json``, ``results.md`` and, run by run, ``trials.csv``."""
     outcomes = [study.outcome() for study in found]
     write_whole(Path(out, 'results.json'), json.dumps([asdict(o) for o in outcomes], indent=1).encode())
     write_whole(Path(out, 'results.md'), f'{markdown(outcomes)}\n'.encode())
@@ -260,18 +260,19 @@ def experiment(found: Sequence[Study], out: str | Path) -> list[Outcome]:
 
 
 def group_means(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Means of one method's test accuracies over tasks, in per cent: of each group that is complete, and, of VTAB-1k
-    complete, both means that papers report, of the three groups and of the 19 tasks."""
+    """Means of one method's test accuracies over the tasks of a suite, in per cent: of each group that is complete and,
+    where all groups of several are, both means that papers report, of the groups and of the tasks."""
     reached = {o.task: mean(o.test) for o in outcomes if o.task in TASKS and o.test}
-    means = {}
-    for group in ('Natural', 'Specialized', 'Structured', 'FGVC'):
-        names = [name for name, task in TASKS.items() if task.group == group]
-        if reached.keys() >= set(names):
-            means[group] = mean(reached[name] for name in names)
-    vtab = [name for name, task in TASKS.items() if task.suite == 'vtab']
-    if reached.keys() >= set(vtab):
-        means['mean of groups'] = mean(means[group] for group in ('Natural', 'Specialized', 'Structured'))
-        means['mean of tasks'] = mean(reached[name] for name in vtab)
+    groups: dict[str, list[str]] = {}
+    for name, task in TASKS.items():
+        if task.suite in {TASKS[found].suite for found in reached}:
+            groups.setdefault(task.group, []).append(name)
+    means = {
+        group: mean(reached[name] for name in names) for group, names in groups.items() if reached.keys() >= set(names)
+    }
+    if len(groups) > 1 and means.keys() == groups.keys():
+        means['mean of groups'] = mean(means.values())
+        means['mean of tasks'] = mean(reached.values())
     return means
 
 

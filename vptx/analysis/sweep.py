@@ -37,7 +37,7 @@ STORE = 100 * 2**20
 
 
 def connect(address: str | None = None) -> None:
-    """Join the Ray cluster at ``address``, or the one that this machine is part of; else start Ray on this machine alone.
+    """Join the Ray cluster at ``address``, or the one that this machine is part of; else start Ray here alone.
 
     Args:
         address: as ``ray.init`` takes it; ``'local'`` joins none.
