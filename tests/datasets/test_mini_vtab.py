@@ -81,7 +81,7 @@ def test_few_shots(small):
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match="there is no task 'mini_cats'. There are: mini_digits, "):
+    with pytest.raises(ValueError, match=r"there is no task 'mini_cats'\. There are: mini_digits, "):
         MiniVTAB('mini_cats')
     with pytest.raises(ValueError, match="split must be one of 'train', "):
         MiniVTAB('mini_digits', 'all')

@@ -22,7 +22,7 @@ from PIL import Image
 from scipy.ndimage import grey_closing
 
 from vptx.datasets.arrays import ArrayDataset, check_split, extra
-from vptx.datasets.formula import dress, drawer, ink, render
+from vptx.datasets.formula import drawer, dress, ink, render
 from vptx.datasets.photo_patches import PHOTOGRAPHS, draw_box
 from vptx.datasets.subset import Subset
 from vptx.registry import DATASETS
