@@ -226,6 +226,18 @@ def test_all_tasks_are_those_of_the_configs_suite(tmp_path, monkeypatch, judged,
         runpy.run_path(str(REPO / 'tools' / 'experiment.py'), run_name='__main__')
 
 
+def test_a_wider_grid_and_more_seeds_run_only_what_is_new(tmp_path, judged):
+    judged.accuracies = lambda point: 40.0 + point['base_lr']
+    path = config_file(tmp_path, tmp_path, grid={'base_lr': [1]}, final=dict(split='trainval', seeds=[1]))
+    experiment(studies([path], tmp_path / 'out'), tmp_path / 'out')
+    path = config_file(tmp_path, tmp_path, grid={'base_lr': [0.5, 1]}, final=dict(split='trainval', seeds=[1, 2]))
+    found = studies([path], tmp_path / 'out')
+    assert [run.name for study in found for run in [*study.selection, *study.final()] if run.read() is None] == [
+        'deep/kitti/select/base_lr=0.5',
+        'deep/kitti/final/base_lr=1/seed2',
+    ]
+
+
 def test_what_is_missing_is_told(tmp_path, judged):
     path = config_file(tmp_path, tmp_path, grid={'base_lr': [5, 1]})
     (study,) = studies([path], tmp_path / 'out')

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import pytest
 from PIL import Image
 from runs import tool
+from scipy.stats import t as student
 
 from vptx.analysis.protocol import Outcome
 from vptx.analysis.report import accuracies, costs, curves, ranges, read, significance, write
@@ -42,9 +43,9 @@ def cells(table):
 
 
 def by_place(method, task):
-    """full: 50; linear: 40; deep: ahead of full by one to ten points, but for the first task, where it is behind."""
+    """full: 50; linear: 40 to 49; deep: ahead of full by one to ten points, but for the first task, where it is behind."""
     gain = MINI.index(task) + 1 if task != MINI[0] else -1
-    return dict(mini_full=50.0, mini_linear=40.0, mini_vpt_deep=50.0 + gain)[method]
+    return dict(mini_full=50.0, mini_linear=40.0 + MINI.index(task), mini_vpt_deep=50.0 + gain)[method]
 
 
 def test_tables(tmp_path):
@@ -75,9 +76,9 @@ def test_significance_is_paired_and_one_sided(tmp_path):
     }
     tasks, gain, t, w = tests['mini_vpt_deep', 'mini_full']
     assert (tasks, gain) == (10, pytest.approx(5.3))
-    # Differences -1, 2, 3, ..., 10: t = 5.3 / (3.56 / sqrt(10)) = 4.71 of 9 degrees of freedom; of the 2^10 signs of
-    # ranks only all positive, and the smallest negative, are as extreme.
-    assert t == pytest.approx(5.5e-4, rel=0.02) and w == pytest.approx(2 / 1024)
+    # Differences -1, 2, 3, ..., 10: t = 5.3 / (3.40 / sqrt(10)) = 4.93 of 9 degrees of freedom; of the 2^10 signs of
+    # ranks only these, the smallest negative, and all positive are as extreme.
+    assert t == pytest.approx(student.sf(4.928, 9), rel=0.01) and w == pytest.approx(2 / 1024)
     assert tests['mini_full', 'mini_linear'][3] == pytest.approx(1 / 1024)
 
 
@@ -108,14 +109,13 @@ def test_the_papers_numbers_stand_beside_ours(tmp_path):
     leave(tmp_path, lambda m, t: 70.0, methods=['vitb16_in21k_vpt_deep'], tasks=['cifar', 'svhn'])
     theirs = cells(accuracies(read([tmp_path])))['vitb16_in21k_vpt_deep, Jia et al.']
     assert theirs['cifar'] == '78.8' and theirs['svhn'] == '78.1'
-    # Of Jia et al.'s table 1.
-    assert (theirs['*Natural*'], theirs['*Specialized*']) == ('78.49', '82.42')
+    assert theirs['*Natural*'] == '78.49'  # table 1 has 78.48 of numbers that were not rounded
 
 
 def test_the_page_needs_no_other_file(tmp_path):
     leave(tmp_path, by_place)
     done = tool('report', tmp_path, '--title', 'Prompts & others')
-    assert done.stdout.split() == [str(tmp_path / 'report.html'), str(tmp_path / 'report.md')]
+    assert done.stdout.split()[-2:] == [str(tmp_path / 'report.html'), str(tmp_path / 'report.md')]
     page = (tmp_path / 'report.html').read_text()
     assert '<h1>Prompts &amp; others</h1>' in page and '<em>mean of tasks</em>' in page and '<td>55.30</td>' in page
     assert page.count('src="data:image/png;base64,') == page.count('<img') == 3 and 'http' not in page

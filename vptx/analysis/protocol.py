@@ -149,7 +149,10 @@ class Study:
             Run(self.out, f'{self.name}/select/{name_of(point)}', selection_config(self.config, point), point, 'val')
             for point in points(self.config)
         ]
-        keep_apart(self.config, self.out / self.name)
+        # A wider grid and more seeds add runs; they change none.
+        record = Config({k: v for k, v in self.config.to_dict().items() if k not in ('grid', 'method_grid')})
+        record.final = dict(split=self.config.final.split)
+        keep_apart(record, self.out / self.name)
 
     def best(self) -> Trial | None:
         """The best on validation of those that came to an end; ties go to the smaller rate, then to the first point."""
