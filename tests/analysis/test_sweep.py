@@ -49,6 +49,7 @@ def test_a_sweep_that_is_killed_goes_on_and_a_run_that_fails_takes_nothing_with_
 
     assert start().wait(1200) == 1
     told, after = (tmp_path / 'log').read_text(), finished(out)
+    assert (out / 'results.json').is_file(), told
     assert before.items() <= after.items()  # not run again
     (outcome,) = json.loads((out / 'results.json').read_text())
     assert len(after) == 4 + 2 and len(outcome['test']) == 2
