@@ -186,9 +186,11 @@ def _tissue(rng: Generator, split: str, i: int) -> tuple[np.ndarray, int]:
 # -------------------------------------------------------------------------------------------------- structured
 
 
-def _figure(rng: Generator, centre: Sequence[float], radius: float) -> np.ndarray:
-    """Some polygon: (corners, 2) in pixels."""
-    corners = rng.choice((3, 4, 5, 16))
+def _figure(
+    rng: Generator, centre: Sequence[float], radius: float, kinds: Sequence[int] = (3, 4, 5, 16)
+) -> np.ndarray:
+    """Some polygon, of one of these numbers of corners: (corners, 2) in pixels."""
+    corners = rng.choice(kinds)
     angles = np.arange(corners) * 2 * pi / corners + rng.uniform(0, 2 * pi)
     return np.stack([np.cos(angles), np.sin(angles)], -1) * radius + np.asarray(centre)
 
@@ -230,10 +232,15 @@ def _orientation(rng: Generator, split: str, i: int) -> tuple[np.ndarray, int]:
 
 
 def _location(rng: Generator, split: str, i: int) -> tuple[np.ndarray, int]:
-    """How far to the right is the figure? In eight steps of 6 pixels."""
-    label = i % 8
-    centre = 8 + 6 * (label + rng.random()), rng.uniform(8, SIZE - 8)
-    return _dressed(rng, [_figure(rng, centre, rng.uniform(4, 7))]), label
+    """How far to the right is the triangle, in eight steps of 6 pixels? There are two discs elsewhere."""
+    label, radius = i % 8, rng.uniform(4, 7)
+    centres = [np.array([8 + 6 * (label + rng.random()), rng.uniform(8, SIZE - 8)])]
+    while len(centres) < 3:
+        centre = rng.uniform(8, SIZE - 8, 2)
+        if all(np.hypot(*(centre - other)) > 2 * radius for other in centres):
+            centres.append(centre)
+    kinds = (3,), (16,), (16,)
+    return _dressed(rng, [_figure(rng, centres[k], radius, kinds[k]) for k in range(3)]), label
 
 
 # --------------------------------------------------------------------------------------------------- the table
