@@ -1,4 +1,4 @@
-"""Vectors added to the tokens (the paper's ablation of location, figure 5) on the mini VTAB, ViT-mini pre-trained with supervision.
+"""Vectors added to the tokens, of the ablation of location (figure 5), on the mini VTAB, ViT-mini as elsewhere.
 
 python tools/experiment.py configs/mini_vtab/added.py --tasks all
 """

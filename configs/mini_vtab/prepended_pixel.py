@@ -1,4 +1,4 @@
-"""Patches of pixels before the image (the paper's ablation of location, figure 5) on the mini VTAB, ViT-mini pre-trained with supervision.
+"""Patches of pixels before the image, of the ablation of location (figure 5), on the mini VTAB, ViT-mini as elsewhere.
 
 python tools/experiment.py configs/mini_vtab/prepended_pixel.py --tasks all
 """

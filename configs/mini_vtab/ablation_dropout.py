@@ -1,9 +1,0 @@
-"""Ablation of VPT-deep on the mini VTAB: dropout of prompts; each value at the best of three rates.
-
-python tools/sweep.py configs/mini_vtab/ablation_dropout.py --tasks mini_objects mini_tissue mini_count
-python tools/report.py work_dirs/experiment
-"""
-
-_base_ = ['./vpt_deep.py']
-
-method_grid = {'custom_hooks.0.prompter.dropout': [0.0, 0.1, 0.3]}
