@@ -46,9 +46,6 @@ def connect(address: str | None = None) -> None:
     os.environ.setdefault('TUNE_DISABLE_AUTO_CALLBACK_LOGGERS', '1')  # results are ours to write,
     logging.getLogger('ray.tune.analysis.experiment_analysis').setLevel(logging.ERROR)  # and missed by nobody
     os.environ.setdefault('RAY_AIR_NEW_OUTPUT', '0')  # the other progress table cuts names off
-    # A busy machine needs more than half a minute to start what Ray is made of.
-    os.environ.setdefault('RAY_raylet_start_wait_time_s', '300')
-    os.environ.setdefault('RAY_agent_register_timeout_ms', '300000')
     if address is None:
         try:
             ray.init('auto', log_to_driver=False)
