@@ -19,9 +19,13 @@ from io import BytesIO
 from pathlib import Path
 from statistics import mean, median
 
+from mmengine.config import Config
+
 from vptx.analysis.paper import PAPER
 from vptx.analysis.protocol import Outcome, group_means
 from vptx.analysis.results import COLOURS, spread, table
+from vptx.analysis.tokens import attention_shares, batches_of, draw_shares, draw_tsne, features
+from vptx.apis import init_model
 from vptx.datasets import TASKS
 from vptx.files import write_whole
 
@@ -378,8 +382,36 @@ def _missing(found: Found) -> str:
     return '\n'.join(lines) or 'Nothing.'
 
 
-def write(found: Found, out: str | Path, title: str = 'Report') -> None:
-    """Write ``report.html``, with its figures inside, and ``report.md``, with its figures beside it, into ``out``."""
+def _looks(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, list[tuple[str, bytes]]]]:
+    """A section for each config and prompt file: its class tokens, and what they attend to."""
+    sections = []
+    for number, (config_file, prompt_file) in enumerate(pairs):
+        config = Config.fromfile(config_file)
+        model = init_model(config, prompt_file)
+        batches = batches_of(config, 5)
+        values, labels = features(model, batches)
+        names = (model.dataset_meta or {}).get('classes') or [str(label) for label in range(int(labels.max()) + 1)]
+        figures = [
+            (f'tsne_{number}', _png(draw_tsne(values, labels, names))),
+            (f'attention_{number}', _png(draw_shares(attention_shares(model, batches)))),
+        ]
+        text = (
+            f'{prompt_file}: what the head sees of {len(labels)} images of the test split, by t-SNE, coloured by class; '
+            'and what the class token attends to in each layer, on average over heads and images.'
+        )
+        sections.append((f'Tokens of {Path(config_file).stem}', text, figures))
+    return sections
+
+
+def write(found: Found, out: str | Path, title: str = 'Report', looks: Sequence[tuple[str, str]] = ()) -> None:
+    """Write ``report.html``, with its figures inside, and ``report.md``, with its figures beside it, into ``out``.
+
+    Args:
+        found: of :func:`read`.
+        out: folder.
+        title: of the page.
+        looks: pairs of a config and a prompt file, whose class tokens are drawn.
+    """
     out = Path(out)
     sections = [
         ('Test accuracy', accuracies(found), [('accuracies', _draw_accuracies(found))]),
@@ -392,7 +424,7 @@ def write(found: Found, out: str | Path, title: str = 'Report') -> None:
         drawn = [(f'curve_{axis.rpartition(".")[2]}', _draw_curve(found_on, axis)) for axis, found_on in lines.items()]
         text = 'Validation accuracy with one seed, each value at the best of the other axes. Not test accuracy.'
         sections.append(('Along the grid', text, drawn))
-    sections.append(('What is not there', _missing(found), []))
+    sections += [*_looks(looks), ('What is not there', _missing(found), [])]
     markdown, page = [f'# {title}'], [f'<h1>{html.escape(title)}</h1>']
     for name, text, figures in sections:
         markdown += [f'## {name}', text, *(f'![{figure}]({figure}.png)' for figure, _ in figures)]

@@ -186,9 +186,7 @@ def _tissue(rng: Generator, split: str, i: int) -> tuple[np.ndarray, int]:
 # -------------------------------------------------------------------------------------------------- structured
 
 
-def _figure(
-    rng: Generator, centre: Sequence[float], radius: float, kinds: Sequence[int] = (3, 4, 5, 16)
-) -> np.ndarray:
+def _figure(rng: Generator, centre: Sequence[float], radius: float, kinds: Sequence[int] = (3, 4, 5, 16)) -> np.ndarray:
     """Some polygon, of one of these numbers of corners: (corners, 2) in pixels."""
     corners = rng.choice(kinds)
     angles = np.arange(corners) * 2 * pi / corners + rng.uniform(0, 2 * pi)
