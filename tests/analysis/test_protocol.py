@@ -111,7 +111,7 @@ def test_the_experiment_and_that_selection_never_sees_the_test_split(tmp_path):
         experiment(studies([path], tmp_path / 'out'), tmp_path / 'out')
     select = tmp_path / 'out' / 'deep' / 'kitti' / 'select'
     chosen = {p.parent.name: json.loads(p.read_text()) for p in select.glob('*/result.json')}
-    assert sorted(chosen) == ['base_lr=0.0064_weight_decay=0.0', 'base_lr=1.28_weight_decay=0.0']  # all of it is done
+    assert sorted(chosen) == ['base_lr=0.0064_weight_decay=0', 'base_lr=1.28_weight_decay=0']  # all of it is done
     assert all(0 <= trial['accuracy'] <= 100 for trial in chosen.values())
     times = {p: p.stat().st_mtime_ns for p in select.glob('*/result.json')}
 

@@ -43,7 +43,7 @@ def cells(table):
 
 
 def by_place(method, task):
-    """full: 50; linear: 40 to 49; deep: ahead of full by one to ten points, but for the first task, where it is behind."""
+    """full: 50; linear: 40 to 49; deep: two to ten points above full, but for the first task, where it is behind."""
     gain = MINI.index(task) + 1 if task != MINI[0] else -1
     return dict(mini_full=50.0, mini_linear=40.0 + MINI.index(task), mini_vpt_deep=50.0 + gain)[method]
 

@@ -396,8 +396,8 @@ def _looks(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, list[tuple[
             (f'attention_{number}', _png(draw_shares(attention_shares(model, batches)))),
         ]
         text = (
-            f'{prompt_file}: what the head sees of {len(labels)} images of the test split, by t-SNE, coloured by class; '
-            'and what the class token attends to in each layer, on average over heads and images.'
+            f'{prompt_file}: what the head sees of {len(labels)} images of the test split, by t-SNE, coloured by '
+            'class; and what the class token attends to in each layer, on average over heads and images.'
         )
         sections.append((f'Tokens of {Path(config_file).stem}', text, figures))
     return sections

@@ -153,7 +153,10 @@ def _peak() -> float:
 
 def name_of(point: Point) -> str:
     """The point as the name of a folder: the last word of each path, and its value."""
-    parts = [f'{key.rpartition(".")[2]}={value}' for key, value in point.items()]
+    parts = [
+        f'{key.rpartition(".")[2]}={value:g}' if isinstance(value, float) else f'{key.rpartition(".")[2]}={value}'
+        for key, value in point.items()
+    ]
     return re.sub(r'[^\w.=+-]', '-', '_'.join(parts)) or 'as_it_is'
 
 
