@@ -52,7 +52,7 @@ def connect(address: str | None = None) -> None:
             return
         except ConnectionError:
             address = 'local'
-    own = dict(include_dashboard=False, object_store_memory=STORE) if address == 'local' else {}
+    own: dict[str, Any] = dict(include_dashboard=False, object_store_memory=STORE) if address == 'local' else {}
     ray.init(address, log_to_driver=False, **own)
 
 

@@ -47,7 +47,7 @@ def _photograph(name: str) -> np.ndarray:
 
 def _patch(rng: Generator, photograph: np.ndarray, split: str) -> np.ndarray:
     """A square part of those that belong to the split, enlarged to 64 px: (64, 64, 3) or (64, 64), float32."""
-    box = draw_box(rng, *photograph.shape[:2], split)
+    box = draw_box(rng, photograph.shape[0], photograph.shape[1], split)
     return np.asarray(Image.fromarray(photograph).crop(box).resize((SIZE, SIZE), Image.Resampling.BICUBIC), np.float32)
 
 
@@ -148,7 +148,7 @@ def _measured(rng: Generator, name: str, measure: np.ndarray, split: str) -> tup
     """A patch of a photograph, and the mean of a measure over its pixels."""
     photograph = _photograph(name)
     for _ in range(100):
-        left, top, right, bottom = draw_box(rng, *photograph.shape[:2], split)
+        left, top, right, bottom = draw_box(rng, photograph.shape[0], photograph.shape[1], split)
         crop = photograph[top:bottom, left:right]
         if np.quantile(crop.mean(-1), 0.02) > 40:  # otherwise it reaches out of the round picture of the eye
             break
@@ -186,11 +186,11 @@ def _tissue(rng: Generator, split: str, i: int) -> tuple[np.ndarray, int]:
 # -------------------------------------------------------------------------------------------------- structured
 
 
-def _figure(rng: Generator, centre: Sequence[float], radius: float, kinds: Sequence[int] = (3, 4, 5, 16)) -> np.ndarray:
+def _figure(rng: Generator, centre: np.ndarray, radius: float, kinds: Sequence[int] = (3, 4, 5, 16)) -> np.ndarray:
     """Some polygon, of one of these numbers of corners: (corners, 2) in pixels."""
     corners = rng.choice(kinds)
     angles = np.arange(corners) * 2 * pi / corners + rng.uniform(0, 2 * pi)
-    return np.stack([np.cos(angles), np.sin(angles)], -1) * radius + np.asarray(centre)
+    return np.stack([np.cos(angles), np.sin(angles)], -1) * radius + centre
 
 
 def _dressed(rng: Generator, figures: Sequence[np.ndarray]) -> np.ndarray:
@@ -258,7 +258,11 @@ class MiniTask(NamedTuple):
     classes: int
     draw: Draw
     sizes: tuple[int, int, int] = (800, 200, 1000)
-    suite = 'mini'
+
+    @property
+    def suite(self) -> str:
+        """``'mini'``"""
+        return 'mini'
 
 
 MINI_VTAB = {
