@@ -53,7 +53,14 @@ def connect(address: str | None = None) -> None:
         except ConnectionError:
             address = 'local'
     own: dict[str, Any] = dict(include_dashboard=False, object_store_memory=STORE) if address == 'local' else {}
-    ray.init(address, log_to_driver=False, **own)
+    for last in (False, False, True):
+        try:
+            ray.init(address, log_to_driver=False, **own)
+            return
+        except Exception as error:  # on a busy machine one of Ray's processes can be later than another waits for
+            if last or 'timed out during startup' not in str(error):
+                raise
+            ray.shutdown()
 
 
 class _Report(Hook):
