@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from statistics import mean, median
+from typing import Any
 
 from mmengine.config import Config
 
@@ -352,7 +353,7 @@ def _draw_accuracies(found: Found) -> bytes:
     return _png(figure)
 
 
-def _clean(panel) -> None:
+def _clean(panel: Any) -> None:
     panel.grid(color='0.9', linewidth=0.8)
     panel.set_axisbelow(True)
     panel.tick_params(length=0)
@@ -360,7 +361,7 @@ def _clean(panel) -> None:
         panel.spines[side].set_visible(False)
 
 
-def _png(figure) -> bytes:
+def _png(figure: Any) -> bytes:
     drawn = BytesIO()
     figure.savefig(drawn, dpi=144, format='png')
     return drawn.getvalue()
@@ -390,7 +391,8 @@ def _looks(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, list[tuple[
         model = init_model(config, prompt_file)
         batches = batches_of(config, 5)
         values, labels = features(model, batches)
-        names = (model.dataset_meta or {}).get('classes') or [str(label) for label in range(int(labels.max()) + 1)]
+        meta: Any = model.dataset_meta
+        names = meta.get('classes') or [str(label) for label in range(int(labels.max()) + 1)]
         figures = [
             (f'tsne_{number}', _png(draw_tsne(values, labels, names))),
             (f'attention_{number}', _png(draw_shares(attention_shares(model, batches)))),

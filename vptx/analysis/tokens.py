@@ -22,14 +22,15 @@ __all__ = ['attention_shares', 'batches_of', 'draw_shares', 'draw_tsne', 'featur
 
 
 def batches_of(config: Config, number: int) -> list[dict]:
-    """The first batches of the test split of a config.
+    """Batches of the test split of a config, drawn at random and always the same.
 
     Raises:
         ValueError: it has no test split.
     """
     if not config.get('test_dataloader'):
         raise ValueError('this config has no test_dataloader to look at')
-    return list(islice(Runner.build_dataloader(config.test_dataloader), number))
+    loader = dict(config.test_dataloader, sampler=dict(type='DefaultSampler', shuffle=True, seed=0))
+    return list(islice(Runner.build_dataloader(loader), number))
 
 
 @torch.no_grad()
@@ -100,10 +101,12 @@ def draw_tsne(values: np.ndarray, labels: np.ndarray, classes: Sequence[str], se
     places = TSNE(init='pca', perplexity=min(30, (len(values) - 1) / 3), random_state=seed).fit_transform(values)
     figure = Figure(figsize=(5.4, 4.6), layout='constrained')
     panel = figure.subplots()
-    colours = colormaps['tab20'].colors
+    colours = colormaps['tab20'](range(20))
     for label in np.unique(labels):
         mine = places[labels == label]
-        panel.scatter(*mine.T, s=9, color=colours[label % len(colours)], label=str(classes[label]), linewidths=0)
+        panel.scatter(
+            mine[:, 0], mine[:, 1], s=9, color=colours[label % len(colours)], label=str(classes[label]), linewidths=0
+        )
     panel.set_xticks([])
     panel.set_yticks([])
     panel.spines[:].set_color('0.85')
