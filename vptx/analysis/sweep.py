@@ -10,6 +10,7 @@ on, a finished run is never repeated, and ``tools/experiment.py`` can finish wha
 
 import logging
 import os
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,13 @@ def _do(params: dict[str, Any], runs: dict[str, tuple[dict, str, dict, str]], cw
     config, out, point, seen = runs[params['run']]
     run = Run(Path(out), params['run'], Config(config), point, seen)
     import_modules_from_strings(**run.config.get('custom_imports', dict(imports=[])))
-    trial = run.do(watch=lambda runner: runner.register_hook(_Report()))
+    told = run.folder / 'error.txt'
+    told.unlink(missing_ok=True)
+    try:
+        trial = run.do(watch=lambda runner: runner.register_hook(_Report()))
+    except Exception:
+        write_whole(told, traceback.format_exc().encode())
+        raise
     tune.report(
         dict(accuracy=float('nan') if trial.accuracy is None else trial.accuracy, epoch=run.config.train_cfg.max_epochs)
     )
@@ -108,7 +115,7 @@ class _ASHA(FIFOScheduler):
 
 
 class _Keep(tune.Callback):
-    """Writes down, on the driver, what a run itself cannot: that it was stopped, or that it failed."""
+    """Notes, on the driver, what a run itself cannot: that it was stopped, or that it failed."""
 
     def __init__(self, runs: dict[str, Run]) -> None:
         self.runs, self.failed = runs, list[str]()
@@ -123,11 +130,11 @@ class _Keep(tune.Callback):
                 checkpoint.unlink()
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **_: Any) -> None:
-        run, reason = self.runs[trial.config['run']], str(trial.get_error() or 'no reason given').strip()
+        run = self.runs[trial.config['run']]
         self.failed.append(run.name)
-        log = run.folder / 'error.txt'
-        write_whole(log, f'{reason}\n'.encode())
-        print(f'{run} FAILED: {reason.splitlines()[-1]}; see {log}', flush=True)
+        told = run.folder / 'error.txt'
+        reason = told.read_text().strip().splitlines()[-1] if told.is_file() else 'its process died'
+        print(f'{run} FAILED: {reason}; see {run.folder}', flush=True)
 
 
 def _run(runs: Sequence[Run], out: Path, name: str, resources: dict[str, float], asha: '_ASHA | None') -> list[str]:

@@ -21,7 +21,7 @@ def set_task(config: Config, task: str) -> None:
         raise ValueError(f"there is no task '{task}'. There are: {', '.join(TASKS)}")
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         dataset = config[name].dataset
-        if dataset.get('task') not in TASKS:
+        if dataset.type not in ('BenchmarkTask', 'MiniVTAB'):
             raise ValueError(f'{name} of this config shows {dataset.type}, which has no tasks to choose from')
         if TASKS[dataset.task].suite != TASKS[task].suite:
             raise ValueError(
