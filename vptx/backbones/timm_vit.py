@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 import timm
-import torch
 import torch.nn.functional as F
+from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from vptx.backbones.base import IN_BLOCK, Context, KeyValue, Net, find_sites
+from vptx.backbones.base import IN_BLOCK, Context, KeyValue, Net, find_sites, is_unseen
+from vptx.backbones.memory import attend, attend_first
 from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 from vptx.weights import load_weights
@@ -80,6 +81,8 @@ class TimmViT(Net):
         )
         self.has_class_token = model.cls_token is not None
         self.readout = {'token': 'cls', 'avg': 'mean'}.get(model.global_pool, 'logits')
+        if model.global_pool == 'token' and type(model) in (VisionTransformer, VisionTransformerDistilled):
+            self.own_rows = model.num_prefix_tokens
 
     @classmethod
     def knows(cls, model: nn.Module) -> bool:
@@ -124,6 +127,19 @@ class TimmViT(Net):
         key, value = projected.unflatten(-1, (2, attn.num_heads, attn.head_dim)).movedim(-4, -2).unbind(-4)
         return KeyValue(attn.k_norm(key), value)
 
+    def first_rows(
+        self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None, rows: int
+    ) -> Tensor | None:
+        block = self.model.blocks[layer]
+        if not _is_simple(block) or not is_unseen(block, self.model.norm):
+            return None
+        attn = block.attn
+        if isinstance(memory, Tensor):
+            memory = self.keys_values(memory, layer)
+        x = attend_first(block.norm1(tokens), rows, attn.qkv.weight, attn.qkv.bias, attn.num_heads, memory)
+        tokens = tokens[:, :rows] + block.ls1(attn.proj(attn.norm(x)))
+        return tokens + block.ls2(block.mlp(block.norm2(tokens)))
+
     def module_at(self, site: Site) -> nn.Module:
         if site.layer is None:
             return self.model.get_submodule('patch_embed' if site.name == 'embed' else 'norm')
@@ -139,13 +155,18 @@ class TimmViT(Net):
         return self.model.forward_head(tokens)
 
 
+def _is_simple(block: nn.Module) -> bool:
+    """Whether scores are products of what plain linear maps make of tokens: without norms of queries and keys."""
+    if type(block) is not Block or type(block.attn) is not Attention:
+        return False
+    attn = block.attn
+    return type(attn.qkv) is nn.Linear and attn.gate is None and isinstance(attn.k_norm, nn.Identity)
+
+
 def _attend(attn: Attention, x: Tensor, memory: KeyValue) -> Tensor:
-    """timm's attention of (B, M, D) to itself and to ``memory``, whose keys come first; softmax asks no order."""
+    """timm's attention of (B, M, D) to itself and to ``memory``."""
     batch, length, _ = x.shape
     query, key, value = attn.qkv(x).view(batch, length, 3, attn.num_heads, attn.head_dim).permute(2, 0, 3, 1, 4)
     query, key = attn.q_norm(query), attn.k_norm(key)
-    key = torch.cat([memory.key.expand(batch, -1, -1, -1), key], dim=2)
-    value = torch.cat([memory.value.expand(batch, -1, -1, -1), value], dim=2)
-    dropout = attn.attn_drop.p if attn.training else 0.0
-    x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
-    return attn.proj_drop(attn.proj(attn.norm(x.transpose(1, 2).reshape(batch, length, attn.attn_dim))))
+    x = attend(query, key, value, memory, attn.attn_drop.p if attn.training else 0.0)
+    return attn.proj_drop(attn.proj(attn.norm(x)))

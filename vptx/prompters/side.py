@@ -58,6 +58,10 @@ class SideTuning(Prompter):
         feature = self.project(maps.flatten(1))[:, None]
         return torch.lerp(feature, tokens, self.alpha.sigmoid())
 
+    @property
+    def sees_the_end(self) -> bool:
+        return False  # what is added to a token does not depend on the others
+
 
 def _load(network: nn.Module, weights: str) -> None:
     path = Path(weights)
