@@ -32,9 +32,21 @@ from vptx.files import write_whole
 from vptx.prompted import PromptedNetwork
 from vptx.readout import OWN
 
-__all__ = ['FLOOR', 'Candidate', 'Result', 'candidates', 'count_flops', 'kept_bytes', 'markdown', 'measure', 'plot']
+__all__ = [
+    'Candidate',
+    'Result',
+    'candidates',
+    'count_flops',
+    'kept_bytes',
+    'markdown',
+    'measure',
+    'plot',
+    'write_json',
+]
 
 FLOOR = 'floor'
+FULL = 'full'
+CONCATENATED = ', concatenated'
 
 
 @dataclass
@@ -107,7 +119,7 @@ def candidates(network: nn.Module, methods: Mapping[str, tuple[dict | None, Sequ
     floor = another()
     # The image as its tokens: the first of a network's parts embeds it.
     next(floor.children()).register_forward_hook(lambda _, __, output: output.detach().requires_grad_())
-    found = [Candidate(FLOOR, floor, []), Candidate('full', another(), list(network.parameters()))]
+    found = [Candidate(FLOOR, floor, []), Candidate(FULL, another(), list(network.parameters()))]
     for name, (prompter, tune) in methods.items():
         model = vptx.attach(another(), prompter, tune)
         found.append(Candidate(name, model, _trained(model), _is_foldable(model)))
@@ -116,7 +128,7 @@ def candidates(network: nn.Module, methods: Mapping[str, tuple[dict | None, Sequ
             net.geometry = replace(net.geometry, doors=net.geometry.doors - {'memory'})
             net.first_rows = lambda *arguments: None  # type: ignore[method-assign]
             model = vptx.attach(PromptedNetwork(net, OWN), prompter, tune)
-            found.append(Candidate(f'{name}, concatenated', model, _trained(model)))
+            found.append(Candidate(name + CONCATENATED, model, _trained(model)))
     return found
 
 
@@ -264,27 +276,32 @@ def _attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
 def markdown(results: Sequence[Result]) -> str:
     """A table of medians, and of medians of ratios to the floor of the same round."""
     floor = results[0]
-    head = ['', 'step, ms', '/ floor', 'inference, ms', '/ floor', 'kept, MB', '/ floor', 'GMAC', 'trained']
+    memory = 'kept, MB' if floor.peak is None else 'peak, MB'
+    head = ['', 'step, ms', '/ floor', 'inference, ms', '/ floor', memory, '/ floor', 'GMAC', 'trained']
     lines = [f'| {" | ".join(head)} |', f'|---|{"---:|" * (len(head) - 1)}']
     for result in results:
-        memory, of = (result.kept, floor.kept) if result.peak is None else (result.peak, floor.peak or 0)
+        used, least = (r.kept if r.peak is None else r.peak for r in (result, floor))
         cells = [
             result.name,
             f'{1e3 * median(result.train):.0f}',
             f'{_ratio(result.train, floor.train):.3f}',
             f'{1e3 * median(result.infer):.0f}',
             f'{_ratio(result.infer, floor.infer):.3f}',
-            f'{memory / 1e6:.0f}',
-            f'{memory / of:.3f}',
+            f'{used / 1e6:.0f}',
+            f'{used / least:.3f}',
             f'{result.flops / 1e9:.2f}',
             f'{result.trained:,}',
         ]
         lines.append(f'| {" | ".join(cells)} |')
-    return '\n'.join(lines).replace('kept, MB', 'kept, MB' if floor.peak is None else 'peak, MB')
+    return '\n'.join(lines)
 
 
 def _ratio(times: Sequence[float], floor: Sequence[float]) -> float:
-    return median(own / least for own, least in zip(times, floor, strict=True))
+    return median(_ratios(times, floor))
+
+
+def _ratios(times: Sequence[float], floor: Sequence[float]) -> list[float]:
+    return [own / least for own, least in zip(times, floor, strict=True)]
 
 
 def plot(by_network: Mapping[str, Sequence[Result]], path: str | Path) -> None:
@@ -298,33 +315,26 @@ def plot(by_network: Mapping[str, Sequence[Result]], path: str | Path) -> None:
     figure = Figure(figsize=(13, len(by_network) * (1.1 + 0.3 * tallest)), layout='constrained')
     rows = figure.subplots(len(by_network), 3, squeeze=False)
     for panels, (network, results) in zip(rows, by_network.items(), strict=True):
-        floor, titles = results[0], ('training step', 'inference', 'activations kept')
-        for panel, title in zip(panels, titles, strict=True):
+        floor, names = results[0], [result.name for result in results]
+        for column, (panel, title) in enumerate(zip(panels, ('training step', 'inference', 'activations kept'))):
             for line, result in enumerate(results):
-                found = dict(
-                    zip(
-                        titles,
-                        (
-                            [a / b for a, b in zip(result.train, floor.train, strict=True)],
-                            [a / b for a, b in zip(result.infer, floor.infer, strict=True)],
-                            [result.kept / floor.kept],
-                        ),
-                        strict=True,
-                    )
-                )[title]
-                is_ours = result.name not in (FLOOR, 'full') and not result.name.endswith('concatenated')
-                colour = '#0072B2' if is_ours else '0.55'
-                panel.plot([min(found), max(found)], [line, line], color=colour, alpha=0.35, linewidth=5)
-                panel.plot(median(found), line, 'o', color=colour, markersize=6, markeredgecolor='white')
-                panel.annotate(
-                    f'{median(found):.2f}', (max(found), line), (7, 0), textcoords='offset points', va='center', size=8
-                )
+                ratios = (
+                    _ratios(result.train, floor.train),
+                    _ratios(result.infer, floor.infer),
+                    [result.kept / floor.kept],
+                )[column]
+                is_yardstick = result.name in (FLOOR, FULL) or result.name.endswith(CONCATENATED)
+                colour = '0.55' if is_yardstick else '#0072B2'
+                panel.plot([min(ratios), max(ratios)], [line, line], color=colour, alpha=0.35, linewidth=5)
+                panel.plot(median(ratios), line, 'o', color=colour, markersize=6, markeredgecolor='white')
+                place = dict(xytext=(7, 0), textcoords='offset points', va='center', size=8)
+                panel.annotate(f'{median(ratios):.2f}', (max(ratios), line), **place)
             panel.axvline(1, color='0.3', linewidth=1, zorder=0)
-            panel.set_yticks(range(len(results)), [r.name for r in results] if panel is panels[0] else [''] * len(results))
-            panel.set_ylim(len(results) - 0.5, -0.5)
-            panel.set_xlim(0, None)
+            panel.set_yticks(range(len(names)), [''] * len(names) if column else names)
+            panel.set_ylim(len(names) - 0.5, -0.5)
             panel.margins(x=0.12)
-            panel.set_title(f'{network}: {title}' if panel is panels[0] else title, loc='left', fontweight='bold')
+            panel.set_xlim(left=0)
+            panel.set_title(title if column else f'{network}: {title}', loc='left', fontweight='bold')
             panel.set_xlabel('times the floor')
             panel.grid(axis='x', color='0.88', linewidth=0.8)
             panel.set_axisbelow(True)

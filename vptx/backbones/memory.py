@@ -61,7 +61,8 @@ def attend_first(
 
     No key or value of a token is made: for a few queries it is less work to take the projections to them,
 
-        q^T (W_k x_n + b_k) = (W_k^T q)^T x_n + q^T b_k,    sum_n a_n (W_v x_n + b_v) = W_v (sum_n a_n x_n) + b_v sum_n a_n
+        q^T (W_k x_n + b_k) = (W_k^T q)^T x_n + q^T b_k
+        sum_n a_n (W_v x_n + b_v) = W_v (sum_n a_n x_n) + b_v sum_n a_n
 
     Args:
         x: normed tokens.
@@ -174,14 +175,10 @@ class _Apart(torch.autograd.Function):
         own = memory = (None,) * 3
         whole = [_gather(part, memory_key) for part in (grad, query, out, weight)]
         if any(ctx.needs_input_grad[i] for i in (0, 3, 4)):
-            memory = _attention_backward(
-                *whole[:2], memory_key, memory_value, *whole[2:], 0.0, False, scale=ctx.scale
-            )
+            memory = _attention_backward(*whole[:2], memory_key, memory_value, *whole[2:], 0.0, False, scale=ctx.scale)
         # In front of the first layer with prompts nobody asks for the tokens' own gradients.
         if any(ctx.needs_input_grad[:3]):
-            own = _attention_backward(
-                grad, query, key, value, out, weight, 0.0, False, attn_mask=bias, scale=ctx.scale
-            )
+            own = _attention_backward(grad, query, key, value, out, weight, 0.0, False, attn_mask=bias, scale=ctx.scale)
             if ctx.needs_input_grad[0]:
                 own = own[0] + _scatter(memory[0], query), *own[1:]
         return *own, *memory[1:], None, None
