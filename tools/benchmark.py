@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument('--batch', type=int, default=8, help='images')
     parser.add_argument('--size', type=int, default=224, help='of an image, pixels')
     parser.add_argument('--classes', type=int, default=100, help='of the classifier')
-    parser.add_argument('--rounds', type=int, default=10, help='counted after one that is not')
+    parser.add_argument('--rounds', type=int, default=10, help='in each of which everyone has a turn')
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument('--dtype', choices=['float32', 'bfloat16', 'float16'], default='float32', help='of autocast')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='on a CPU')
@@ -69,10 +69,10 @@ def main() -> None:
             args.rounds,
             getattr(torch, args.dtype),
             args.clock,
-            lambda line, net=net: print(f'{net}: {line}', flush=True),
+            lambda number, found, net=net: print(f'{net}, round {number}\n{markdown(found)}\n', flush=True),
         )
         tables.append(f'**{net}**\n\n{markdown(results[net])}')
-        print(f'\n{tables[-1]}\n', flush=True)
+    print('\n\n'.join(tables))
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     on = torch.cuda.get_device_name() if args.device == 'cuda' else platform.processor() or platform.machine()

@@ -150,17 +150,17 @@ def measure(
     rounds: int,
     dtype: torch.dtype = torch.float32,
     clock: str = 'wall',
-    say: Callable[[str], Any] = lambda line: None,
+    say: Callable[[int, list[Result]], Any] = lambda number, results: None,
 ) -> list[Result]:
     """Time the candidates in ``rounds`` rounds, each a training step and an inference of everyone in turn.
 
     Args:
         found: on the device of ``image``.
         image: (B, 3, H, W).
-        rounds: after one that is not counted.
+        rounds: after the passes in which memory and multiply-adds are counted.
         dtype: other than float32, that of autocast.
         clock: ``'wall'``, or ``'cpu'``, the time that the process was given: for a machine that others use too.
-        say: told of each round.
+        say: told of each round, counted from 1, and of the results so far.
     """
     device, now = image.device, dict(wall=time.perf_counter, cpu=time.process_time)[clock]
     half = torch.autocast(device.type, dtype) if dtype != torch.float32 else nullcontext()
@@ -194,16 +194,13 @@ def measure(
             result.kept = kept_bytes(candidate.model, image)
         result.peak = _peak_bytes(lambda candidate=candidate: step(candidate), device)
         results.append(result)
-    for number in range(rounds + 1):
+    for number in range(rounds):
         for candidate, result in zip(found, results, strict=True):
             candidate.take_turn(training=True)
-            train = timed(step, candidate)
+            result.train.append(timed(step, candidate))
             candidate.take_turn(training=False)
-            inference = timed(infer, candidate)
-            if number > 0:
-                result.train.append(train)
-                result.infer.append(inference)
-        say(f'round {number} of {rounds}')
+            result.infer.append(timed(infer, candidate))
+        say(number + 1, results)
     return results
 
 
@@ -213,9 +210,9 @@ def _wait(device: torch.device) -> None:
 
 
 def _peak_bytes(step: Callable[[], None], device: torch.device) -> int | None:
-    step()
     if device.type != 'cuda':
         return None
+    step()
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     step()

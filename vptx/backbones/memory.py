@@ -44,6 +44,7 @@ def attend(
         scale: of the scores; d ** -0.5 by default.
     """
     seen = KeyValue(*(part if part.dim() == 4 else part[None] for part in memory))
+    bias = None if bias is None else bias.to(query.dtype)  # in half precision, a table is as it was trained
     inputs = (query, key, value, *seen, bias, scale)
     if not _is_apart(query, seen, dropout, bias):
         out = _together(query, key, value, seen, dropout, bias, scale)
