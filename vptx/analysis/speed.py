@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from statistics import median
@@ -192,7 +193,7 @@ def measure(
         result.values = sum(parameter.numel() for parameter in candidate.model.parameters())
         with half:
             result.kept = kept_bytes(candidate.model, image)
-        result.peak = _peak_bytes(lambda candidate=candidate: step(candidate), device)
+        result.peak = _peak_bytes(partial(step, candidate), device)
         results.append(result)
     for number in range(rounds):
         for candidate, result in zip(found, results, strict=True):

@@ -114,7 +114,8 @@ def _is_apart(query: Tensor, memory: KeyValue, dropout: float, bias: Tensor | No
     """Whether the fused attention that says how much its keys weigh, and can be told, computes this."""
     return (
         query.device.type == 'cpu'
-        and torch.backends.cuda.flash_sdp_enabled()  # of all devices, whatever its name says
+        # Of all devices, whatever its name says; a compiler cannot ask.
+        and (torch.compiler.is_compiling() or torch.backends.cuda.flash_sdp_enabled())
         and dropout == 0
         and query.dtype == memory.key.dtype == memory.value.dtype
         and memory.key.shape[2] > 0
