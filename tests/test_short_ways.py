@@ -178,7 +178,7 @@ def test_apart_is_together(memories, bias, trains):
     query, key, value = packed.permute(2, 0, 3, 1, 4)
     shape = (heads, prompts, width) if memories is None else (memories, heads, prompts, width)
     memory = [torch.randn(shape, **options) for _ in range(2)]
-    bias = None if bias is None else torch.randn(bias, heads, length, length, **options)
+    bias = None if bias is None else torch.randn(bias, heads, length, length, **options).squeeze(0)
     scale = None if bias is None else 0.3
     train = dict(everything=[packed, *memory], memory=memory, value=memory[1:], key=[packed])[trains]
     for tensor in train:

@@ -40,11 +40,13 @@ def attend(
         query, key, value: of the tokens.
         memory: of all (heads, P, d), or (b, heads, P, d), each of which serves the next B / b of the batch.
         dropout: of the weights.
-        bias: added to the scores of the tokens' own keys: (1, heads, M, M) or (B, heads, M, M). A memory has none.
+        bias: added to the scores of the tokens' own keys: (heads, M, M), or (B, heads, M, M). A memory has none.
         scale: of the scores; d ** -0.5 by default.
     """
     seen = KeyValue(*(part if part.dim() == 4 else part[None] for part in memory))
-    bias = None if bias is None else bias.to(query.dtype)  # in half precision, a table is as it was trained
+    if bias is not None:
+        bias = bias.to(query.dtype)  # in half precision, a table is as it was trained
+        bias = bias if bias.dim() == 4 else bias[None]
     inputs = (query, key, value, *seen, bias, scale)
     if not _is_apart(query, seen, dropout, bias):
         out = _together(query, key, value, seen, dropout, bias, scale)

@@ -104,7 +104,7 @@ def attend(attn: nn.Module, tokens: Tensor, grid: tuple[int, int], windows: Wind
         own_query, *own = _project(attn, tokens[:, :prompts])
         before = [] if memory is None else [KeyValue(*(part.expand(batch, -1, -1, -1) for part in memory))]
         memory = KeyValue(*(torch.cat(parts, dim=2) for parts in zip(*before, own, strict=True)))
-    bias, mask = _position_bias(attn)[None], windows.mask(grid, x)
+    bias, mask = _position_bias(attn), windows.mask(grid, x)
     if mask is not None:
         bias = (bias + mask[:, None]).repeat(batch, 1, 1, 1)
     dropout, scale = attn.attn_drop.p if attn.training else 0.0, _scale(attn)
