@@ -1,6 +1,7 @@
 """The tools, in processes of their own, as a user runs them; and as a user's power cut ends them."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -253,10 +254,9 @@ def test_two_processes_learn_the_same(tmp_path):
     """Real distributed training on a CPU: equal prompts on both, one checkpoint, one prompt file."""
     hooks = [hook(), dict(type='DumpRank')]
     config = write_config(tmp_path / 'config.py', tmp_path / 'work', hooks=hooks)
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
     done = subprocess.run(
-        [*torchrun, 'tools/train.py', str(config), '--launcher', 'pytorch'],
-        env=environment(),
+        ['tools/dist_train.sh', str(config), '2'],
+        env=environment() | dict(PYTHON=sys.executable),
         capture_output=True,
         text=True,
         timeout=240,
@@ -267,3 +267,25 @@ def test_two_processes_learn_the_same(tmp_path):
     assert first['images'].isdisjoint(second['images'])
     assert not differences(load(newest(tmp_path / 'work'))['state_dict'], first['state'])
     assert not differences(read_prompt(tmp_path / 'work' / 'prompt.safetensors')[0], first['state'])
+
+
+def test_scripts_for_many_processes_pass_on_what_they_are_given(tmp_path):
+    """A stand-in writes down how it was called: Slurm's, and torchrun on one machine of two."""
+    for name in ('srun', 'python'):
+        (tmp_path / name).write_text('#!/bin/sh\necho "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    surroundings = dict(PATH=f'{tmp_path}:{os.environ["PATH"]}', NNODES='2', NODE_RANK='1', GPUS='16')
+
+    def called(*command: str) -> str:
+        return subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True).stdout
+
+    slurm = called('tools/slurm_train.sh', 'gpu', 'flowers', 'config.py', '--resume')
+    assert '--ntasks=16 --ntasks-per-node=8' in slurm
+    assert slurm.endswith('tools/train.py config.py --launcher slurm --resume\n')
+    torchrun = called('tools/dist_train.sh', 'config.py', '8', '--cfg-options', 'a=1')
+    assert '--nnodes 2 --node-rank 1' in torchrun
+    assert torchrun.endswith('--nproc-per-node 8 tools/train.py config.py --launcher pytorch --cfg-options a=1\n')
+    for script in ('dist_train', 'slurm_train'):
+        done = subprocess.run([f'tools/{script}.sh', 'config.py'], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert f'tools/{script}.sh' in done.stderr

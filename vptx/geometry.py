@@ -1,12 +1,12 @@
 """The shapes of a network: all that a prompter may know of it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 DOORS = ('image', 'tokens', 'memory', 'inside', 'logits')
 
 
-@dataclass(frozen=True)
-class Site:
+class Site(NamedTuple):  # which a compiler can compare
     """A module inside a network whose output a prompter may change: (..., inputs) -> (..., outputs).
 
     Attributes:

@@ -15,7 +15,7 @@ from vptx.backbones.base import Context, KeyValue, LayerOutput, Net
 from vptx.geometry import Site
 from vptx.mappings.base import LabelMapping
 from vptx.prompters.base import Prompter
-from vptx.readout import MAPS, OWN, READOUTS, READS_PROMPTS, Maps, Readout, check_readout, read_maps
+from vptx.readout import FIRST_ROWS, MAPS, OWN, READOUTS, READS_PROMPTS, Maps, Readout, check_readout, read_maps
 from vptx.registry import MODELS, NETS, build
 from vptx.trainable import set_mode
 
@@ -81,6 +81,8 @@ class PromptedNetwork(BaseModule):
         self.readout = readout
         self._maps = maps
         self._taps = frozenset(maps.layers if maps else self.net.taps if name == OWN else ())
+        read = self.net.own_rows if name == OWN else FIRST_ROWS.get(name)
+        self._first_rows = None if self._taps or prompter.sees_the_end else read
         reference = next(self.net.parameters())
         self._make_map_norms(maps, reference)
         self.prompter = prompter.to(reference.device)
@@ -126,7 +128,10 @@ class PromptedNetwork(BaseModule):
             tokens, context = net.merge(tokens, layer, context)
             memory = self._memory(tokens, layer)
             tokens = prompter.enter(tokens, layer)
-            tokens = self._block(tokens, layer, context, memory)
+            first = None
+            if self._first_rows and layer + 1 == net.geometry.depth:
+                first = net.first_rows(tokens, layer, context, memory, self._first_rows)
+            tokens = self._block(tokens, layer, context, memory) if first is None else first
             tokens = prompter.leave(tokens, layer)
             if layer in self._taps:
                 taps[layer] = self._tap(tokens, context)
@@ -137,7 +142,8 @@ class PromptedNetwork(BaseModule):
         tokens = prompter.beside(net.finish(tokens), image)
         if self.readout == OWN:
             return net.classify(tokens, context)
-        first_patch = tokens.shape[1] - context.grid[0] * context.grid[1]
+        patches = context.grid[0] * context.grid[1] if first is None else 0
+        first_patch = tokens.shape[1] - patches
         parts = tokens[:, :prefix], tokens[:, prefix:first_patch], tokens[:, first_patch:]
         feature = READOUTS[str(self.readout)](*parts, context.grid)
         return net.finish_pooled(feature) if feature.dim() == 2 else feature

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ['MAPS', 'OWN', 'READOUTS', 'READS_PROMPTS', 'Maps', 'Readout', 'check_readout', 'read_maps']
+__all__ = ['FIRST_ROWS', 'MAPS', 'OWN', 'READOUTS', 'READS_PROMPTS', 'Maps', 'Readout', 'check_readout', 'read_maps']
 
 READOUTS: dict[str, Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]] = {
     # class token -> (B, D)
@@ -27,6 +27,8 @@ READOUTS: dict[str, Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]]
 }
 #: Those that need prompts to be there after the last layer.
 READS_PROMPTS = frozenset({'prompts', 'prompts+patches'})
+#: Of those that read no more than a few of the first tokens, how many.
+FIRST_ROWS = {'cls': 1}
 #: The network's own pooling and classifier on its own tokens -> (B, C): what a bare library network returns. Of an
 #: OpenMMLab backbone, its own tuple.
 OWN = 'logits'

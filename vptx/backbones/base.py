@@ -18,7 +18,7 @@ from torch.func import functional_call
 from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 
-__all__ = ['Context', 'KeyValue', 'LayerOutput', 'Net', 'find_sites', 'is_a', 'measure_stem', 'take_apart']
+__all__ = ['Context', 'KeyValue', 'LayerOutput', 'Net', 'find_sites', 'is_a', 'is_unseen', 'measure_stem', 'take_apart']
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Net(BaseModule):
         stages: the layers whose feature maps a segmentation head takes where it is told no others.
         class_names: of its own classifier, where they are known.
         map_norm: what is done to these maps; see :class:`~vptx.readout.Maps`.
+        own_rows: how many of the first tokens the network's own pooling and classifier read; None for all.
         taps: the layers that the network's own forward takes its outputs from, where that is not the last one alone;
             they go to :meth:`collect` instead of :meth:`classify`.
     """
@@ -86,6 +87,7 @@ class Net(BaseModule):
     readout: str
     stem: str = ''
     map_norm: str = 'none'
+    own_rows: int | None = None
     taps: tuple[int, ...] = ()
 
     @property
@@ -139,6 +141,13 @@ class Net(BaseModule):
         """(B, M, D) -> (B, M, D), attending also to ``memory``: (P, D), (B, P, D), or its keys and values."""
         raise NotImplementedError
 
+    def first_rows(
+        self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None, rows: int
+    ) -> Tensor | None:
+        """What :meth:`block` makes of the first tokens, for a readout that reads no others: (B, M, D) -> (B, rows, D).
+        None where that is not less work, or somebody sees the others on their way (:func:`is_unseen`)."""
+        return None
+
     def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
         """(P, D) or (B, P, D) -> its keys and values in ``layer``; what :func:`vptx.fold` keeps."""
         raise NotImplementedError
@@ -181,6 +190,16 @@ def measure_stem(model: nn.Module, name: str) -> tuple[int, int, int] | None:
     if getattr(type(stem), 'forward', None) is not nn.Conv2d.forward or stem.groups > 1 or stem.in_channels != 3:
         return None
     return stem.out_channels, *stem.kernel_size
+
+
+def is_unseen(*parts: nn.Module) -> bool:
+    """Whether rows may be left out of what goes through ``parts``: no hook sees them, and no dropout draws for them."""
+    for module in (module for part in parts for module in part.modules()):
+        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+            return False
+        if module.training and (getattr(module, 'p', 0) or getattr(module, 'drop_prob', 0)):
+            return False
+    return True
 
 
 #: Where a transformer's block, as most libraries write it, has its sites.

@@ -53,14 +53,14 @@ class TimmBeit(TimmViT):
         memory = self._ready(tokens.new_zeros(0, tokens.shape[2]) if memory is None else memory, layer)
         biases = [block.attn._get_rel_pos_bias()[0]] if own else []
         biases += [shared] if shared is not None else []
-        bias = self._widen(sum(biases), tokens.shape[1], memory.key.shape[-2]) if biases else None
+        bias = self._widen(sum(biases), tokens.shape[1]) if biases else None
         return attend_to_memory(block, tokens, memory, bias=bias)
 
-    def _widen(self, bias: Tensor, tokens: int, memory: int) -> Tensor:
-        """(heads, K+N, K+N) -> (heads, K+P+N, R+K+P+N): nought for P prompts behind the prefix and R in front."""
+    def _widen(self, bias: Tensor, tokens: int) -> Tensor:
+        """(heads, K+N, K+N) -> (heads, K+P+N, K+P+N): nought for P prompts behind the prefix."""
         prefix = self.geometry.prefix
         patches = bias.shape[1] - prefix
         own = torch.cat([torch.arange(prefix), torch.arange(tokens - patches, tokens)]).to(bias.device)
-        wide = bias.new_zeros(len(bias), tokens, memory + tokens)
-        wide[:, own[:, None], memory + own] = bias
+        wide = bias.new_zeros(len(bias), tokens, tokens)
+        wide[:, own[:, None], own] = bias
         return wide

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
+from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from vptx.backbones.base import IN_BLOCK, Context, KeyValue, find_sites
-from vptx.backbones.memory import attend, project
+from vptx.backbones.base import IN_BLOCK, Context, KeyValue, find_sites, is_unseen
+from vptx.backbones.memory import attend, attend_first, project
 from vptx.backbones.timm_net import TimmNet
 from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
@@ -60,6 +61,8 @@ class TimmViT(TimmNet):
         )
         self.has_class_token = model.cls_token is not None
         self.readout = {'token': 'cls', 'avg': 'mean'}.get(str(model.global_pool), 'logits')
+        if model.global_pool == 'token' and type(model) in (VisionTransformer, VisionTransformerDistilled):
+            self.own_rows = model.num_prefix_tokens
 
     def _is_plain(self, block: nn.Module) -> bool:
         """Whether :func:`attend_to_memory` is what this block computes."""
@@ -107,6 +110,19 @@ class TimmViT(TimmNet):
         key, value = project(block.norm1(memory), *_projection(block.attn), block.attn.num_heads, first=1)
         return KeyValue(getattr(block.attn, 'k_norm', _same)(key), value)
 
+    def first_rows(
+        self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None, rows: int
+    ) -> Tensor | None:
+        block = self.model.blocks[layer]
+        if not _is_simple(block) or not is_unseen(block, self.model.norm):
+            return None
+        attn = block.attn
+        if isinstance(memory, Tensor):
+            memory = self.keys_values(memory, layer)
+        x = attend_first(block.norm1(tokens), rows, attn.qkv.weight, attn.qkv.bias, attn.num_heads, memory)
+        tokens = tokens[:, :rows] + block.ls1(attn.proj(attn.norm(x)))
+        return tokens + block.ls2(block.mlp(block.norm2(tokens)))
+
     def module_at(self, site: Site) -> nn.Module:
         if site.layer is None:
             return self.model.get_submodule('patch_embed' if site.name == 'embed' else 'norm')
@@ -133,7 +149,7 @@ def attend_to_memory(
 
     Args:
         rotate: gives queries and keys of the tokens (B, heads, M, d) their positions.
-        bias: added to the scores: (heads, M, P+M).
+        bias: added to the scores of the tokens' own keys: (heads, M, M).
     """
     tokens = tokens + block.drop_path1(
         _scaled(block, 1, _attend(block.attn, block.norm1(tokens), memory, rotate, bias))
@@ -168,3 +184,11 @@ def _scaled(block: nn.Module, branch: int, x: Tensor) -> Tensor:
         return getattr(block, f'ls{branch}')(x)
     scale = getattr(block, f'gamma_{branch}')
     return x if scale is None else scale * x
+
+
+def _is_simple(block: nn.Module) -> bool:
+    """Whether scores are products of what plain linear maps make of tokens: without norms of queries and keys."""
+    if type(block) is not Block or type(block.attn) is not Attention:
+        return False
+    attn = block.attn
+    return type(attn.qkv) is nn.Linear and attn.gate is None and isinstance(attn.k_norm, nn.Identity)

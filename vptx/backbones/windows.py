@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.backbones.base import KeyValue
+from vptx.backbones.memory import attend as memory_attention
 from vptx.backbones.memory import project
 
 __all__ = ['Windows', 'attend', 'halved', 'keys_values', 'merge']
@@ -94,32 +95,26 @@ def attend(attn: nn.Module, tokens: Tensor, grid: tuple[int, int], windows: Wind
         windows: how the map is cut.
         memory: keys and values (h, M, d), or (B, h, M, d); see :func:`keys_values`.
     """
-    batch, heads = len(tokens), attn.num_heads
-    prompts = tokens.shape[1] - grid[0] * grid[1]
+    batch, prompts = len(tokens), tokens.shape[1] - grid[0] * grid[1]
     x = windows.cut(tokens[:, prompts:].unflatten(1, grid))
     count = x.shape[1]
-    query, key, value = _project(attn, x)
-    seen = [] if memory is None else [memory]
+    # Each window is one of a larger batch: (B*nW, h, A, d).
+    query, key, value = (part.flatten(0, 1) for part in _project(attn, x))
     if prompts:
         own_query, *own = _project(attn, tokens[:, :prompts])
-        seen.append(KeyValue(*own))
-    # Windows and heads in one dimension, (B, nW*h, ., d), so that bias and mask need no copy for each image.
-    keys = [_to_windows(part.key, batch, count) for part in seen] + [key.flatten(1, 2)]
-    values = [_to_windows(part.value, batch, count) for part in seen] + [value.flatten(1, 2)]
-    keys_of_all, values_of_all = torch.cat(keys, dim=2), torch.cat(values, dim=2)
+        before = [] if memory is None else [KeyValue(*(part.expand(batch, -1, -1, -1) for part in memory))]
+        memory = KeyValue(*(torch.cat(parts, dim=2) for parts in zip(*before, own, strict=True)))
     bias, mask = _position_bias(attn), windows.mask(grid, x)
-    bias = bias.expand(count, -1, -1, -1) if mask is None else bias + mask[:, None]
-    # Prompts come first and have none: zeros. The fused kernels take four dimensions.
-    bias = F.pad(bias, (keys_of_all.shape[2] - bias.shape[-1], 0)).flatten(0, 1)[None]
-    options = dict(dropout_p=attn.attn_drop.p if attn.training else 0.0, scale=_scale(attn))
-    x = F.scaled_dot_product_attention(query.flatten(1, 2), keys_of_all, values_of_all, attn_mask=bias, **options)
-    x = x.unflatten(1, (count, heads)).transpose(2, 3).flatten(3)
-    out = windows.join(x, grid).flatten(1, 2)
+    if mask is not None:
+        bias = (bias + mask[:, None]).repeat(batch, 1, 1, 1)
+    dropout, scale = attn.attn_drop.p if attn.training else 0.0, _scale(attn)
+    x = memory_attention(query, key, value, memory, dropout, bias.contiguous(), scale)
+    out = windows.join(x.unflatten(0, (batch, count)), grid).flatten(1, 2)
     if prompts:
-        own_query = _to_windows(own_query, batch, count)
-        y = F.scaled_dot_product_attention(own_query, keys_of_all, values_of_all, **options)
-        y = y.unflatten(1, (count, heads)).mean(1).transpose(1, 2).flatten(2)  # the projection is linear: average first
-        out = torch.cat([y, out], dim=1)
+        own_query = own_query[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1)
+        y = memory_attention(own_query, key, value, memory, dropout, scale=scale)
+        # The projection is linear: average first.
+        out = torch.cat([y.unflatten(0, (batch, count)).mean(1), out], dim=1)
     return attn.proj_drop(attn.proj(out))
 
 
@@ -164,11 +159,6 @@ def _project(attn: nn.Module, x: Tensor, first: int = 0) -> tuple[Tensor, ...]:
         if first == 0:
             parts[0] = F.normalize(parts[0], dim=-1) * attn.logit_scale.clamp(max=log(100)).exp()
     return tuple(parts)
-
-
-def _to_windows(x: Tensor, batch: int, count: int) -> Tensor:
-    """(h, P, d) or (B, h, P, d) -> (B, nW*h, P, d): a view of the same numbers in every window, where that can be."""
-    return x.unsqueeze(-4).expand(batch, count, -1, -1, -1).flatten(1, 2)
 
 
 def _position_bias(attn: nn.Module) -> Tensor:

@@ -81,6 +81,12 @@ class Prompter(BaseModule):
         """Door 2, at the end: finished tokens (B, M, D) and the image (B, 3, H, W) they came from -> (B, M, D)."""
         return tokens
 
+    @property
+    def sees_the_end(self) -> bool:
+        """Whether :meth:`leave` or :meth:`beside` need all tokens of the last layer, or do with those that are read."""
+        kind = type(self)
+        return kind.leave is not Prompter.leave or kind.beside is not Prompter.beside
+
 
 class TokenPrompter(Prompter):
     """Prompt tokens between the prefix and the patches, put in before each of ``layers``.
@@ -156,3 +162,8 @@ class TokenPrompter(Prompter):
         if layer not in self._leaving:
             return tokens
         return torch.cat([tokens[:, : self.prefix], tokens[:, self.prefix + self.num_tokens :]], dim=1)
+
+    @property
+    def sees_the_end(self) -> bool:
+        kind = type(self)
+        return kind.leave is not TokenPrompter.leave or kind.beside is not Prompter.beside

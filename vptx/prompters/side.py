@@ -62,7 +62,12 @@ class SideTuning(Prompter):
             image = F.interpolate(image, larger, mode='bilinear')
         maps = F.adaptive_avg_pool2d(self.features(image), (6, 6))
         feature = self.project(maps.flatten(1))[:, None]
-        return torch.lerp(feature, tokens, self.alpha.sigmoid())
+        # In half precision one of the three may be single.
+        return torch.lerp(feature.to(tokens.dtype), tokens, self.alpha.sigmoid().to(tokens.dtype))
+
+    @property
+    def sees_the_end(self) -> bool:
+        return False  # what is added to a token does not depend on the others
 
 
 def _load(network: nn.Module, weights: str) -> None:

@@ -1,0 +1,132 @@
+"""What a benchmark measures: counts worked out by hand, and times of a tiny network."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from networks import CLASSES, DEPTH, GRID, PATCH, WIDTH, images, tiny
+from torch import nn
+
+import vptx
+from vptx.analysis.speed import Result, candidates, count_flops, kept_bytes, markdown, measure
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'benchmark.py'
+TOKENS = 1 + GRID**2
+DEEP = dict(type='DeepPrompter', num_tokens=3)
+
+
+def test_bytes_that_autograd_keeps():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4, 5))
+
+        def forward(self, x):
+            y = x @ self.weight  # keeps x; the weight is a parameter
+            return y.exp() * y.view(-1).view_as(y).cos()  # exp's result, cos's argument y, and cos's result
+
+    x = torch.randn(3, 4)
+    assert kept_bytes(Two(), x) == 4 * (3 * 4 + 3 * 3 * 5)
+    assert kept_bytes(nn.Linear(4, 5).requires_grad_(False), x) == 0
+
+
+def layer(queries: int, keys: int) -> int:
+    """Multiply-adds of the products of a layer, by the book."""
+    return WIDTH * WIDTH * (3 * keys + (1 + 2 * 4) * queries) + 2 * queries * keys * WIDTH
+
+
+def test_multiply_adds_are_those_of_the_products():
+    """fvcore counts norms too: less than one in twenty here."""
+    image = images(1)
+    embed, head = 3 * PATCH**2 * WIDTH * GRID**2, WIDTH * CLASSES
+    every = embed + DEPTH * layer(TOKENS, TOKENS) + head
+    assert every <= count_flops(tiny(), image) < 1.05 * every
+    ways = {way.name: count_flops(way.model.eval(), image) for way in candidates(tiny(), dict(deep=(DEEP, ['head'])))}
+    assert ways['floor'] == ways['full'] == count_flops(tiny(), image)
+    concatenated = embed + DEPTH * layer(TOKENS + 3, TOKENS + 3) + head
+    assert concatenated <= ways['deep, concatenated'] < 1.05 * concatenated
+    # Of the last layer, next to nothing.
+    ours = embed + (DEPTH - 1) * (layer(TOKENS, TOKENS) + 2 * TOKENS * 3 * WIDTH) + head
+    assert ours < ways['deep'] < 0.85 * ways['floor']
+
+
+def test_candidates_share_weights_and_take_turns():
+    network = tiny()
+    found = candidates(network, dict(deep=(DEEP, ['head']), linear=(None, ['head'])))
+    assert [way.name for way in found] == ['floor', 'full', 'deep', 'deep, concatenated', 'linear']
+    weight = network.blocks[0].mlp.fc1.weight
+    assert all(any(parameter is weight for parameter in way.model.parameters()) for way in found)
+    for way in (*found, *found):
+        way.take_turn(training=True)
+        assert weight.requires_grad is (way.name == 'full')
+        way.model(images()).sum().backward()
+        grads = [parameter for parameter in way.model.parameters() if parameter.grad is not None]
+        assert {id(p) for p in grads} == {id(p) for p in way.trains}
+        way.model.zero_grad()
+    with torch.no_grad():
+        ours, theirs = (way.model.prompter.embedding.rows for way in found[2:4])
+        for a, b in zip(ours, theirs, strict=True):
+            b.copy_(a)
+        for way in found[2:4]:
+            way.take_turn(training=False)
+        torch.testing.assert_close(found[2].model(images()), found[3].model(images()))
+    assert found[2].model.folded == {0, 1, 2}
+
+
+def test_deep_prompts_keep_less_than_the_frozen_network():
+    """However many: no key and no value of a prompt is there more than once for the batch."""
+    ways = candidates(tiny(), dict(deep=(dict(DEEP, num_tokens=20), ['head'])))
+    kept = {}
+    for way in ways:
+        way.take_turn(training=True)
+        kept[way.name] = kept_bytes(way.model, images(8))
+    assert kept['deep'] < kept['floor'] < kept['deep, concatenated']
+
+
+def test_ratios_are_those_of_rounds():
+    floor = Result('floor', train=[1.0, 2.0, 4.0], infer=[1.0, 1.0, 1.0], kept=10, flops=10**9, values=5)
+    other = Result('other', train=[2.0, 3.0, 4.0], infer=[0.5, 0.5, 2.0], kept=5, flops=10**9, trained=7, values=5)
+    assert markdown([floor, other]).splitlines()[3] == ('| other | 3000 | 1.500 | 500 | 0.500 | 0 | 0.500 | 1.00 | 7 |')
+
+
+@pytest.mark.parametrize('clock', ['wall', 'cpu'])
+def test_everyone_is_timed_in_every_round(clock):
+    said = []
+    found = candidates(tiny(), dict(deep=(DEEP, [])))
+    results = measure(found, images(), 2, torch.bfloat16, clock, lambda number, so_far: said.append(number))
+    assert said == [1, 2]
+    for result in results:
+        assert len(result.train) == len(result.infer) == 2
+        assert min(result.train + result.infer) > 0
+        assert result.peak is None and result.flops > 0
+    assert results[2].trained == DEPTH * 3 * WIDTH
+
+
+def test_the_tool_leaves_table_numbers_and_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        f'benchmark.py --nets vit_tiny_patch16_224 --net-options depth=1 embed_dim=12 --size 32 --batch 2 --classes 3 '
+        f'--methods deep linear --prompts 2 4 --options dropout=0.0 --rounds 1 --threads 1 --out {tmp_path}'.split(),
+    )
+    threads = torch.get_num_threads()
+    runpy.run_path(str(TOOL), run_name='__main__')
+    torch.set_num_threads(threads)
+    table = (tmp_path / 'table.md').read_text()
+    assert table in capsys.readouterr().out
+    names = [line.split('|')[1].strip() for line in table.splitlines()[4:]]
+    deep = [f'deep, {p} prompts{form}' for p in (2, 4) for form in ('', ', concatenated')]
+    assert names == ['floor', 'full', *deep, 'linear']
+    found = json.loads((tmp_path / 'benchmark.json').read_text())
+    assert found['settings']['batch'] == 2 and found['settings']['options'] == dict(dropout=0.0)
+    assert [result['name'] for result in found['results']['vit_tiny_patch16_224']] == names
+    assert (tmp_path / 'benchmark.png').read_bytes()[1:4] == b'PNG'
+
+
+def test_a_method_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match='has no door'):
+        candidates(tiny('swin'), dict(lora=(dict(type='LoRA'), ['head'])))
+    assert vptx.attach(tiny('swin'), DEEP)

@@ -1,0 +1,86 @@
+"""Measure methods beside the frozen network, their concatenated form, and full fine-tuning:
+
+python tools/benchmark.py --methods deep shallow --prompts 50 100 200 --options dropout=0 --threads 2
+python tools/benchmark.py --nets swin_base_patch4_window7_224 --methods deep --prompts 50 --device cuda --dtype bfloat16
+
+Prints a Markdown table for each network; leaves it in --out as table.md, benchmark.json and benchmark.png.
+"""
+
+import argparse
+import platform
+from pathlib import Path
+
+import timm
+import torch
+from mmengine.config import Config, DictAction
+
+from vptx.analysis.speed import candidates, markdown, measure, plot, write_json
+from vptx.files import write_whole
+
+PROMPTERS = Path(__file__).parent.parent / 'configs' / '_base_' / 'prompters'
+
+
+def read_methods(names: list[str], prompts: list[int], options: dict) -> dict[str, tuple]:
+    """By name, prompter and patterns of what trains, as the config of the method has them. A method that has a number
+    of prompts is there once for each of ``prompts``; ``options`` replace what a prompter's config says."""
+    methods = {}
+    for name in names:
+        hook = Config.fromfile(PROMPTERS / f'{name}.py').custom_hooks[0]
+        prompter = dict(hook['prompter']) if 'prompter' in hook else None
+        if prompter:
+            prompter |= {option: value for option, value in options.items() if option in prompter}
+        for number in prompts if prompter and 'num_tokens' in prompter else [None]:
+            config = prompter if number is None else dict(prompter, num_tokens=number)
+            methods[name if number is None else f'{name}, {number} prompts'] = (config, list(hook['tune']))
+    return methods
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = sorted(path.stem for path in PROMPTERS.glob('*.py'))
+    # 'full' is a yardstick, and segmentation's tune heads that a classifier lacks.
+    known = [name for name in names if name != 'full' and not name.startswith('seg_')]
+    parser.add_argument('--nets', nargs='+', default=['vit_base_patch16_224'], help="timm's names")
+    default = ['deep', 'shallow', 'linear', 'bias', 'lora']
+    parser.add_argument('--methods', nargs='+', default=default, choices=known, help='files of _base_/prompters')
+    parser.add_argument('--prompts', nargs='+', type=int, default=[50], help='numbers of prompts')
+    parser.add_argument('--options', nargs='+', action=DictAction, default={}, help='of prompters, such as dropout=0')
+    parser.add_argument('--batch', type=int, default=8, help='images')
+    parser.add_argument('--size', type=int, default=224, help='of an image, pixels')
+    parser.add_argument('--classes', type=int, default=100, help='of the classifier')
+    parser.add_argument('--rounds', type=int, default=10, help='in each of which everyone has a turn')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda')
+    parser.add_argument('--dtype', choices=['float32', 'bfloat16', 'float16'], default='float32', help='of autocast')
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help='on a CPU')
+    parser.add_argument('--clock', choices=['wall', 'cpu'], default='wall', help='cpu: time given to the process')
+    parser.add_argument('--net-options', nargs='+', action=DictAction, default={}, help='of timm, such as depth=2')
+    parser.add_argument('--out', default='work_dirs/benchmark', help='folder for table, numbers and plot')
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    image = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
+    methods, results, tables = read_methods(args.methods, args.prompts, args.options), {}, []
+    for net in args.nets:
+        options = {'img_size': args.size, 'num_classes': args.classes, **args.net_options}
+        network = timm.create_model(net, **options).to(args.device)
+        results[net] = measure(
+            candidates(network, methods),
+            image,
+            args.rounds,
+            getattr(torch, args.dtype),
+            args.clock,
+            lambda number, found, net=net: print(f'{net}, round {number}\n{markdown(found)}\n', flush=True),
+        )
+        tables.append(f'**{net}**\n\n{markdown(results[net])}')
+    print('\n\n'.join(tables))
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    on = torch.cuda.get_device_name() if args.device == 'cuda' else platform.processor() or platform.machine()
+    settings = {**vars(args), 'processor': on, 'torch': torch.__version__, 'timm': timm.__version__}
+    write_json(results, settings, out / 'benchmark.json')
+    write_whole(out / 'table.md', '\n\n'.join(tables).encode())
+    plot(results, out / 'benchmark.png')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Train in several processes, one for each GPU, or on a CPU:
+#
+#   tools/dist_train.sh CONFIG PROCESSES [arguments of tools/train.py]
+#
+# On several machines, the same on each, PROCESSES being those of one:
+#
+#   NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 tools/dist_train.sh CONFIG 8
+set -euo pipefail
+if [ $# -lt 2 ]; then
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
+config=$1 processes=$2
+shift 2
+if [ "${NNODES:-1}" = 1 ] && [ -z "${MASTER_PORT:-}" ]; then
+    meeting=(--standalone) # at a port that is free
+else
+    meeting=(
+        --nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}"
+        --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${MASTER_PORT:-29500}"
+    )
+fi
+exec "${PYTHON:-python}" -m torch.distributed.run "${meeting[@]}" --nproc-per-node "$processes" \
+    "$(dirname "$0")/train.py" "$config" --launcher pytorch "$@"

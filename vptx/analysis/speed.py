@@ -1,0 +1,350 @@
+"""How fast a method is beside the frozen network that it adapts, so that anyone can measure it again.
+
+All candidates of a network share its weights and take turns, round after round, in one process: what else the machine
+does strikes them alike, and a ratio is that of two times of the same round. The yardsticks are
+
+* ``floor``: the library's own frozen network, forward and backward down to its embedded image, which is the least that
+  anything learnt in front of the first layer can cost; of inference, its forward;
+* ``full``: the library's own network, all of it trained;
+* ``..., concatenated``: the same method as it is usually written: prompts go through each layer as tokens, and every
+  row of the last one is computed.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+from fvcore.nn.jit_handles import get_shape
+from torch import Tensor, nn
+
+import vptx
+from vptx.backbones import take_apart
+from vptx.files import write_whole
+from vptx.prompted import PromptedNetwork
+from vptx.readout import OWN
+
+__all__ = [
+    'Candidate',
+    'Result',
+    'candidates',
+    'count_flops',
+    'kept_bytes',
+    'markdown',
+    'measure',
+    'plot',
+    'write_json',
+]
+
+FLOOR = 'floor'
+FULL = 'full'
+CONCATENATED = ', concatenated'
+
+
+@dataclass
+class Candidate:
+    """A way to train a network, sharing its weights with others.
+
+    Attributes:
+        name: of the method, or of the yardstick.
+        model: (B, 3, H, W) -> (B, C).
+        trains: the parameters that do; the others are as ``model`` left them when another's turn comes.
+        foldable: whether :func:`vptx.fold` makes its inference faster.
+    """
+
+    name: str
+    model: nn.Module
+    trains: list[nn.Parameter]
+    foldable: bool = False
+
+    def take_turn(self, training: bool) -> None:
+        """Parameters that train, modes and folding as for a training step, or for inference."""
+        self.model.requires_grad_(False)
+        for parameter in self.trains:
+            parameter.requires_grad = True
+        if self.foldable and not training:
+            vptx.fold(self.model)
+        else:
+            self.model.train(training)
+
+
+@dataclass
+class Result:
+    """What was measured of a candidate.
+
+    Attributes:
+        name: of the candidate.
+        train: seconds of a training step, without the optimizer's, in each round.
+        infer: seconds of inference, folded where that can be, in each round.
+        kept: bytes that autograd keeps from the forward to the backward pass, parameters apart.
+        peak: most bytes allocated during a training step, parameters apart; None where the device does not count.
+        flops: multiply-adds of inference with one image.
+        trained: number of trained values.
+        values: number of all.
+    """
+
+    name: str
+    train: list[float] = field(default_factory=list)
+    infer: list[float] = field(default_factory=list)
+    kept: int = 0
+    peak: int | None = None
+    flops: int = 0
+    trained: int = 0
+    values: int = 0
+
+
+def candidates(network: nn.Module, methods: Mapping[str, tuple[dict | None, Sequence[str]]]) -> list[Candidate]:
+    """The yardsticks, and each method with its concatenated form where that is another.
+
+    Args:
+        network: a library's own, with a classifier.
+        methods: by name, the config of a prompter and the patterns of what trains beside it.
+
+    Raises:
+        ValueError: a method does not fit the network.
+    """
+    weights = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+
+    def another() -> nn.Module:
+        return deepcopy(network, dict(weights))
+
+    floor = another()
+    # The image as its tokens: the first of a network's parts embeds it.
+    next(floor.children()).register_forward_hook(lambda _, __, output: output.detach().requires_grad_())
+    found = [Candidate(FLOOR, floor, []), Candidate(FULL, another(), list(network.parameters()))]
+    for name, (prompter, tune) in methods.items():
+        model = vptx.attach(another(), prompter, tune)
+        found.append(Candidate(name, model, _trained(model), _is_foldable(model)))
+        if found[-1].foldable:
+            net = take_apart(another())
+            net.geometry = replace(net.geometry, doors=net.geometry.doors - {'memory'})
+            net.first_rows = lambda *arguments: None  # type: ignore[method-assign]
+            model = vptx.attach(PromptedNetwork(net, OWN), prompter, tune)
+            found.append(Candidate(name + CONCATENATED, model, _trained(model)))
+    return found
+
+
+def _trained(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def _is_foldable(model: nn.Module) -> bool:
+    try:
+        vptx.fold(model)
+    except ValueError:
+        return False
+    return True
+
+
+def measure(
+    found: Sequence[Candidate],
+    image: Tensor,
+    rounds: int,
+    dtype: torch.dtype = torch.float32,
+    clock: str = 'wall',
+    say: Callable[[int, list[Result]], Any] = lambda number, results: None,
+) -> list[Result]:
+    """Time the candidates in ``rounds`` rounds, each a training step and an inference of everyone in turn.
+
+    Args:
+        found: on the device of ``image``.
+        image: (B, 3, H, W).
+        rounds: after the passes in which memory and multiply-adds are counted.
+        dtype: other than float32, that of autocast.
+        clock: ``'wall'``, or ``'cpu'``, the time that the process was given: for a machine that others use too.
+        say: told of each round, counted from 1, and of the results so far.
+    """
+    device, now = image.device, dict(wall=time.perf_counter, cpu=time.process_time)[clock]
+    half = torch.autocast(device.type, dtype) if dtype != torch.float32 else nullcontext()
+
+    def step(candidate: Candidate) -> None:
+        with half:
+            loss = candidate.model(image).float().square().mean()
+        loss.backward()
+        for parameter in candidate.trains:
+            parameter.grad = None
+
+    def infer(candidate: Candidate) -> None:
+        with half, torch.inference_mode():
+            candidate.model(image)
+
+    def timed(run: Callable[[Candidate], None], candidate: Candidate) -> float:
+        _wait(device)
+        start = now()
+        run(candidate)
+        _wait(device)
+        return now() - start
+
+    results = []
+    for candidate in found:
+        candidate.take_turn(training=False)
+        result = Result(candidate.name, flops=count_flops(candidate.model, image[:1]))
+        candidate.take_turn(training=True)
+        result.trained = sum(parameter.numel() for parameter in candidate.trains)
+        result.values = sum(parameter.numel() for parameter in candidate.model.parameters())
+        with half:
+            result.kept = kept_bytes(candidate.model, image)
+        result.peak = _peak_bytes(partial(step, candidate), device)
+        results.append(result)
+    for number in range(rounds):
+        for candidate, result in zip(found, results, strict=True):
+            candidate.take_turn(training=True)
+            result.train.append(timed(step, candidate))
+            candidate.take_turn(training=False)
+            result.infer.append(timed(infer, candidate))
+        say(number + 1, results)
+    return results
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+
+
+def _peak_bytes(step: Callable[[], None], device: torch.device) -> int | None:
+    if device.type != 'cuda':
+        return None
+    step()
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    step()
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+def kept_bytes(model: nn.Module, image: Tensor) -> int:
+    """Bytes that autograd keeps from a forward pass for its backward pass: each storage once, but no parameters.
+
+    The same on every device and in every run; most of what a training step needs beside the parameters.
+    """
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = model(image)  # held until it is counted, or its storages could be given to others
+    total = sum(tensor.untyped_storage().nbytes() for address, tensor in kept.items() if address not in own)
+    del output
+    return total
+
+
+class _Hidden(nn.Module):
+    """A model whose parts fvcore does not find: it hooks into every one, and who has a listener goes no short way."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._call = model.__call__
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self._call(image)
+
+
+def count_flops(model: nn.Module, image: Tensor) -> int:
+    """Multiply-adds of ``model`` with ``image``, by fvcore; fused attention counts as its two products."""
+    trains = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    for parameter in trains:  # what trains cannot be a constant of a trace
+        parameter.requires_grad = False
+    analysis = FlopCountAnalysis(_Hidden(model), image)
+    for kind in ('scaled_dot_product_attention', '_scaled_dot_product_flash_attention_for_cpu'):
+        analysis.set_op_handle(f'aten::{kind}', _attention_flops)
+    with torch.no_grad():
+        total = analysis.unsupported_ops_warnings(False).tracer_warnings('none').total()
+    for parameter in trains:
+        parameter.requires_grad = True
+    return int(total)
+
+
+def _attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
+    *leading, rows, width = get_shape(inputs[0])
+    keys, value_width = get_shape(inputs[2])[-2:]
+    return int(torch.Size(leading).numel() * rows * keys * (width + value_width))
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """A table of medians, and of medians of ratios to the floor of the same round."""
+    floor = results[0]
+    memory = 'kept, MB' if floor.peak is None else 'peak, MB'
+    head = ['', 'step, ms', '/ floor', 'inference, ms', '/ floor', memory, '/ floor', 'GMAC', 'trained']
+    lines = [f'| {" | ".join(head)} |', f'|---|{"---:|" * (len(head) - 1)}']
+    for result in results:
+        used, least = (r.kept if r.peak is None else r.peak for r in (result, floor))
+        cells = [
+            result.name,
+            f'{1e3 * median(result.train):.0f}',
+            f'{_ratio(result.train, floor.train):.3f}',
+            f'{1e3 * median(result.infer):.0f}',
+            f'{_ratio(result.infer, floor.infer):.3f}',
+            f'{used / 1e6:.0f}',
+            f'{used / least:.3f}',
+            f'{result.flops / 1e9:.2f}',
+            f'{result.trained:,}',
+        ]
+        lines.append(f'| {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def _ratio(times: Sequence[float], floor: Sequence[float]) -> float:
+    return median(_ratios(times, floor))
+
+
+def _ratios(times: Sequence[float], floor: Sequence[float]) -> list[float]:
+    return [own / least for own, least in zip(times, floor, strict=True)]
+
+
+def plot(by_network: Mapping[str, Sequence[Result]], path: str | Path) -> None:
+    """Draw ratios to the floor into a PNG: a row of panels for each network, a line for each candidate.
+
+    A dot is the median, the bar behind it goes from the lowest to the highest round; grey are yardsticks.
+    """
+    from matplotlib.figure import Figure  # without pyplot: no window, no global state
+
+    tallest = max(map(len, by_network.values()))
+    figure = Figure(figsize=(13, len(by_network) * (1.1 + 0.3 * tallest)), layout='constrained')
+    rows = figure.subplots(len(by_network), 3, squeeze=False)
+    for panels, (network, results) in zip(rows, by_network.items(), strict=True):
+        floor, names = results[0], [result.name for result in results]
+        for column, (panel, title) in enumerate(zip(panels, ('training step', 'inference', 'activations kept'))):
+            for line, result in enumerate(results):
+                ratios = (
+                    _ratios(result.train, floor.train),
+                    _ratios(result.infer, floor.infer),
+                    [result.kept / floor.kept],
+                )[column]
+                is_yardstick = result.name in (FLOOR, FULL) or result.name.endswith(CONCATENATED)
+                colour = '0.55' if is_yardstick else '#0072B2'
+                panel.plot([min(ratios), max(ratios)], [line, line], color=colour, alpha=0.35, linewidth=5)
+                panel.plot(median(ratios), line, 'o', color=colour, markersize=6, markeredgecolor='white')
+                place = dict(xytext=(7, 0), textcoords='offset points', va='center', size=8)
+                panel.annotate(f'{median(ratios):.2f}', (max(ratios), line), **place)
+            panel.axvline(1, color='0.3', linewidth=1, zorder=0)
+            panel.set_yticks(range(len(names)), [''] * len(names) if column else names)
+            panel.set_ylim(len(names) - 0.5, -0.5)
+            panel.margins(x=0.12)
+            panel.set_xlim(left=0)
+            panel.set_title(title if column else f'{network}: {title}', loc='left', fontweight='bold')
+            panel.set_xlabel('times the floor')
+            panel.grid(axis='x', color='0.88', linewidth=0.8)
+            panel.set_axisbelow(True)
+            panel.tick_params(length=0)
+            for side in ('top', 'right', 'left'):
+                panel.spines[side].set_visible(False)
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=160, format='png')
+    write_whole(path, drawn.getvalue())
+
+
+def write_json(by_network: Mapping[str, Sequence[Result]], settings: Mapping[str, Any], path: str | Path) -> None:
+    """Every round of every candidate, and the settings that they were measured with."""
+    results = {network: [asdict(result) for result in found] for network, found in by_network.items()}
+    write_whole(path, json.dumps(dict(settings=dict(settings), results=results), indent=1).encode())
