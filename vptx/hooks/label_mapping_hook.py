@@ -103,7 +103,9 @@ class LabelMappingHook(Hook):
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:
-        self._hall = find_hall(bare(runner.model))
+        hall = find_hall(bare(runner.model))
+        assert hall is not None  # the hook that registers this one has plugged it
+        self._hall = hall
         self._counts: Tensor | None = None
         self._handles: list = []
         mapping = self._mapping
@@ -155,7 +157,7 @@ class LabelMappingHook(Hook):
             handle.remove()
         self._handles = []
         done = runner.epoch + 1
-        if done % self._mapping.every == 0 and done < runner.max_epochs:
+        if self._counts is not None and done % self._mapping.every == 0 and done < runner.max_epochs:
             all_reduce(self._counts)
             self._estimate(runner, self._counts)
 
