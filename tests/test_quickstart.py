@@ -24,7 +24,7 @@ def test_quickstart(tmp_path):
         json.loads((out / name / 'test.json').read_text())['accuracy/top1']
         for name in ('digits_linear', 'digits_vpt_deep')
     )
-    assert deep > linear
+    assert deep > linear + 5
     assert (out / 'digits_vpt_deep' / 'prompt.safetensors').stat().st_size < 100_000
     assert Image.open(out / 'predictions.png').size[0] > 500
     assert len((out / 'predictions.csv').read_text().splitlines()) > 30

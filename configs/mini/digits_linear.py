@@ -1,5 +1,7 @@
 """Linear probe on the digits, ViT-mini pre-trained with supervision.
 
+Ours: 64.2 % of the test images (64.1 to 64.3, three seeds).
+
 python tools/train.py configs/mini/digits_linear.py
 """
 
