@@ -124,11 +124,11 @@ class PromptedNetwork(BaseModule):
             prompts = net.embed_pixels(strip).expand(len(tokens), -1, -1)
             tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
         taps: dict[int, LayerOutput] = {}
+        first: Tensor | None = None
         for layer in range(net.geometry.depth):
             tokens, context = net.merge(tokens, layer, context)
             memory = self._memory(tokens, layer)
             tokens = prompter.enter(tokens, layer)
-            first = None
             if self._first_rows and layer + 1 == net.geometry.depth:
                 first = net.first_rows(tokens, layer, context, memory, self._first_rows)
             tokens = self._block(tokens, layer, context, memory) if first is None else first

@@ -62,7 +62,7 @@ class TimmViT(TimmNet):
         self.has_class_token = model.cls_token is not None
         self.readout = {'token': 'cls', 'avg': 'mean'}.get(str(model.global_pool), 'logits')
         if model.global_pool == 'token' and type(model) in (VisionTransformer, VisionTransformerDistilled):
-            self.own_rows = model.num_prefix_tokens
+            self.own_rows = int(model.num_prefix_tokens)
 
     def _is_plain(self, block: nn.Module) -> bool:
         """Whether :func:`attend_to_memory` is what this block computes."""
