@@ -18,11 +18,22 @@ readme = here / 'README.md'
 
 mini = ['scikit-learn>=1.3', 'scikit-image>=0.22']
 seg = ['onedl-mmsegmentation>=1.4', 'ftfy', 'regex']
+sweep = ['ray[tune]>=2.40']
 extras = {
     'mini': mini,
     'seg': seg,
+    'sweep': sweep,
     # One minor version of ruff, because each formats a little differently.
-    'test': [*mini, *seg, 'pytest>=8', 'pytest-xdist>=3.5', 'ruff>=0.17,<0.18', 'import-linter>=2.3', 'mypy>=1.11'],
+    'test': [
+        *mini,
+        *seg,
+        *sweep,
+        'pytest>=8',
+        'pytest-xdist>=3.5',
+        'ruff>=0.17,<0.18',
+        'import-linter>=2.3',
+        'mypy>=1.11',
+    ],
     'docs': ['mkdocs>=1.6'],
 }
 

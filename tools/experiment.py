@@ -10,10 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
-from vptx.analysis.protocol import experiment, markdown
-from vptx.datasets import TASKS
+from vptx.analysis.protocol import experiment, markdown, studies
 
 
 def main() -> None:
@@ -27,12 +26,8 @@ def main() -> None:
     args = parser.parse_args()
     sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
     try:
-        if args.tasks == ['all']:
-            own = Config.fromfile(args.configs[0]).train_dataloader.dataset.get('task')
-            if own is None:
-                raise ValueError(f'--tasks all: {args.configs[0]} is of no suite of tasks')
-            args.tasks = [name for name, task in TASKS.items() if task.suite == TASKS[own].suite]
-        print(f'\n{markdown(experiment(args.configs, args.out, args.tasks, args.cfg_options))}')
+        found = studies(args.configs, args.out, args.tasks, args.cfg_options)
+        print(f'\n{markdown(experiment(found, args.out))}')
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
 

@@ -11,8 +11,17 @@ from mmengine.config import Config
 from runs import REPO, hook, tiny_config, tool
 from suites import write_vtab
 
-from vptx.analysis import protocol
-from vptx.analysis.protocol import Outcome, Trial, experiment, final_config, group_means, points, selection_config
+from vptx.analysis.protocol import (
+    Outcome,
+    experiment,
+    final_config,
+    group_means,
+    markdown,
+    points,
+    selection_config,
+    studies,
+)
+from vptx.analysis.trials import Run, Trial, name_of
 from vptx.datasets import TASKS
 
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LegacyResize', scale=16), dict(type='PackInputs')]
@@ -99,21 +108,21 @@ def test_the_experiment_and_that_selection_never_sees_the_test_split(tmp_path):
     tests = (folder / 'images' / 'test').rename(tmp_path / 'hidden')
 
     with pytest.raises(FileNotFoundError, match=r'kitti: there is no .*test\.txt'):
-        experiment([path], tmp_path / 'out')
+        experiment(studies([path], tmp_path / 'out'), tmp_path / 'out')
     select = tmp_path / 'out' / 'deep' / 'kitti' / 'select'
     chosen = {p.parent.name: json.loads(p.read_text()) for p in select.glob('*/result.json')}
-    assert sorted(chosen) == ['base_lr=0.0064_weight_decay=0.0', 'base_lr=1.28_weight_decay=0.0']  # all of it is done
+    assert sorted(chosen) == ['base_lr=0.0064_weight_decay=0', 'base_lr=1.28_weight_decay=0']  # all of it is done
     assert all(0 <= trial['accuracy'] <= 100 for trial in chosen.values())
     times = {p: p.stat().st_mtime_ns for p in select.glob('*/result.json')}
 
     hidden.rename(folder / 'test.txt')
     tests.rename(folder / 'images' / 'test')
-    (outcome,) = experiment([path], tmp_path / 'out')
+    (outcome,) = experiment(studies([path], tmp_path / 'out'), tmp_path / 'out')
     assert {p: p.stat().st_mtime_ns for p in select.glob('*/result.json')} == times  # and not run again
     best = max(trial['accuracy'] for trial in chosen.values())
-    assert outcome.val == best == chosen[protocol._name(outcome.point)]['accuracy']
+    assert outcome.val == best == chosen[name_of(outcome.point)]['accuracy']
     assert len(outcome.test) == 2 and outcome.trained == 2 * 2 * 32 + 33 * 4
-    final = tmp_path / 'out' / 'deep' / 'kitti' / 'final'
+    final = tmp_path / 'out' / 'deep' / 'kitti' / 'final' / name_of(outcome.point)
     assert sorted(p.name for p in final.iterdir()) == ['seed1', 'seed2']
     assert (final / 'seed1' / 'prompt.safetensors').is_file() and not list((tmp_path / 'out').rglob('*.pth'))
     assert not list(select.rglob('*.safetensors'))
@@ -122,7 +131,7 @@ def test_the_experiment_and_that_selection_never_sees_the_test_split(tmp_path):
 
     config_file(tmp_path, tmp_path / 'data', randomness=dict(seed=5))
     with pytest.raises(ValueError, match='holds runs of another version of this config'):
-        experiment([path], tmp_path / 'out')
+        studies([path], tmp_path / 'out')
 
 
 @pytest.fixture
@@ -130,41 +139,42 @@ def judged(monkeypatch):
     """Accuracies in place of runs."""
     seen = []
 
-    def run(config, point, folder, split):
-        seen.append((split, folder.name))
-        accuracy = run.accuracies(point)
-        return Trial(point, accuracy, 7, '' if accuracy is not None else 'loss is nan')
+    def do(run):
+        seen.append(run.seen)
+        accuracy = judged.accuracies(run.point)
+        return run.write(Trial(run.point, accuracy, 7, '' if accuracy is not None else 'loss is nan'))
 
-    monkeypatch.setattr(protocol, '_run', run)
-    return SimpleNamespace(run=run, seen=seen)
+    monkeypatch.setattr(Run, 'do', do)
+    judged = SimpleNamespace(seen=seen)
+    return judged
 
 
 def test_ties_go_to_the_smaller_rate_and_what_diverges_is_left_out(tmp_path, judged):
     path = config_file(tmp_path, tmp_path, grid={'base_lr': [50, 25, 5, 1]})
-    judged.run.accuracies = lambda point: {50: None, 25: 80.0, 5: 80.0, 1: 10.0}[point['base_lr']]
-    (outcome,) = experiment([path], tmp_path / 'out')
+    judged.accuracies = lambda point: {50: None, 25: 80.0, 5: 80.0, 1: 10.0}[point['base_lr']]
+    (outcome,) = experiment(studies([path], tmp_path / 'out'), tmp_path / 'out')
     assert outcome.point == {'base_lr': 5} and outcome.diverged == 1
-    assert [split for split, _ in judged.seen] == ['val'] * 4 + ['test'] * 2
+    assert judged.seen == ['val'] * 4 + ['test'] * 2
 
     path = config_file(tmp_path, tmp_path, grid={'base_lr': [50]})
     with pytest.raises(ValueError, match='no point of the grid came to an end, the first because loss is nan'):
-        experiment([path], tmp_path / 'none')
+        experiment(studies([path], tmp_path / 'none'), tmp_path / 'none')
 
 
 def test_tasks_by_name(tmp_path, judged):
     path = config_file(tmp_path, tmp_path, grid={})
-    judged.run.accuracies = lambda point: 50.0
-    outcomes = experiment([path], tmp_path / 'out', tasks=['svhn', 'dmlab'])
+    judged.accuracies = lambda point: 50.0
+    outcomes = experiment(studies([path], tmp_path / 'out', tasks=['svhn', 'dmlab']), tmp_path / 'out')
     assert [outcome.task for outcome in outcomes] == ['svhn', 'dmlab']
     assert (tmp_path / 'out' / 'deep' / 'svhn' / 'config.py').is_file()
     with pytest.raises(ValueError, match="there is no task 'SVHN'"):
-        experiment([path], tmp_path / 'out', tasks=['dmlab', 'SVHN'])
+        studies([path], tmp_path / 'out', tasks=['dmlab', 'SVHN'])
 
 
 def test_a_config_without_final(tmp_path):
     path = config_file(tmp_path, tmp_path, final=None)
     with pytest.raises(ValueError, match=r'deep\.py has no final=dict'):
-        experiment([path], tmp_path / 'out')
+        studies([path], tmp_path / 'out')
 
 
 def test_a_run_that_diverges_is_a_result(tmp_path):
@@ -172,9 +182,10 @@ def test_a_run_that_diverges_is_a_result(tmp_path):
     config = Config.fromfile(config_file(tmp_path, tmp_path / 'data'))
     config.optim_wrapper.optimizer = dict(type='SGD', lr=1.0)
     config.train_cfg.max_epochs = 4
-    trial = protocol._run(selection_config(config, {'base_lr': 1e38}), {}, tmp_path / 'run', 'val')
-    assert trial.accuracy is None and trial.error
-    assert protocol._run(None, {}, tmp_path / 'run', 'val') == trial  # kept like any other
+    run = Run(tmp_path, 'run', selection_config(config, {'base_lr': 1e38}), {}, 'val')
+    trial = run.do()
+    assert trial.accuracy is None and trial.error and trial.seconds > 0
+    assert run.do() == run.read() == trial  # kept like any other
 
 
 def test_means_of_groups_and_of_tasks():
@@ -199,17 +210,43 @@ def test_the_tool_says_what_is_missing(tmp_path):
     assert done.stderr.strip().splitlines()[-1].startswith("VTAB-1k's kitti: there is no")
 
 
-def test_all_tasks_are_those_of_the_configs_suite(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(protocol, 'experiment', lambda *arguments: asked.append(arguments) or [])
-    path = config_file(tmp_path, tmp_path)
-    monkeypatch.setattr('sys.argv', ['experiment.py', str(path), '--tasks', 'all', '--cfg-options', 'final.seeds=[3]'])
+def test_all_tasks_are_those_of_the_configs_suite(tmp_path, monkeypatch, judged, capsys):
+    path = config_file(tmp_path, tmp_path, grid={})
+    judged.accuracies = lambda point: 50.0
+    arguments = [str(path), '--tasks', 'all', '--cfg-options', 'final.seeds=[3]', '--out', str(tmp_path / 'out')]
+    monkeypatch.setattr('sys.argv', ['experiment.py', *arguments])
     runpy.run_path(str(REPO / 'tools' / 'experiment.py'), run_name='__main__')
-    ((configs, _, tasks, options),) = asked
-    assert configs == [str(path)] and options == {'final.seeds': [3]}
-    assert tasks == [name for name, task in TASKS.items() if task.suite == 'vtab']
+    vtab = [name for name, task in TASKS.items() if task.suite == 'vtab']
+    assert [row['task'] for row in json.loads((tmp_path / 'out' / 'results.json').read_text())] == vtab
+    assert judged.seen == ['val', 'test'] * 19 and 'mean of tasks 50.00' in capsys.readouterr().out
     config = Config.fromfile(path)
     config.train_dataloader.dataset = dict(type='Digits')
     config.dump(str(path))
     with pytest.raises(SystemExit, match='is of no suite of tasks'):
         runpy.run_path(str(REPO / 'tools' / 'experiment.py'), run_name='__main__')
+
+
+def test_a_wider_grid_and_more_seeds_run_only_what_is_new(tmp_path, judged):
+    judged.accuracies = lambda point: 40.0 + point['base_lr']
+    path = config_file(tmp_path, tmp_path, grid={'base_lr': [1]}, final=dict(split='trainval', seeds=[1]))
+    experiment(studies([path], tmp_path / 'out'), tmp_path / 'out')
+    path = config_file(tmp_path, tmp_path, grid={'base_lr': [0.5, 1]}, final=dict(split='trainval', seeds=[1, 2]))
+    found = studies([path], tmp_path / 'out')
+    assert [run.name for study in found for run in [*study.selection, *study.final()] if run.read() is None] == [
+        'deep/kitti/select/base_lr=0.5',
+        'deep/kitti/final/base_lr=1/seed2',
+    ]
+
+
+def test_what_is_missing_is_told(tmp_path, judged):
+    path = config_file(tmp_path, tmp_path, grid={'base_lr': [5, 1]})
+    (study,) = studies([path], tmp_path / 'out')
+    judged.accuracies = lambda point: 40.0 + point['base_lr']
+    study.selection[0].do()
+    (outcome,) = [study.outcome()]
+    assert outcome.point == {'base_lr': 1} and outcome.test == []
+    assert outcome.missing == ['select/base_lr=5', 'final/base_lr=1/seed1', 'final/base_lr=1/seed2']
+    assert 'Not there: deep kitti select/base_lr=5, final/base_lr=1/seed1' in markdown([outcome])
+    study.final()[0].do()
+    study.selection[1].do()  # is better: what was tested before is another point's
+    assert study.outcome().point == {'base_lr': 5} and study.outcome().test == []

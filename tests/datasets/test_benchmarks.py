@@ -9,6 +9,7 @@ from mmpretrain.registry import DATASETS
 from suites import write_fgvc, write_vtab
 
 from vptx.datasets import TASKS, BenchmarkTask, set_task
+from vptx.datasets.benchmarks import BENCHMARKS
 
 
 def items(data: BenchmarkTask) -> list[tuple[str, int]]:
@@ -17,7 +18,7 @@ def items(data: BenchmarkTask) -> list[tuple[str, int]]:
 
 
 def test_the_table_is_that_of_the_papers():
-    groups = [task.group for task in TASKS.values()]
+    groups = [task.group for task in BENCHMARKS.values()]
     assert [groups.count(g) for g in ('Natural', 'Specialized', 'Structured', 'FGVC')] == [7, 4, 8, 5]
     assert sum(task.classes for task in TASKS.values() if task.suite == 'vtab') == 940
     assert all(task.sizes[:2] == (800, 200) for task in TASKS.values() if task.suite == 'vtab')
@@ -114,9 +115,9 @@ def test_no_list_and_no_text(tmp_path):
 
 def test_too_many_classes(tmp_path):
     write_fgvc(tmp_path, 'OxfordFlowers', '', ids=tuple(range(8)))
-    few = TASKS['OxfordFlowers']._replace(classes=7)
+    few = BENCHMARKS['OxfordFlowers']._replace(classes=7)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(TASKS, 'OxfordFlowers', few)
+        patch.setitem(BENCHMARKS, 'OxfordFlowers', few)
         with pytest.raises(ValueError, match=r'has 8 classes in train\.json and val\.json, not 7'):
             BenchmarkTask(str(tmp_path), 'OxfordFlowers', 'val')
 

@@ -19,7 +19,7 @@ def test_render_is_wholly_determined_by_its_arguments():
     for category in range(16):
         image = render(category, 3)
         assert image.shape == (64, 64, 3) and image.dtype == np.uint8
-        formula._drawer.cache_clear()  # the memory of categories must not matter
+        formula.drawer.cache_clear()  # the memory of categories must not matter
         np.testing.assert_array_equal(image, render(category, 3))
         assert (image != render(category, 4)).any()
         assert (image != render(category, 3, seed=1)).any()
@@ -35,7 +35,7 @@ def test_every_family_draws_every_size(size):
 def test_every_category_shows_something():
     """Neither an empty nor a full image, whatever the jitter: alpha varies."""
     for category in range(NUM_CATEGORIES):
-        draw = formula._drawer(category, 0)
+        draw = formula.drawer(category, 0)
         for instance in range(3):
             alpha = draw(np.random.default_rng(instance), 64)
             assert alpha.shape == (64, 64) and alpha.min() >= 0 and alpha.max() <= 1
@@ -51,7 +51,7 @@ def test_families_are_dealt_evenly():
 def test_fractals_contract():
     """Also when an instance turns and scales the maps, so that players never run away."""
     for category in (c for c in range(NUM_CATEGORIES) if family(c) == 'fractal'):
-        norms = np.linalg.norm(formula._drawer(category, 0).matrices, ord=2, axis=(1, 2))
+        norms = np.linalg.norm(formula.drawer(category, 0).matrices, ord=2, axis=(1, 2))
         assert norms.max() * 1.08 < 1
 
 

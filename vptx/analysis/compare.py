@@ -4,8 +4,6 @@ Each run is a process of its own that leaves its result in a file. What is still
 comparison that was killed goes on, and a run that dies takes nothing else with it.
 """
 
-import fcntl
-import hashlib
 import json
 import os
 import sys
@@ -23,6 +21,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from vptx.analysis.results import Row, markdown, plot
+from vptx.analysis.trials import alone, keep_apart
 from vptx.cli import make_runner, read_config
 from vptx.files import write_whole
 
@@ -103,7 +102,7 @@ class Cell:
         self.metric = self._metric()
         self.val = [Run(self.folder, rate, seeds[0], 'val', self.metric) for rate in self.rates]
         self.seeds = seeds
-        self._keep_apart()
+        keep_apart(self.config, self.folder)
 
     def _metric(self) -> str:
         given = self.config.test_evaluator
@@ -115,19 +114,6 @@ class Cell:
             f'{self.name} has nothing to compare by: its test_evaluator is {", ".join(types)}, not '
             f'{" or ".join(METRICS)}'
         )
-
-    def _keep_apart(self) -> None:
-        """Refuse to mix runs of a config with those of the same config, or weights, before they were changed."""
-        record, text = self.folder / 'config.py', self.config.pretty_text
-        weights = self.config.model.backbone.get('net', {}).get('weights')
-        if weights and Path(weights).is_file():
-            text += f'# weights: {hashlib.sha256(Path(weights).read_bytes()).hexdigest()}\n'
-        if record.is_file() and record.read_text() != text:
-            raise ValueError(
-                f'{self.folder} holds runs of another version of this config or its weights: remove it, or give '
-                'another --out'
-            )
-        write_whole(record, text.encode())
 
     def best(self) -> Run | None:
         """The run that was best on validation, of those that came to an end; ties go to the smaller rate."""
@@ -237,10 +223,7 @@ def _last_line(log: Path, status: int) -> str:
 
 def _run(config: dict, run: Run, threads: int) -> None:
     """In a process of its own: train (unless that is done), evaluate, leave the result; all output goes to the log."""
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with (run.folder / 'lock').open('w') as lock, run.log.open('w') as log:
-        # A run that outlived a killed comparison may still be at it.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(run.folder), run.log.open('w') as log:  # one that outlived a killed comparison may still be at it
         sys.stdout.flush()
         sys.stderr.flush()
         os.dup2(log.fileno(), 1)

@@ -7,7 +7,6 @@ A run of the selection is built without a test split: there is none that it coul
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -18,16 +17,24 @@ from statistics import mean
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 
-from vptx.cli import make_runner
+from vptx.analysis.results import spread
+from vptx.analysis.trials import Point, Run, Trial, keep_apart, name_of, write_table
 from vptx.datasets import TASKS, set_task
 from vptx.files import write_whole
 
-__all__ = ['Outcome', 'Trial', 'experiment', 'final_config', 'group_means', 'markdown', 'points', 'selection_config']
-
-METRIC = 'accuracy/top1'
-Point = dict[str, Any]
+__all__ = [
+    'Outcome',
+    'Study',
+    'experiment',
+    'final_config',
+    'group_means',
+    'markdown',
+    'points',
+    'report',
+    'selection_config',
+    'studies',
+]
 
 
 def points(config: Config) -> list[Point]:
@@ -94,157 +101,181 @@ def final_config(config: Config, point: Point, seed: int) -> Config:
 
 
 @dataclass
-class Trial:
-    """A run that came to an end.
-
-    Attributes:
-        point: its settings.
-        accuracy: of the last epoch, in per cent; None if it broke off, with the reason in ``error``.
-        trained: number of trained values.
-    """
-
-    point: Point
-    accuracy: float | None
-    trained: int = 0
-    error: str = ''
-
-
-@dataclass
 class Outcome:
     """What a method reached on a task.
 
     Attributes:
         method: name of the config.
         task: of the table, or the config's data set.
-        point: what validation chose.
+        point: what validation chose; None where no point came to an end.
         val: accuracy there, in per cent.
         test: of each seed, in per cent.
         trained: number of trained values.
         diverged: points of the grid that broke off.
+        stopped: points of the grid that a scheduler stopped, because others did better.
+        missing: runs without a result, by name.
     """
 
     method: str
     task: str
-    point: Point
+    point: Point | None
     val: float
     test: list[float] = field(default_factory=list)
     trained: int = 0
     diverged: int = 0
+    stopped: int = 0
+    missing: list[str] = field(default_factory=list)
 
 
-def _name(point: Point) -> str:
-    """The point as the name of a folder: the last word of each path, and its value."""
-    parts = [f'{key.rpartition(".")[2]}={value}' for key, value in point.items()]
-    return re.sub(r'[^\w.=+-]', '-', '_'.join(parts)) or 'as_it_is'
+class Study:
+    """A config on a task: its runs, and what they say.
+
+    Raises:
+        ValueError: a config without ``final``, a grid that is none, an unknown task, or a folder that holds runs of a
+            config or of weights that have changed since.
+    """
+
+    def __init__(self, path: str | Path, task: str | None, out: str | Path, options: Mapping[str, Any]) -> None:
+        self.config = Config.fromfile(path)
+        if task is not None:
+            set_task(self.config, task)
+        self.config.merge_from_dict(dict(options))
+        if not self.config.get('final'):
+            raise ValueError(f"{path} has no final=dict(split='trainval', seeds=[...]): what to report is not said")
+        dataset = self.config.train_dataloader.dataset
+        self.method, self.task = Path(path).stem, task or dataset.get('task') or dataset.type
+        self.out, self.name = Path(out), f'{self.method}/{self.task}'
+        self.selection = [
+            Run(self.out, f'{self.name}/select/{name_of(point)}', selection_config(self.config, point), point, 'val')
+            for point in points(self.config)
+        ]
+        # A wider grid and more seeds add runs; they change none.
+        record = Config({k: v for k, v in self.config.to_dict().items() if k not in ('grid', 'method_grid')})
+        record.final = dict(split=self.config.final.split)
+        keep_apart(record, self.out / self.name)
+
+    def best(self) -> Trial | None:
+        """The best on validation of those that came to an end; ties go to the smaller rate, then to the first point."""
+        ended = [trial for run in self.selection if (trial := run.read()) and trial.accuracy is not None]
+        return min(ended, key=lambda trial: (-trial.accuracy, trial.point.get('base_lr', 0)), default=None)
+
+    def final(self) -> list[Run]:
+        """The runs on the test split, once validation has chosen."""
+        best = self.best()
+        if best is None:
+            return []
+        name = f'{self.name}/final/{name_of(best.point)}'
+        return [
+            Run(self.out, f'{name}/seed{seed}', final_config(self.config, best.point, seed), best.point, 'test')
+            for seed in self.config.final.seeds
+        ]
+
+    def trials(self) -> list[tuple[Run, Trial]]:
+        """All runs that have a result, with it."""
+        return [(run, trial) for run in [*self.selection, *self.final()] if (trial := run.read())]
+
+    def outcome(self) -> Outcome:
+        """What is known so far."""
+        tried = [trial for run in self.selection if (trial := run.read())]
+        best, final = self.best(), self.final()
+        ended = [trial for run in final if (trial := run.read()) and trial.accuracy is not None]
+        return Outcome(
+            self.method,
+            self.task,
+            best.point if best else None,
+            float(best.accuracy or 0) if best else 0.0,
+            [float(trial.accuracy or 0) for trial in ended],
+            trained=best.trained if best else 0,
+            diverged=sum(trial.accuracy is None and not trial.stopped for trial in tried),
+            stopped=sum(trial.stopped for trial in tried),
+            missing=[
+                run.name.removeprefix(f'{self.name}/')
+                for run in [*self.selection, *final]
+                if (trial := run.read()) is None or (run.seen == 'test' and trial.accuracy is None)
+            ],
+        )
 
 
-def _run(config: Config, point: Point, folder: Path, seen: str) -> Trial:
-    """Train, unless that is done; judge the last epoch by ``seen``, 'val' or 'test'; keep the result, drop the rest."""
-    result = folder / 'result.json'
-    if result.is_file():
-        return Trial(**json.loads(result.read_text()))
-    config.work_dir, config.resume, config.load_from = str(folder), True, None
-    config.experiment_name = '_'.join(folder.parts[-4:])
-    DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain'))
-    runner = make_runner(config)
-    trial = Trial(point, None)
-    try:
-        runner.train()
-        trial.accuracy = runner.val()[METRIC] if seen == 'val' else runner.test()[METRIC]
-    except FloatingPointError as error:  # a learning rate too high, as grids have them
-        trial.error = str(error)
-    trial.trained = sum(parameter.numel() for parameter in runner.model.parameters() if parameter.requires_grad)
-    write_whole(result, json.dumps(asdict(trial), indent=1).encode())
-    for checkpoint in folder.glob('*.pth'):
-        checkpoint.unlink()
-    if seen == 'val':  # a final run leaves its prompt file
-        (folder / 'prompt.safetensors').unlink(missing_ok=True)
-    return trial
-
-
-def _keep_apart(config: Config, folder: Path) -> None:
-    """Refuse to mix runs of a config with those of the same config before it was changed."""
-    record = folder / 'config.py'
-    if record.is_file() and record.read_text() != config.pretty_text:
-        raise ValueError(f'{folder} holds runs of another version of this config: remove it, or give another --out')
-    write_whole(record, config.pretty_text.encode())
-
-
-def _experiment(config: Config, method: str, task: str, folder: Path) -> Outcome:
-    _keep_apart(config, folder)
-    trials = []
-    for point in points(config):
-        trial = _run(selection_config(config, point), point, folder / 'select' / _name(point), 'val')
-        print(f'{method} {task} {_name(point)}: {trial.error or f"{trial.accuracy:.1f} % on val"}', flush=True)
-        trials.append(trial)
-    ended = [trial for trial in trials if trial.accuracy is not None]
-    if not ended:
-        raise ValueError(f'{folder}: no point of the grid came to an end, the first because {trials[0].error}')
-    best = min(ended, key=lambda trial: (-float(trial.accuracy or 0), trial.point.get('base_lr', 0)))
-    outcome = Outcome(method, task, best.point, float(best.accuracy or 0), diverged=len(trials) - len(ended))
-    for seed in config.final.seeds:
-        trial = _run(final_config(config, best.point, seed), best.point, folder / 'final' / f'seed{seed}', 'test')
-        if trial.accuracy is None:
-            raise ValueError(f'{folder}: at the chosen point the run of seed {seed} broke off: {trial.error}')
-        outcome.test.append(trial.accuracy)
-        outcome.trained = trial.trained
-    return outcome
-
-
-def experiment(
+def studies(
     configs: Sequence[str | Path],
     out: str | Path,
     tasks: Sequence[str | None] = (None,),
     options: Mapping[str, Any] | None = None,
-) -> list[Outcome]:
-    """Each config on each task, by the protocol at the head of this file.
-
-    Ties go to the smaller learning rate, then to the first point. What is finished is kept under ``out`` and not run
-    again; ``results.json`` and ``results.md`` there have what is known so far.
+) -> list[Study]:
+    """A study for each config and task. All are read before one is run: a mistake is told at once.
 
     Args:
         configs: config files with ``grid``, maybe ``method_grid``, and ``final=dict(split=..., seeds=[...])``.
         out: folder of the runs.
-        tasks: names in :data:`~vptx.datasets.benchmarks.TASKS`; None is the config's own.
+        tasks: names in :data:`~vptx.datasets.suites.TASKS`; None is the config's own; ``['all']`` is every task of
+            the suite of the first config.
         options: settings to override in every config, ``{'key.of.setting': value}``.
 
     Raises:
-        FileNotFoundError: images or lists that are not there; the test split's only when its turn has come.
-        ValueError: an unknown task, a config without ``final``, a grid that is none, no point that came to an end, or
-            ``out`` holds runs of a config that has changed since.
+        ValueError: of :class:`Study`; ``'all'`` where the first config's data are no task of a suite.
     """
-    todo = []
-    for path, task in product(configs, tasks):  # all are read before one is run: a mistake is told at once
-        config = Config.fromfile(path)
-        if task is not None:
-            set_task(config, task)
-        config.merge_from_dict(dict(options or {}))
-        if not config.get('final'):
-            raise ValueError(f"{path} has no final=dict(split='trainval', seeds=[...]): what to report is not said")
-        points(config)
-        dataset = config.train_dataloader.dataset
-        todo.append((config, Path(path).stem, task or dataset.get('task') or dataset.type))
-    outcomes: list[Outcome] = []
-    for config, method, name in todo:
-        outcomes.append(_experiment(config, method, name, Path(out, method, name)))
-        write_whole(Path(out, 'results.json'), json.dumps([asdict(o) for o in outcomes], indent=1).encode())
-        write_whole(Path(out, 'results.md'), f'{markdown(outcomes)}\n'.encode())
+    if list(tasks) == ['all']:
+        own = Config.fromfile(configs[0]).train_dataloader.dataset.get('task')
+        if own is None:
+            raise ValueError(f"tasks 'all': {configs[0]} is of no suite of tasks")
+        tasks = [name for name, task in TASKS.items() if task.suite == TASKS[own].suite]
+    return [Study(path, task, out, options or {}) for path, task in product(configs, tasks)]
+
+
+def report(found: Sequence[Study], out: str | Path) -> list[Outcome]:
+    """What is known so far; left in ``out`` as ``results.json``, ``results.md`` and, run by run, ``trials.csv``."""
+    outcomes = [study.outcome() for study in found]
+    write_whole(Path(out, 'results.json'), json.dumps([asdict(o) for o in outcomes], indent=1).encode())
+    write_whole(Path(out, 'results.md'), f'{markdown(outcomes)}\n'.encode())
+    rows = []
+    for study in found:
+        for run, trial in study.trials():
+            facts = asdict(trial)
+            rows.append(dict(config=study.method, task=study.task, split=run.seen, **facts.pop('point'), **facts))
+    write_table(Path(out, 'trials.csv'), rows)
     return outcomes
 
 
+def experiment(found: Sequence[Study], out: str | Path) -> list[Outcome]:
+    """Run studies by the protocol at the head of this file, one run after the other.
+
+    What is finished is kept and not run again; :func:`report` leaves in ``out`` what is known so far.
+
+    Raises:
+        FileNotFoundError: images or lists that are not there; the test split's only when its turn has come.
+        ValueError: no point of a grid came to an end, or the chosen one did not with another seed.
+    """
+    for i, study in enumerate(found):
+        for run in study.selection:
+            trial = run.do()
+            print(f'{run}: {trial.error or f"{trial.accuracy:.1f} % on val"}', flush=True)
+        if not study.final():
+            first = study.selection[0].read()
+            raise ValueError(
+                f'{study.name}: no point of the grid came to an end, the first because {first and first.error}'
+            )
+        for run in study.final():
+            trial = run.do()
+            if trial.accuracy is None:
+                raise ValueError(f'{run}: the chosen point broke off with this seed: {trial.error}')
+        report(found[: i + 1], out)
+    return [study.outcome() for study in found]
+
+
 def group_means(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Means of one method's test accuracies over tasks, in per cent: of each group that is complete, and, of VTAB-1k
-    complete, both means that papers report, of the three groups and of the 19 tasks."""
+    """Means of one method's test accuracies over the tasks of a suite, in per cent: of each group that is complete and,
+    where all groups of several are, both means that papers report, of the groups and of the tasks."""
     reached = {o.task: mean(o.test) for o in outcomes if o.task in TASKS and o.test}
-    means = {}
-    for group in ('Natural', 'Specialized', 'Structured', 'FGVC'):
-        names = [name for name, task in TASKS.items() if task.group == group]
-        if reached.keys() >= set(names):
-            means[group] = mean(reached[name] for name in names)
-    vtab = [name for name, task in TASKS.items() if task.suite == 'vtab']
-    if reached.keys() >= set(vtab):
-        means['mean of groups'] = mean(means[group] for group in ('Natural', 'Specialized', 'Structured'))
-        means['mean of tasks'] = mean(reached[name] for name in vtab)
+    groups: dict[str, list[str]] = {}
+    for name, task in TASKS.items():
+        if task.suite in {TASKS[found].suite for found in reached}:
+            groups.setdefault(task.group, []).append(name)
+    means = {
+        group: mean(reached[name] for name in names) for group, names in groups.items() if reached.keys() >= set(names)
+    }
+    if len(groups) > 1 and means.keys() == groups.keys():
+        means['mean of groups'] = mean(means.values())
+        means['mean of tasks'] = mean(reached.values())
     return means
 
 
@@ -255,12 +286,13 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
         '|---|---|---|---:|---:|---:|',
     ]
     lines += [
-        f'| {o.method} | {o.task} | {_name(o.point).replace("_", " ")} | {o.val:.1f} | {mean(o.test):.1f} '
-        f'({min(o.test):.1f} to {max(o.test):.1f}) | {o.trained:,} |'
+        f'| {o.method} | {o.task} | {"none" if o.point is None else name_of(o.point).replace("_", " ")} | {o.val:.1f} '
+        f'| {spread(o.test)} | {o.trained:,} |'
         for o in outcomes
     ]
     for method in dict.fromkeys(o.method for o in outcomes):
         means = group_means([o for o in outcomes if o.method == method])
         if means:
             lines += ['', f'{method}: ' + ', '.join(f'{name} {value:.2f}' for name, value in means.items())]
+    lines += [f'\nNot there: {o.method} {o.task} {", ".join(o.missing)}' for o in outcomes if o.missing]
     return '\n'.join(lines)

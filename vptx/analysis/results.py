@@ -9,7 +9,12 @@ from statistics import mean
 
 from vptx.files import write_whole
 
-__all__ = ['Row', 'markdown', 'plot']
+__all__ = ['Row', 'markdown', 'plot', 'spread', 'table']
+
+
+def spread(found: Sequence[float]) -> str:
+    """Mean (lowest to highest); nothing of nothing."""
+    return f'{mean(found):.1f} ({min(found):.1f} to {max(found):.1f})' if found else ''
 
 
 @dataclass
@@ -44,9 +49,7 @@ class Row:
 
     def figure(self) -> str:
         """Mean (lowest to highest) over the seeds, in per cent."""
-        if not self.test:
-            return 'failed'
-        return f'{mean(self.test):.1f} ({min(self.test):.1f} to {max(self.test):.1f})'
+        return spread(self.test) or 'failed'
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -55,7 +58,7 @@ def markdown(rows: Sequence[Row]) -> str:
     if len(_nets(rows)) > 1:
         for task, methods in _methods(rows).items():
             parts.append(
-                _table(
+                table(
                     [f'{task}: test {_unit(methods[0][1].values())}, mean (range)', *map(_shown, _nets(rows))],
                     [[method, *(r[net].figure() if net in r else '' for net in _nets(rows))] for method, r in methods],
                 )
@@ -64,7 +67,7 @@ def markdown(rows: Sequence[Row]) -> str:
         alike = [row for row in rows if row.metric == metric]
         unit = _unit(alike)
         parts.append(
-            _table(
+            table(
                 ['config', 'net', 'lr', f'val {unit}', f'test {unit}, mean (range)', 'trained', 'prompt file'],
                 [
                     [
@@ -162,7 +165,7 @@ def _methods(rows: Sequence[Row]) -> dict[str, list[tuple[str, dict[str | None, 
     return found
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rule = ['---', *['---:'] * (len(head) - 1)]
     return '\n'.join([_line(head), f'|{"|".join(rule)}|', *map(_line, lines)])
 

@@ -1,15 +1,17 @@
-"""On what: the mini world, which needs no download; VTAB-1k and FGVC; images of one's own; and public data sets with a
-validation split held out."""
+"""On what: the mini world and a VTAB of it, which need no download; VTAB-1k and FGVC; images of one's own; and public
+data sets with a validation split held out."""
 
-from .benchmarks import TASKS, BenchmarkTask, Task, set_task
+from .benchmarks import BenchmarkTask, Task
 from .custom import CustomImages
 from .digits import Digits
 from .formula import FormulaImages
 from .holdout import HoldoutCIFAR100, HoldoutCUB
 from .image_list import ImageList
 from .legacy_resize import LegacyResize
+from .mini_vtab import MiniVTAB
 from .photo_patches import PhotoPatches
 from .subset import Subset
+from .suites import TASKS, set_task
 
 __all__ = [
     'TASKS',
@@ -21,6 +23,7 @@ __all__ = [
     'HoldoutCUB',
     'ImageList',
     'LegacyResize',
+    'MiniVTAB',
     'PhotoPatches',
     'Subset',
     'Task',

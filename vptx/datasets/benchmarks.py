@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mmengine.config import Config
 from mmengine.logging import print_log
 
 from vptx.datasets.image_list import ImageList, Images, need, read_lines
 from vptx.registry import DATASETS
 
-__all__ = ['TASKS', 'BenchmarkTask', 'Task', 'set_task']
+__all__ = ['BENCHMARKS', 'BenchmarkTask', 'Task']
 
 
 class Task(NamedTuple):
@@ -48,7 +47,7 @@ def _vtab(group: str, classes: int, test: int) -> Task:
 
 
 #: By the name of the task's folder, in the order of the papers' tables.
-TASKS = {
+BENCHMARKS = {
     'cifar': _vtab('Natural', 100, 10_000),
     'caltech101': _vtab('Natural', 102, 6_084),
     'dtd': _vtab('Natural', 47, 1_880),
@@ -90,13 +89,15 @@ class BenchmarkTask(ImageList):
 
     Args:
         data_root: folder of the suite; the task's own lies in it.
-        task: a name in :data:`TASKS`, which is that of its folder.
+        task: a name in :data:`BENCHMARKS`, which is that of its folder.
         split: 'train' (800 images in VTAB-1k), 'val' (200), 'trainval' (1,000), 'test'.
         kwargs: of :class:`~vptx.datasets.image_list.ImageList`.
     """
 
     def __init__(self, data_root: str, task: str, split: str = 'train', **kwargs) -> None:
-        self.task = _find(task)
+        if task not in BENCHMARKS:
+            raise ValueError(f"there is no task '{task}'. There are: {', '.join(BENCHMARKS)}")
+        self.task = BENCHMARKS[task]
         super().__init__(str(Path(data_root) / task), split, **kwargs)
 
     def class_names(self, root: Path) -> Sequence[str]:
@@ -143,28 +144,3 @@ class BenchmarkTask(ImageList):
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f'{path} is no split of FGVC, a JSON object {{path: class}}: {error}') from error
         return entries
-
-
-def _find(task: str) -> Task:
-    if task not in TASKS:
-        raise ValueError(f"there is no task '{task}'. There are: {', '.join(TASKS)}")
-    return TASKS[task]
-
-
-def set_task(config: Config, task: str) -> None:
-    """Point a config's data at another task of its suite, and give its head the number of classes, in place.
-
-    Raises:
-        ValueError: an unknown task, one of the other suite, or a config whose data are no such task.
-    """
-    classes = _find(task).classes
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        dataset = config[name].dataset
-        if dataset.type != 'BenchmarkTask':
-            raise ValueError(f'{name} of this config shows {dataset.type}, which has no tasks to choose from')
-        if TASKS[dataset.task].suite != TASKS[task].suite:
-            raise ValueError(
-                f"'{task}' is a task of {TASKS[task].suite}, this config is for {TASKS[dataset.task].suite}"
-            )
-        dataset.task = task
-    config.model.head.num_classes = classes

@@ -63,8 +63,8 @@ def render(category: int, instance: int, size: int = 64, seed: int = 0) -> np.nd
     if size < 8:
         raise ValueError(f'size must be at least 8 pixels, got {size}')
     rng = default_rng([1, seed, category, instance])
-    draw = _drawer(category, seed)
-    return _dress(draw(rng, size), rng, draw.coarsest)
+    draw = drawer(category, seed)
+    return dress(draw(rng, size), rng, draw.coarsest)
 
 
 def family(category: int) -> str:
@@ -73,7 +73,7 @@ def family(category: int) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _drawer(category: int, seed: int) -> 'Family':
+def drawer(category: int, seed: int) -> 'Family':
     """The category's parameters, in an object that draws its instances."""
     turn, slot = divmod(category, len(CYCLE))
     index = turn * CYCLE.count(CYCLE[slot]) + CYCLE[:slot].count(CYCLE[slot])
@@ -100,7 +100,7 @@ def _pose(
     return matrix, size / 2 + rng.uniform(-1.1, 1.1, 2) * (size / 2 - radius)
 
 
-def _ink(size: int, lines: Sequence = (), width: float = 1, closed: bool = False, areas: Sequence = ()) -> np.ndarray:
+def ink(size: int, lines: Sequence = (), width: float = 1, closed: bool = False, areas: Sequence = ()) -> np.ndarray:
     """Polylines and filled polygons, each (n, 2) in pixels -> their coverage (size, size) in [0, 1]."""
     canvas = Image.new('L', (size * _FINE, size * _FINE))
     pen = ImageDraw.Draw(canvas)
@@ -124,7 +124,7 @@ def _cloud(rng: Generator, size: int, cells: int) -> np.ndarray:
     return np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC)).clip(0, 1)
 
 
-def _dress(alpha: np.ndarray, rng: Generator, coarsest: float) -> np.ndarray:
+def dress(alpha: np.ndarray, rng: Generator, coarsest: float) -> np.ndarray:
     """alpha (size, size) -> an RGB image: two-tone colours, dark on light or the reverse, blur, noise."""
     size = len(alpha)
     if rng.random() < 0.3:  # seen from afar: a few pixels enlarged, as small scans are
@@ -256,11 +256,11 @@ class Contour(Family):
             angles = self.angles + ring * self.twist
             curves.append(self.shrink**ring * (radii * (np.cos(angles), np.sin(angles))).T @ matrix.T + shift)
         if not self.filled:
-            return _ink(size, curves, size / 64 * rng.uniform(0.8, 3), closed=True)
+            return ink(size, curves, size / 64 * rng.uniform(0.8, 3), closed=True)
         # Every other ring is a hole, so that the rings of filled figures show too.
         alpha = np.zeros((size, size), np.float32)
         for ring, curve in enumerate(curves[:4]):
-            alpha += (-1) ** ring * _ink(size, areas=[curve])
+            alpha += (-1) ** ring * ink(size, areas=[curve])
         return alpha.clip(0, 1)
 
 
@@ -313,7 +313,7 @@ class Glyph(Family):
         for kind, path in self.strokes:
             line = self._trace(kind, path + rng.normal(0, 0.06 * self.radius, path.shape))
             lines.append((line - self.centre) @ matrix.T + shift)
-        return _ink(size, lines, size / 64 * (1.5 + 6 * rng.random() ** 1.3))
+        return ink(size, lines, size / 64 * (1.5 + 6 * rng.random() ** 1.3))
 
 
 class Grating(Family):
@@ -418,8 +418,8 @@ class Scatter(Family):
         x, y = self.figure
         figures = np.stack([c * x - s * y, s * x + c * y], -1) + centres[:, None]  # (count, corners, 2)
         if self.outline:
-            return _ink(size, figures, size / 64 * rng.uniform(0.8, 1.6), closed=True)
-        return _ink(size, areas=figures)
+            return ink(size, figures, size / 64 * rng.uniform(0.8, 1.6), closed=True)
+        return ink(size, areas=figures)
 
 
 _FAMILIES: dict[str, type[Family]] = dict(

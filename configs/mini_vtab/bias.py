@@ -1,0 +1,18 @@
+"""Biases on the mini VTAB, ViT-mini pre-trained with supervision.
+
+python tools/experiment.py configs/mini_vtab/bias.py --tasks all
+"""
+
+_base_ = [
+    '../_base_/nets/vit_mini_sup.py',
+    '../_base_/prompters/bias.py',
+    '../_base_/tasks/mini_vtab.py',
+    '../_base_/protocols/mini_vtab.py',
+    '../_base_/runtime.py',
+]
+
+# Numbers of the network itself take a tenth of a head's rate.
+grid = {'base_lr': [0.001 * 256 / 40, 0.003 * 256 / 40, 0.01 * 256 / 40]}
+
+model = dict(head=dict(num_classes=10))
+optim_wrapper = dict(optimizer=dict(lr=3e-3))

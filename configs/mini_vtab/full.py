@@ -1,0 +1,18 @@
+"""Full fine-tuning on the mini VTAB, ViT-mini pre-trained with supervision.
+
+python tools/experiment.py configs/mini_vtab/full.py --tasks all
+"""
+
+_base_ = [
+    '../_base_/nets/vit_mini_sup.py',
+    '../_base_/prompters/full.py',
+    '../_base_/tasks/mini_vtab.py',
+    '../_base_/protocols/mini_vtab.py',
+    '../_base_/runtime.py',
+]
+
+# The whole network moves, so that it takes a hundredth of a head's rate.
+grid = {'base_lr': [0.0001 * 256 / 40, 0.0003 * 256 / 40, 0.001 * 256 / 40]}
+
+model = dict(head=dict(num_classes=10))
+optim_wrapper = dict(optimizer=dict(lr=3e-4))

@@ -1,0 +1,125 @@
+"""The report, from files as studies leave them: its tables worked out by hand, its holes told, its page whole."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+from PIL import Image
+from runs import tool
+from scipy.stats import t as student
+
+from vptx.analysis.protocol import Outcome
+from vptx.analysis.report import accuracies, costs, curves, ranges, read, significance, write
+from vptx.analysis.trials import write_table
+from vptx.datasets import TASKS
+
+MINI = [name for name, task in TASKS.items() if task.suite == 'mini']
+
+
+def leave(folder, accuracy, methods=('mini_full', 'mini_linear', 'mini_vpt_deep'), tasks=MINI):
+    """Results of three seeds, ``accuracy(method, task)`` give or take one."""
+    outcomes, rows = [], []
+    for method in methods:
+        for task in tasks:
+            middle = accuracy(method, task)
+            if middle is None:
+                outcomes.append(Outcome(method, task, None, 0.0, missing=['select/base_lr=1']))
+                continue
+            outcomes.append(Outcome(method, task, {'base_lr': 2.0}, 50.0, [middle - 1, middle, middle + 1]))
+            facts = dict(config=method, task=task, trained=100, seed=1, seconds=2.0, megabytes=30.0, kilobytes=4.0)
+            rows += [dict(facts, split='val', accuracy=40 + lr, base_lr=lr, num_tokens=5) for lr in (1.0, 2.0)]
+            rows.append(dict(facts, split='val', accuracy=41.5, base_lr=1.0, num_tokens=50))
+            rows += [dict(facts, split='test', accuracy=middle + i, base_lr=2.0, num_tokens=5) for i in (-1, 0, 1)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'results.json').write_text(json.dumps([asdict(o) for o in outcomes]))
+    write_table(folder / 'trials.csv', rows)
+    return folder
+
+
+def cells(table):
+    """First column -> column -> text."""
+    head, _, *lines = [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines()]
+    return {line[0]: dict(zip(head[1:], line[1:], strict=True)) for line in lines}
+
+
+def by_place(method, task):
+    """full: 50; linear: 40 to 49; deep: two to ten points above full, but for the first task, where it is behind."""
+    gain = MINI.index(task) + 1 if task != MINI[0] else -1
+    return dict(mini_full=50.0, mini_linear=40.0 + MINI.index(task), mini_vpt_deep=50.0 + gain)[method]
+
+
+def test_tables(tmp_path):
+    found = read([leave(tmp_path, by_place)])
+    deep = cells(accuracies(found))['vpt_deep']
+    assert deep['digits'] == '49.0' and deep['location'] == '60.0'
+    assert deep['*Natural*'] == '51.33' and deep['*Specialized*'] == '55.00' and deep['*Structured*'] == '58.50'
+    assert deep['*mean of groups*'] == '54.94' and deep['*mean of tasks*'] == '55.30'
+    cost = cells(costs(found).split('\n\n')[0])
+    assert cost['vpt_deep'] == {
+        'tasks won against full': '9 of 10',
+        'trained': '100',
+        'kB for a task': '4',
+        'kB for all (tasks)': '40 (10)',
+        's for a run': '2',
+        'MB': '30',
+    }
+    assert cost['full']['tasks won against full'] == '-' and cost['linear']['tasks won against full'] == '0 of 10'
+    assert 'base_lr 2\\*' in ranges(found) and '49.0 (48.0 to 50.0)' in ranges(found)  # the largest rate of two
+
+
+def test_significance_is_paired_and_one_sided(tmp_path):
+    tests = {test[:2]: test[2:] for test in significance(read([leave(tmp_path, by_place)]))}
+    assert set(tests) == {
+        ('mini_full', 'mini_linear'),
+        ('mini_vpt_deep', 'mini_full'),
+        ('mini_vpt_deep', 'mini_linear'),
+    }
+    tasks, gain, t, w = tests['mini_vpt_deep', 'mini_full']
+    assert (tasks, gain) == (10, pytest.approx(5.3))
+    # Differences -1, 2, 3, ..., 10: t = 5.3 / (3.40 / sqrt(10)) = 4.93 of 9 degrees of freedom; of the 2^10 signs of
+    # ranks only these, the smallest negative, and all positive are as extreme.
+    assert t == pytest.approx(student.sf(4.928, 9), rel=0.01) and w == pytest.approx(2 / 1024)
+    assert tests['mini_full', 'mini_linear'][3] == pytest.approx(1 / 1024)
+
+
+def test_what_is_missing_is_told_and_no_mean_is_taken_over_it(tmp_path):
+    found = read([leave(tmp_path / 'a', lambda m, t: None if (m, t) == ('mini_linear', 'mini_retina') else 50.0)])
+    linear = cells(accuracies(found).split('\n\n')[0])['linear']
+    assert linear['retina'] == linear['*Specialized*'] == linear['*mean of tasks*'] == '-'
+    assert linear['*Natural*'] == '50.00'
+    write(found, tmp_path / 'out')
+    report = (tmp_path / 'out' / 'report.md').read_text()
+    assert '- mini_linear, mini_retina: select/base_lr=1' in report
+    leave(tmp_path / 'b', lambda m, t: 50.0, methods=['mini_bias'], tasks=['mini_tissue'])
+    both = read([tmp_path / 'a', tmp_path / 'b'])
+    write(both, tmp_path / 'out')
+    assert '- mini_bias, mini_retina: never asked for' in (tmp_path / 'out' / 'report.md').read_text()
+    with pytest.raises(ValueError, match='mini_bias on mini_tissue is in several of'):
+        read([tmp_path / 'b', tmp_path / 'b'])
+
+
+def test_curves_take_each_value_at_the_best_of_the_others(tmp_path):
+    found = curves(read([leave(tmp_path, by_place, methods=['mini_vpt_deep', 'mini_full'])]))
+    assert set(found) == {'base_lr', 'num_tokens'}
+    assert found['num_tokens']['vpt_deep, mini_count'] == [('5', 42.0), ('50', 41.5)]
+    assert found['base_lr']['vpt_deep, mini_count'] == [('1.0', 41.5), ('2.0', 42.0)]
+
+
+def test_the_papers_numbers_stand_beside_ours(tmp_path):
+    leave(tmp_path, lambda m, t: 70.0, methods=['vitb16_in21k_vpt_deep'], tasks=['cifar', 'svhn'])
+    theirs = cells(accuracies(read([tmp_path])))['vitb16_in21k_vpt_deep, Jia et al.']
+    assert theirs['cifar'] == '78.8' and theirs['svhn'] == '78.1'
+    assert theirs['*Natural*'] == '78.49'  # table 1 has 78.48 of numbers that were not rounded
+
+
+def test_the_page_needs_no_other_file(tmp_path):
+    leave(tmp_path, by_place)
+    done = tool('report', tmp_path, '--title', 'Prompts & others')
+    assert done.stdout.split()[-2:] == [str(tmp_path / 'report.html'), str(tmp_path / 'report.md')]
+    page = (tmp_path / 'report.html').read_text()
+    assert '<h1>Prompts &amp; others</h1>' in page and '<em>mean of tasks</em>' in page and '<td>55.30</td>' in page
+    assert page.count('src="data:image/png;base64,') == page.count('<img') == 3 and 'http' not in page
+    for name in ('accuracies', 'curve_base_lr', 'curve_num_tokens'):
+        assert Image.open(tmp_path / f'{name}.png').width > 500
+    failed = tool('report', tmp_path / 'nowhere', check=False)
+    assert failed.returncode == 1 and 'give the --out of tools/experiment.py or tools/sweep.py' in failed.stderr

@@ -1,0 +1,38 @@
+"""What studies found, as papers show it:
+
+python tools/report.py work_dirs/experiment
+python tools/report.py work_dirs/experiment work_dirs/others --out work_dirs/report --title 'Prompts and others'
+
+Leaves report.html, one file with its figures inside, and report.md with its figures beside it.
+"""
+
+import argparse
+from pathlib import Path
+
+from vptx.analysis.report import read, write
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('folders', nargs='+', help='--out of tools/experiment.py or tools/sweep.py')
+    parser.add_argument('--out', help='folder of the report; by default the first one')
+    parser.add_argument('--title', default='Report')
+    parser.add_argument(
+        '--look',
+        nargs=2,
+        action='append',
+        default=[],
+        metavar=('CONFIG', 'PROMPT_FILE'),
+        help='draw class tokens of a trained model by t-SNE, and what they attend to; may be given several times',
+    )
+    args = parser.parse_args()
+    out = Path(args.out or args.folders[0])
+    try:
+        write(read(args.folders), out, args.title, args.look)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    print(f'{out / "report.html"}\n{out / "report.md"}')
+
+
+if __name__ == '__main__':
+    main()

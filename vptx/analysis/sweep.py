@@ -1,0 +1,215 @@
+"""Studies in parallel, by Ray Tune: on the processors and GPUs of this machine, or on a Ray cluster.
+
+What a run is, where its result lies and what counts as done is :mod:`~vptx.analysis.trials`' and
+:mod:`~vptx.analysis.protocol`'s business: Ray is asked to run what has no result yet. So a sweep that was killed goes
+on, a finished run is never repeated, and ``tools/experiment.py`` can finish what a sweep began.
+
+    selection   every point of every study, the scheduler stops those that fall behind others of their study
+    final       the chosen points with every seed, to their end
+"""
+
+import logging
+import os
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
+
+from vptx.analysis.protocol import Outcome, Study, report
+from vptx.analysis.trials import METRIC, Run, Trial
+from vptx.files import write_whole
+
+try:
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+except ImportError as error:
+    raise ImportError(f'a sweep needs Ray Tune: pip install vptx[sweep] ({error})') from error
+
+__all__ = ['connect', 'sweep']
+
+# Of the objects that Ray passes between processes; ours are configs. Its own default is a third of the memory.
+STORE = 100 * 2**20
+
+
+def connect(address: str | None = None) -> None:
+    """Join the Ray cluster at ``address``, or the one that this machine is part of; else start Ray here alone.
+
+    Args:
+        address: as ``ray.init`` takes it; ``'local'`` joins none.
+    """
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # a research tool reports to nobody
+    os.environ.setdefault('TUNE_DISABLE_AUTO_CALLBACK_LOGGERS', '1')  # results are ours to write,
+    logging.getLogger('ray.tune.analysis.experiment_analysis').setLevel(logging.ERROR)  # and missed by nobody
+    os.environ.setdefault('RAY_AIR_NEW_OUTPUT', '0')  # the other progress table cuts names off
+    if address is None:
+        try:
+            ray.init('auto', log_to_driver=False)
+            return
+        except ConnectionError:
+            address = 'local'
+    own: dict[str, Any] = dict(include_dashboard=False, object_store_memory=STORE) if address == 'local' else {}
+    for last in (False, False, True):
+        try:
+            ray.init(address, log_to_driver=False, **own)
+            return
+        except Exception as error:  # on a busy machine one of Ray's processes can be later than another waits for
+            if last or 'timed out during startup' not in str(error):
+                raise
+            ray.shutdown()
+
+
+class _Report(Hook):
+    """Tells Ray what validation says on the way; Ray's answer may end the process's run here."""
+
+    priority = 'LOWEST'
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if metrics and runner.epoch < runner.max_epochs:  # the end is told when its result is kept
+            tune.report(dict(accuracy=metrics[METRIC], epoch=runner.epoch))
+
+
+def _do(params: dict[str, Any], runs: dict[str, tuple[dict, str, dict, str]], cwd: str) -> None:
+    """In a process of Ray's: one run."""
+    os.chdir(cwd)  # paths of a config are relative to where the sweep was started, Ray's processes live elsewhere
+    config, out, point, seen = runs[params['run']]
+    run = Run(Path(out), params['run'], Config(config), point, seen)
+    import_modules_from_strings(**run.config.get('custom_imports', dict(imports=[])))
+    told = run.folder / 'error.txt'
+    told.unlink(missing_ok=True)
+    try:
+        trial = run.do(watch=lambda runner: runner.register_hook(_Report()))
+    except Exception:
+        write_whole(told, traceback.format_exc().encode())
+        raise
+    tune.report(
+        dict(accuracy=float('nan') if trial.accuracy is None else trial.accuracy, epoch=run.config.train_cfg.max_epochs)
+    )
+
+
+class _ASHA(FIFOScheduler):
+    """Asynchronous successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934) within each study: accuracies
+    of other tasks and methods are not compared."""
+
+    def __init__(self, study_of: dict[str, str], **options: Any) -> None:
+        super().__init__()
+        self.halving = {
+            study: AsyncHyperBandScheduler('epoch', 'accuracy', 'max', stop_last_trials=False, **options)
+            for study in set(study_of.values())
+        }
+        self.study_of = study_of
+
+    def _of(self, trial: Any) -> AsyncHyperBandScheduler:
+        return self.halving[self.study_of[trial.config['run']]]
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self._of(trial).on_trial_add(tune_controller, trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict) -> str:
+        return self._of(trial).on_trial_result(tune_controller, trial, result)
+
+
+class _Keep(tune.Callback):
+    """Notes, on the driver, what a run itself cannot: that it was stopped, or that it failed."""
+
+    def __init__(self, runs: dict[str, Run]) -> None:
+        self.runs, self.failed = runs, list[str]()
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **_: Any) -> None:
+        run, last = self.runs[trial.config['run']], trial.last_result
+        if run.read() is None:
+            epochs = run.config.train_cfg.max_epochs
+            error = f'stopped after {last["epoch"]} of {epochs} epochs at {last["accuracy"]:.1f} %'
+            run.write(Trial(run.point, None, error=error, stopped=True))
+            for checkpoint in run.folder.glob('*.pth'):
+                checkpoint.unlink()
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **_: Any) -> None:
+        run = self.runs[trial.config['run']]
+        self.failed.append(run.name)
+        told = run.folder / 'error.txt'
+        reason = told.read_text().strip().splitlines()[-1] if told.is_file() else 'its process died'
+        print(f'{run} FAILED: {reason}; see {run.folder}', flush=True)
+
+
+def _run(runs: Sequence[Run], out: Path, name: str, resources: dict[str, float], asha: '_ASHA | None') -> list[str]:
+    """Let Ray do them all; the names of those that failed."""
+    if not runs:
+        return []
+    described = {run.name: (run.config.to_dict(), str(run.out.absolute()), run.point, run.seen) for run in runs}
+    keep = _Keep({run.name: run for run in runs})
+    tune.Tuner(
+        tune.with_resources(tune.with_parameters(_do, runs=described, cwd=str(Path.cwd())), resources),
+        param_space=dict(run=tune.grid_search(list(described))),
+        tune_config=tune.TuneConfig(
+            metric='accuracy',
+            mode='max',
+            scheduler=asha,
+            reuse_actors=True,  # an interpreter that has imported torch is worth keeping
+            trial_name_creator=lambda trial: trial.trial_id,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str((out / 'ray').absolute()),
+            callbacks=[keep],
+            verbose=1,
+            progress_reporter=tune.CLIReporter(
+                parameter_columns=['run'],
+                metric_columns=['accuracy', 'epoch', 'time_total_s'],
+                max_column_length=120,
+                max_report_frequency=30,
+            ),
+        ),
+    ).fit()
+    return keep.failed
+
+
+def sweep(
+    found: Sequence[Study],
+    out: str | Path,
+    cpus: float = 1,
+    gpus: float | None = None,
+    asha: bool = False,
+    judge_every: int | None = None,
+) -> tuple[list[Outcome], list[str]]:
+    """Run studies by the paper's protocol, side by side; :func:`connect` first.
+
+    Args:
+        found: of :func:`~vptx.analysis.protocol.studies`; their folder must be one that all machines see.
+        out: where :func:`~vptx.analysis.protocol.report` leaves what is known.
+        cpus: processors for each run, which is how many threads it has.
+        gpus: share of a GPU for each run: with 0.25, four runs share one; by default a whole one, where there are any.
+        asha: stop runs of the selection that fall behind three quarters of their study's. One that was stopped is not
+            chosen from, and is begun anew by a sweep without this.
+        judge_every: epochs between two looks at validation, of runs that may be stopped; by default a tenth of all.
+
+    Returns:
+        What each study came to, and the names of runs that failed.
+    """
+    out = Path(out)
+    resources = dict(cpu=cpus, gpu=float('GPU' in ray.cluster_resources()) if gpus is None else gpus)
+    todo, study_of = [], {}
+    for study in found:
+        for run in study.selection:
+            trial = run.read()
+            if trial is None or (trial.stopped and not asha):
+                todo.append(run)
+                study_of[run.name] = study.name
+    scheduler = None
+    if asha and todo:
+        longest = max(run.config.train_cfg.max_epochs for run in todo)
+        every = judge_every or max(1, longest // 10)
+        for run in todo:
+            run.config.train_cfg.val_interval = every
+        scheduler = _ASHA(study_of, grace_period=every, max_t=longest)
+    failed = _run(todo, out, 'selection', resources, scheduler)
+    report(found, out)
+    final = [run for study in found for run in study.final() if run.read() is None]
+    failed += _run(final, out, 'final', resources, None)
+    return report(found, out), failed

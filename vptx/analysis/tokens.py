@@ -1,0 +1,138 @@
+"""What a trained model makes of images: where its class tokens end up, and what they attend to.
+
+t-SNE: van der Maaten and Hinton 2008, Visualizing Data using t-SNE; Jia et al. 2022 show it of final class tokens in
+figure 9 of their supplement.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from vptx.attach import find_hall
+
+__all__ = ['attention_shares', 'batches_of', 'draw_shares', 'draw_tsne', 'features']
+
+
+def batches_of(config: Config, number: int) -> list[dict]:
+    """Batches of the test split of a config, drawn at random and always the same.
+
+    Raises:
+        ValueError: it has no test split.
+    """
+    if not config.get('test_dataloader'):
+        raise ValueError('this config has no test_dataloader to look at')
+    loader = dict(config.test_dataloader, sampler=dict(type='DefaultSampler', shuffle=True, seed=0))
+    return list(islice(Runner.build_dataloader(loader), number))
+
+
+@torch.no_grad()
+def features(model: nn.Module, batches: Iterable[dict]) -> tuple[np.ndarray, np.ndarray]:
+    """What the head of a classifier of mmpretrain sees: (n, D), and the labels (n,)."""
+    seen, labels = [], []
+    for batch in batches:
+        data = model.data_preprocessor(batch, training=False)
+        seen.append(model.extract_feat(data['inputs'])[-1].flatten(1).cpu())
+        labels += [int(sample.gt_label) for sample in data['data_samples']]
+    return torch.cat(seen).numpy(), np.array(labels)
+
+
+class _Listen(TorchFunctionMode):
+    """Notes, of every attention computed in its context, the attention that the first query pays: (B, keys)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paid: list[tuple[int, Tensor]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Sequence = (), kwargs: dict | None = None) -> Any:
+        if func is F.scaled_dot_product_attention:
+            query, key = args[0], args[1]
+            scores = query[:, :, :1] @ key.mT / query.shape[-1] ** 0.5
+            self.paid.append((query.shape[2], scores.softmax(-1).mean(1)[:, 0]))
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def attention_shares(model: nn.Module, batches: Iterable[dict]) -> np.ndarray:
+    """Of the attention that the class token pays in each layer, the shares of prefix, prompts and patches: (L, 3).
+
+    Means over heads and images; prompts are those before the patches and those in memory.
+
+    Raises:
+        ValueError: a network without a class token, or one whose layers attend otherwise than by one softmax each.
+    """
+    hall = find_hall(model)
+    if hall is None or not hall.net.geometry.prefix:
+        raise ValueError('attention is shown of prompted networks with a class token')
+    prefix, depth, rows = hall.net.geometry.prefix, hall.net.geometry.depth, []
+    for batch in batches:
+        data = model.data_preprocessor(batch, training=False)
+        patches = hall.net.geometry.length(0) - prefix
+        with _Listen() as listening:
+            model.extract_feat(data['inputs'])
+        if len(listening.paid) != depth:
+            raise ValueError(
+                f'{depth} layers computed {len(listening.paid)} attentions: this network attends otherwise'
+            )
+        for queries, paid in listening.paid:
+            # Memory comes before all tokens, other prompts between class token and patches.
+            start = 0 if queries < paid.shape[1] else prefix
+            prompts = paid.shape[1] - prefix - patches
+            given = paid[:, start : start + prompts].sum(1)
+            own = paid[:, prompts : prompts + prefix] if start == 0 else paid[:, :prefix]
+            own = own.sum(1)
+            rows.append(torch.stack([own, given, 1 - own - given], 1).mean(0))
+    return torch.stack(rows).unflatten(0, (-1, depth)).mean(0).cpu().numpy()
+
+
+def draw_tsne(values: np.ndarray, labels: np.ndarray, classes: Sequence[str], seed: int = 0) -> Any:
+    """A figure: features (n, D) in the plane, a colour for each class."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from sklearn.manifold import TSNE
+
+    places = TSNE(init='pca', perplexity=min(30, (len(values) - 1) / 3), random_state=seed).fit_transform(values)
+    figure = Figure(figsize=(5.4, 4.6), layout='constrained')
+    panel = figure.subplots()
+    colours = colormaps['tab20'](range(20))
+    for label in np.unique(labels):
+        mine = places[labels == label]
+        panel.scatter(
+            mine[:, 0], mine[:, 1], s=9, color=colours[label % len(colours)], label=str(classes[label]), linewidths=0
+        )
+    panel.set_xticks([])
+    panel.set_yticks([])
+    panel.spines[:].set_color('0.85')
+    figure.legend(loc='outside right upper', frameon=False, fontsize=7, markerscale=1.6)
+    return figure
+
+
+def draw_shares(shares: np.ndarray) -> Any:
+    """A figure: a bar for each layer, what the class token attends to."""
+    from matplotlib.figure import Figure
+
+    from vptx.analysis.results import COLOURS
+
+    figure = Figure(figsize=(6.4, 0.9 + 0.28 * len(shares)), layout='constrained')
+    panel = figure.subplots()
+    left = np.zeros(len(shares))
+    for i, name in enumerate(('itself', 'prompts', 'patches')):
+        panel.barh(range(1, len(shares) + 1), 100 * shares[:, i], left=100 * left, color=COLOURS[i], label=name)
+        left += shares[:, i]
+    panel.set_ylim(len(shares) + 0.6, 0.4)
+    panel.set_yticks(range(1, len(shares) + 1))
+    panel.set_ylabel('layer')
+    panel.set_xlim(0, 100)
+    panel.set_xlabel('attention of the class token, %')
+    figure.legend(loc='outside upper center', ncols=3, frameon=False)
+    for side in ('top', 'right', 'left', 'bottom'):
+        panel.spines[side].set_visible(False)
+    panel.tick_params(length=0)
+    return figure
