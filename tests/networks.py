@@ -3,6 +3,7 @@
 Each is a bare model of its library, random, with weights large enough that a prompt makes a difference.
 """
 
+import inspect
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache, partial
@@ -14,6 +15,8 @@ import torchvision
 from timm.layers import GroupNormAct, StdConv2d
 from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock
 from torch import Tensor, nn
+
+from vptx.registry import PROMPTERS
 
 SIZE, PATCH, WIDTH, DEPTH, HEADS, CLASSES = 32, 8, 32, 3, 4, 7
 GRID = SIZE // PATCH
@@ -205,3 +208,13 @@ def every_row(hall: nn.Module) -> nn.Module:
     hall = deepcopy(hall)
     hall.net.first_rows = lambda *arguments: None
     return hall
+
+
+SMALL = dict(num_tokens=3, pad_size=4, width=4, side=16, size=6)
+
+
+def config(kind: str | type, **options) -> dict:
+    """Config of a prompter with 3 tokens, or for small images, where it takes such a number."""
+    given = inspect.signature(PROMPTERS.get(kind) if isinstance(kind, str) else kind).parameters
+    small = {name: number for name, number in SMALL.items() if name in given}
+    return dict(type=kind, **small, **options)

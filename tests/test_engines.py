@@ -1,10 +1,8 @@
 """Every prompter under the engines that make networks fast: compiled whole, and in half precision."""
 
-import inspect
-
 import pytest
 import torch
-from networks import images, tiny
+from networks import config, images, tiny
 
 import vptx
 from vptx.backbones import take_apart
@@ -23,9 +21,8 @@ def plug(network: str, kind: str) -> torch.nn.Module:
     prompter = PROMPTERS.get(kind)
     if not prompter.doors <= take_apart(tiny(network)).geometry.doors:
         pytest.skip(f'{network} lacks a door that {kind} needs')
-    tokens = dict(num_tokens=3) if 'num_tokens' in inspect.signature(prompter).parameters else {}
     torch.manual_seed(0)
-    return vptx.attach(tiny(network), dict(type=kind, **tokens), tune=['head']).train()
+    return vptx.attach(tiny(network), config(kind), tune=['head']).train()
 
 
 def run(call, model: torch.nn.Module) -> tuple[torch.Tensor, list[torch.Tensor]]:

@@ -20,7 +20,7 @@ PROMPTERS = {
     'shallow': dict(type='ShallowPrompter', num_tokens=3),
     'added': dict(type='AddedPrompter', deep=True),
     'side': dict(type='SideTuning'),
-    'none': None,
+    'pixels too': [dict(type='BorderPrompter', width=2), dict(type='DeepPrompter', num_tokens=3)],
 }
 
 
@@ -87,7 +87,7 @@ def test_what_is_read_decides(network, readout, rows):
 @pytest.mark.parametrize('part', ['blocks.2', 'blocks.2.mlp.fc1', 'norm'])
 @pytest.mark.parametrize('kind', ['forward', 'forward_pre', 'full_backward'])
 def test_who_looks_sees_all_tokens(part, kind):
-    model, seen = vptx.attach(tiny(), tune=['.*']), []
+    model, seen = vptx.attach(tiny(), PROMPTERS['added'], tune=['.*']), []
     module = model.net.model.get_submodule(part)
     handle = getattr(module, f'register_{kind}_hook')(lambda _, first, *more: seen.append(first[0].shape[1]))
     model(images()).sum().backward()
@@ -96,15 +96,23 @@ def test_who_looks_sees_all_tokens(part, kind):
     assert rows_of_mlps(model)[-1] == 1
 
 
+@pytest.mark.parametrize('prompter', [None, dict(type='BorderPrompter', width=2, init='zero')])
+def test_without_prompts_among_the_tokens_it_is_the_library_bit_for_bit(prompter):
+    network, image = tiny(), images()
+    expected = network(image)
+    model = vptx.attach(network, prompter, readout=OWN)
+    assert rows_of_mlps(model)[-1] == TOKENS
+    assert torch.equal(model(image), expected)
+
+
 def test_methods_that_change_the_last_layer_from_inside_see_all_tokens():
     model = vptx.attach(tiny(), dict(type='LoRA'))
     assert rows_of_mlps(model)[-1] == TOKENS
-    assert rows_of_mlps(vptx.attach(vptx.detach(model)))[-1] == 1
 
 
 def test_dropout_draws_as_in_the_library():
     """For all tokens, so that a seed gives the same network as ever."""
-    model = vptx.attach(tiny('drop path'), tune=['.*'])
+    model = vptx.attach(tiny('drop path'), PROMPTERS['deep'], tune=['.*'])
     assert rows_of_mlps(model.train())[-1] == TOKENS
     assert rows_of_mlps(model.eval())[-1] == 1
 

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from vptx.backbones.base import Context, KeyValue, LayerOutput, Net
 from vptx.geometry import Site
 from vptx.mappings.base import LabelMapping
-from vptx.prompters.base import Prompter
+from vptx.prompters.base import AMONG_TOKENS, Prompter
 from vptx.readout import FIRST_ROWS, MAPS, OWN, READOUTS, READS_PROMPTS, Maps, Readout, check_readout, read_maps
 from vptx.registry import MODELS, NETS, build
 from vptx.trainable import set_mode
@@ -82,7 +82,10 @@ class PromptedNetwork(BaseModule):
         self._maps = maps
         self._taps = frozenset(maps.layers if maps else self.net.taps if name == OWN else ())
         read = self.net.own_rows if name == OWN else FIRST_ROWS.get(name)
-        self._first_rows = None if self._taps or prompter.sees_the_end else read
+        # Equal to rounding, so only where a prompter changes what goes on among the tokens: without one, or with pixels
+        # that are zero, the network is its library's bit for bit.
+        spared = prompter.doors & AMONG_TOKENS and not (self._taps or prompter.sees_the_end)
+        self._first_rows = read if spared else None
         reference = next(self.net.parameters())
         self._make_map_norms(maps, reference)
         self.prompter = prompter.to(reference.device)

@@ -5,6 +5,7 @@ figure 9 of their supplement.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from vptx.attach import find_hall
@@ -45,11 +47,25 @@ def features(model: nn.Module, batches: Iterable[dict]) -> tuple[np.ndarray, np.
 
 
 class _Listen(TorchFunctionMode):
-    """Notes, of every attention computed in its context, the attention that the first query pays: (B, keys)."""
+    """Notes, of every attention that ``network`` computes in its context, what the first query pays: (B, keys)."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
+        self.network = network
         self.paid: list[tuple[int, Tensor]] = []
+
+    def __enter__(self) -> '_Listen':
+        # No short ways: with plain arithmetic, memory and tokens are attended to at once; and where somebody looks at
+        # the tokens, the last layer computes them all.
+        self._undo = ExitStack()
+        self._undo.enter_context(sdpa_kernel(SDPBackend.MATH))
+        for module in self.network.modules():
+            self._undo.enter_context(module.register_forward_hook(lambda *_: None))
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._undo.close()
 
     def __torch_function__(self, func: Any, types: Any, args: Sequence = (), kwargs: dict | None = None) -> Any:
         if func is F.scaled_dot_product_attention:
@@ -75,7 +91,7 @@ def attention_shares(model: nn.Module, batches: Iterable[dict]) -> np.ndarray:
     for batch in batches:
         data = model.data_preprocessor(batch, training=False)
         patches = hall.net.geometry.length(0) - prefix
-        with _Listen() as listening:
+        with _Listen(hall.net.model) as listening:
             model.extract_feat(data['inputs'])
         if len(listening.paid) != depth:
             raise ValueError(

@@ -12,7 +12,10 @@ from torch import Tensor
 
 from vptx.geometry import Geometry, Site
 
-__all__ = ['Prompter', 'TokenPrompter']
+__all__ = ['AMONG_TOKENS', 'Prompter', 'TokenPrompter']
+
+#: The doors by which a prompter changes what goes on among the tokens.
+AMONG_TOKENS = frozenset({'tokens', 'memory'})
 
 
 class Prompter(BaseModule):

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry, Site
-from vptx.prompters.base import Prompter
+from vptx.prompters.base import AMONG_TOKENS, Prompter
 from vptx.registry import PROMPTERS, build
-
-AMONG_TOKENS = frozenset({'tokens', 'memory'})
 
 
 class StackedPrompter(Prompter):
@@ -40,6 +38,10 @@ class StackedPrompter(Prompter):
     @property
     def uses(self) -> frozenset[str]:
         return frozenset(door for prompter in self.prompters for door in prompter.uses)
+
+    @property
+    def sees_the_end(self) -> bool:
+        return any(prompter.sees_the_end for prompter in self.prompters)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         for prompter in self.prompters:

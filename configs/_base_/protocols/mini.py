@@ -1,10 +1,10 @@
-"""The mini world's one recipe for every method: AdamW, 2 epochs of warm-up, cosine, the last of 20 epochs counts.
+"""The mini world's one recipe for every method: AdamW, one epoch of warm-up, cosine, the last of 10 epochs counts.
 
 The paper's SGD needs a learning rate found over four orders of magnitude; AdamW is at home in one. The rate belongs
 to a leaf, and is chosen on the validation split by tools/compare.py.
 """
 
-epochs, warmup = 20, 2
+epochs, warmup = 10, 1
 
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs // 2)
 val_cfg = dict()

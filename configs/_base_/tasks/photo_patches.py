@@ -1,13 +1,13 @@
 """Which of scikit-image's photographs does a grey patch come from?
 
-170 patches to train on, 510 to choose by, 1,020 to test with.
+510 patches to train on, 510 to choose by, 1,020 to test with.
 """
 
 train_dataloader = dict(
     batch_size=17,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='PhotoPatches', split='train', num_train=170, pipeline=[dict(type='PackInputs')]),
+    dataset=dict(type='PhotoPatches', split='train', num_train=510, pipeline=[dict(type='PackInputs')]),
 )
 val_dataloader = dict(
     batch_size=100,
