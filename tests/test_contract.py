@@ -172,6 +172,16 @@ def test_every_net_has_a_tiny_network():
     assert not missing, f'add a tiny network for {missing} to tests/networks.py'
 
 
+@pytest.mark.parametrize('kind', [kind for kind in PROMPTERS.module_dict if 'inside' in PROMPTERS.get(kind).doors])
+def test_prompts_and_what_changes_layers_from_inside_go_together(kind):
+    """Both act in every layer."""
+    torch.manual_seed(0)
+    model = learnt(vptx.attach(tiny(), [config(kind), config('DeepPrompter')])).eval()
+    model(images()).square().sum().backward()
+    for name, parameter in model.prompter.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
+
+
 # The network alone
 
 

@@ -3,6 +3,7 @@
 image -> embed -> (merge, enter, block, leave) x L -> finish -> readout
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -74,6 +75,8 @@ class PromptedNetwork(BaseModule):
             )
         maps = read_maps(readout, geometry.depth, self.net.stages, self.net.map_norm)
         name = MAPS if maps else str(readout)
+        if 'inside' in prompter.doors:  # attention to a memory calls no modules: prompts beside go in as tokens
+            geometry = replace(geometry, doors=geometry.doors - {'memory'})
         prompter.bind(geometry, reads_prompts=name in READS_PROMPTS)
         has_tokens = geometry.tokens > 0
         check_readout(name, geometry.name, self.net.has_class_token, has_tokens, prompter.prompts_at_end)
