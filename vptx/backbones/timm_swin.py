@@ -9,10 +9,10 @@ from timm.models import swin_transformer, swin_transformer_v2
 from torch import Tensor, nn
 
 from vptx.backbones import windows
-from vptx.backbones.base import Context, KeyValue
+from vptx.backbones.base import IN_BLOCK, Context, KeyValue, find_sites
 from vptx.backbones.swin import SwinNet
 from vptx.backbones.timm_net import TimmNet
-from vptx.geometry import Geometry
+from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 
 _BLOCKS = {
@@ -45,13 +45,29 @@ class TimmSwin(TimmNet, SwinNet):
         # Prompts in windows need the attention spelt out; with blocks of another kind only the image's door is open.
         blocks = [block for stage in model.layers for block in stage.blocks]
         plain = all(type(block.attn) is _BLOCKS.get(type(block)) for block in blocks)
+        facts = self._facts(tuple(embed.img_size), tuple(embed.patch_size))
+        # V2's attention takes the weights of its maps, and never calls them.
+        sites = self._find_sites(facts['widths']) if plain and not self._norms_last else ()
         self.geometry = Geometry(
-            doors=frozenset({'image', 'logits'} | ({'tokens', 'memory'} if plain else set())),
+            doors=frozenset(
+                {'image', 'logits'} | ({'tokens', 'memory'} if plain else set()) | ({'inside'} if sites else set())
+            ),
+            sites=sites,
             any_size=model.dynamic_img_size,
             **self.facts,
-            **self._facts(tuple(embed.img_size), tuple(embed.patch_size)),
+            **facts,
         )
         self.readout = 'mean' if model.global_pool == 'avg' and plain else 'logits'
+
+    def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
+        blocks = enumerate(zip([self._block(layer) for layer in range(len(widths))], widths, strict=True))
+        inside = [site for layer, (block, width) in blocks for site in find_sites(block, layer, width)]
+        return (Site('embed', None, 0, widths[0]), *inside, Site('norm', None, widths[-1], widths[-1]))
+
+    def module_at(self, site: Site) -> nn.Module:
+        if site.layer is None:
+            return self.model.get_submodule('patch_embed' if site.name == 'embed' else 'norm')
+        return self._block(site.layer).get_submodule(IN_BLOCK[site.name])
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         patch, size = self.geometry.patch, tuple(image.shape[-2:])
