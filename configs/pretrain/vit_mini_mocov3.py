@@ -6,7 +6,8 @@ https://arxiv.org/abs/2104.02057: two views of an image shall find each other am
 As in MAE, three patches of four are dropped, which makes an image of two views cost no more than one of the other
 objectives: Li et al., "Scaling Language-Image Pre-training via Masking", CVPR 2023, https://arxiv.org/abs/2212.00794.
 
-Ours: a loss of 1.37 at the end, one seed, 480,000 images, on 2 cores without a GPU. What it is good for: docs/objectives.md.
+Ours: a loss of 1.37 at the end, one seed, 480,000 images, on 2 cores without a GPU.
+What it is good for: docs/objectives.md.
 This run made weights/vit_mini_mocov3.pth.tar.
 
 python tools/train.py configs/pretrain/vit_mini_mocov3.py
