@@ -14,4 +14,4 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=10))
-optim_wrapper = dict(optimizer=dict(lr=3e-2))
+optim_wrapper = dict(optimizer=dict(lr=1e-2))

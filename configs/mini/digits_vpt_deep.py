@@ -14,4 +14,4 @@ _base_ = [
 
 custom_hooks = [dict(type='PromptTuningHook', prompter=dict(type='DeepPrompter', num_tokens=10), tune=['head'])]
 model = dict(head=dict(num_classes=10))
-optim_wrapper = dict(optimizer=dict(lr=3e-1))
+optim_wrapper = dict(optimizer=dict(lr=3e-3))

@@ -12,4 +12,4 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=10))
-optim_wrapper = dict(optimizer=dict(lr=3e-1))
+optim_wrapper = dict(optimizer=dict(lr=1e-2))

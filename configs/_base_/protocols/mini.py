@@ -9,13 +9,7 @@ epochs, warmup = 10, 1
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs // 2)
 val_cfg = dict()
 test_cfg = dict()
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-4),
-    # AdamW moves every number by about the learning rate. A new head has far to go; prompts, which begin at the scale
-    # of the tokens, do not.
-    paramwise_cfg=dict(custom_keys=dict(prompter=dict(lr_mult=0.03))),
-)
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1 / warmup, by_epoch=True, begin=0, end=warmup, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', by_epoch=True, begin=warmup, end=epochs, convert_to_iter_based=True),
