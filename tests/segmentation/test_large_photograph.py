@@ -29,6 +29,10 @@ config = Config.fromfile('configs/seg/setr_vitl_vpt.py')
 config.model.backbone.net.weights = None
 found = inference_model(vptx.init_model(config), photograph)
 """
+# The same at the photograph's own size: 108 windows of 512 px, a quarter of an hour.
+WHOLE = LARGE.replace('found =', """
+config.test_pipeline = [step for step in config.test_pipeline if step.type != 'Resize']
+found =""")
 SCRIPT = """
 import resource, sys
 import numpy as np, torch
@@ -45,7 +49,7 @@ print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('script', [TINY, LARGE], ids=['tiny', 'setr_vitl_vpt'])
+@pytest.mark.parametrize('script', [TINY, LARGE, WHOLE], ids=['tiny', 'setr_vitl_vpt', 'setr_vitl_vpt, own size'])
 def test_peak_memory(script):
     done = subprocess.run(
         [sys.executable, '-c', SCRIPT, script], cwd=REPO, env=environment(), capture_output=True, text=True
