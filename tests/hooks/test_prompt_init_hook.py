@@ -7,7 +7,7 @@ from runs import hook, runner
 
 import vptx
 from vptx.attach import find_hall
-from vptx.hooks.prompt_init_hook import POOLS, fill_from_data
+from vptx.hooks.prompt_init_hook import fill_from_data
 
 
 def prompted(**prompter):
@@ -32,7 +32,7 @@ def is_among(prompts, tokens):
     return (prompts[:, None] - tokens.flatten(0, 1)).abs().amax(-1).amin(1).max() < 1e-5
 
 
-@pytest.mark.parametrize('pool', POOLS)
+@pytest.mark.parametrize('pool', ['sample', 'mean'])
 def test_prompts_come_from_the_tokens_of_their_layer(pool):
     hall = prompted()
     before = [row.clone() for row in hall.prompter.embedding.rows]
@@ -45,6 +45,26 @@ def test_prompts_come_from_the_tokens_of_their_layer(pool):
         else:  # the prompts average to what the tokens average to, up to neighbourhoods of unequal size
             expected = torch.nn.functional.adaptive_avg_pool1d(tokens.mean(0).T[None], 3)[0].T
             torch.testing.assert_close(row.data, expected)
+
+
+def test_vipamin_goes_to_the_nearest_keys_and_beyond_the_values():
+    """The equation worked out prompt by prompt."""
+    hall, options = prompted(), dict(nearest=5, expansion=0.25, energy=0.8)
+    before = [row.detach().clone() for row in hall.prompter.embedding.rows]
+    fill_from_data(hall, [images(4)], dict(type='vipamin', **options))
+    for layer, row in enumerate(hall.prompter.embedding.rows):
+        tokens = tokens_entering(hall, layer).flatten(0, 1)
+        to_key, to_value = hall.net.model.blocks[layer].attn.qkv.weight.detach()[WIDTH:].split(WIDTH)
+        _, squares, directions = torch.linalg.svd(tokens @ to_value.T, full_matrices=False)
+        share = (squares**2).cumsum(0) / (squares**2).sum()
+        reached = directions[: int((share < 0.8).sum()) + 1]
+        for start, found in zip(before[layer], row.detach(), strict=True):
+            likeness = torch.cosine_similarity(tokens @ to_key.T, start @ to_key.T)
+            match = tokens[likeness.argsort(descending=True)[:5]].mean(0)
+            own = to_value @ start
+            beyond = torch.linalg.solve(to_value, own - reached.T @ (reached @ own))
+            torch.testing.assert_close(found, 0.75 * match + 0.25 * beyond, rtol=1e-3, atol=1e-3)
+            assert (reached @ to_value @ (found - 0.75 * match)).abs().max() < 1e-3  # no token's value is like it
 
 
 def test_the_same_seed_draws_the_same_tokens():
@@ -82,6 +102,13 @@ def test_what_cannot_start_from_tokens_is_refused():
         fill_from_data(find_hall(vptx.attach(tiny(), dict(type='AddedPrompter'))), [images()], 'mean')
     with pytest.raises(ValueError, match="unknown pool 'median'; there are sample, mean"):
         fill_from_data(prompted(), [images()], 'median')
+    with pytest.raises(ValueError, match="pool 'vipamin' takes nearest, expansion, energy, not k"):
+        fill_from_data(prompted(), [images()], dict(type='vipamin', k=3))
+    with pytest.raises(ValueError, match='nearest of 1 or more, expansion and energy'):
+        fill_from_data(prompted(), [images()], dict(type='vipamin', nearest=0))
+    swin = find_hall(vptx.attach(tiny('swin'), dict(type='DeepPrompter', num_tokens=3, layers=[0])))
+    with pytest.raises(ValueError, match='does not tell the weights of its keys and values'):
+        fill_from_data(swin, [images()], 'vipamin')
 
 
 def test_a_run_starts_from_data_and_a_resumed_one_keeps_its_prompts(tmp_path):

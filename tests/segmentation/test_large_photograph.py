@@ -30,9 +30,12 @@ config.model.backbone.net.weights = None
 found = inference_model(vptx.init_model(config), photograph)
 """
 # The same at the photograph's own size: 108 windows of 512 px, a quarter of an hour.
-WHOLE = LARGE.replace('found =', """
+WHOLE = LARGE.replace(
+    'found =',
+    """
 config.test_pipeline = [step for step in config.test_pipeline if step.type != 'Resize']
-found =""")
+found =""",
+)
 SCRIPT = """
 import resource, sys
 import numpy as np, torch

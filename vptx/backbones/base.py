@@ -152,6 +152,14 @@ class Net(BaseModule):
         """(P, D) or (B, P, D) -> its keys and values in ``layer``; what :func:`vptx.fold` keeps."""
         raise NotImplementedError
 
+    def key_value_weights(self, layer: int) -> tuple[Tensor, Tensor]:
+        """Of the maps that make keys and values of the normed tokens in ``layer``, each (heads * d, D).
+
+        Raises:
+            ValueError: a network whose attention keeps them otherwise.
+        """
+        raise ValueError(f'{self.geometry.name} does not tell the weights of its keys and values')
+
     def module_at(self, site: Site) -> nn.Module:
         """The library's module at one of the geometry's sites, called once in a forward without memory."""
         raise NotImplementedError

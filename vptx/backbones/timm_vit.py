@@ -110,6 +110,12 @@ class TimmViT(TimmNet):
         key, value = project(block.norm1(memory), *_projection(block.attn), block.attn.num_heads, first=1)
         return KeyValue(getattr(block.attn, 'k_norm', _same)(key), value)
 
+    def key_value_weights(self, layer: int) -> tuple[Tensor, Tensor]:
+        if 'memory' not in self.geometry.doors:  # a block of another kind
+            return super().key_value_weights(layer)
+        _, key, value = _projection(self.model.blocks[layer].attn)[0].chunk(3)
+        return key, value
+
     def first_rows(
         self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None, rows: int
     ) -> Tensor | None:

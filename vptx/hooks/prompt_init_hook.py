@@ -1,4 +1,4 @@
-"""Prompts that start from the data instead of from noise.
+"""Prompts that start from the data instead of from noise: the cheapest known gain on self-supervised backbones.
 
 Wang et al., "Revisiting the Power of Prompt for Visual Tuning" (self-prompt tuning, SPT), ICML 2024,
 https://arxiv.org/abs/2402.02382: prompts end up near the tokens of the task's images, so let them start there. Layer
@@ -6,10 +6,18 @@ after layer, with the prompts of the layers below already in place,
 
     P_l = sample(tokens entering layer l)    or    P_l = mean_pool(tokens entering layer l)
 
-The cheapest known gain on self-supervised backbones.
+Park et al., "VIPAMIN: Visual Prompt Initialization via Embedding Selection and Subspace Expansion", NeurIPS 2025: each
+prompt goes to the tokens whose keys are nearest to its own, and on into what no value of a token reaches,
+
+    p <- (1 - lambda) mean(S) + lambda (I - V V^T) (p W_V) W_V^+
+
+where S are the k tokens nearest to p by the cosine of p W_K and x W_K, and V the leading right singular vectors of
+X W_V.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from inspect import signature
 from itertools import islice
 
 import torch
@@ -25,38 +33,84 @@ from vptx.prompted import PromptedNetwork
 from vptx.prompters.base import TokenPrompter
 from vptx.registry import HOOKS
 
-__all__ = ['POOLS', 'PromptInitHook', 'fill_from_data']
+__all__ = ['POOLS', 'PromptInitHook', 'fill_from_data', 'find_pool']
 
 
-def sample(tokens: Tensor, number: int) -> Tensor:
+#: W_K and W_V of a layer, each (D, D), for those who ask.
+Weights = Callable[[], tuple[Tensor, Tensor]]
+
+
+def sample(tokens: Tensor, start: Tensor, weights: Weights) -> Tensor:
     """(B, N, D) -> (P, D): tokens drawn at random, without repetition while there are enough."""
-    flat = tokens.flatten(0, 1)
+    flat, number = tokens.flatten(0, 1), len(start)
     order = torch.randperm(len(flat))[:number] if number <= len(flat) else torch.randint(len(flat), (number,))
     return flat[order.to(flat.device)]
 
 
-def mean(tokens: Tensor, number: int) -> Tensor:
+def mean(tokens: Tensor, start: Tensor, weights: Weights) -> Tensor:
     """(B, N, D) -> (P, D): averaged over the images, then over P neighbourhoods of positions."""
-    return F.adaptive_avg_pool1d(tokens.mean(0).T[None], number)[0].T
+    return F.adaptive_avg_pool1d(tokens.mean(0).T[None], len(start))[0].T
 
 
-POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {'sample': sample, 'mean': mean}
+def vipamin(
+    tokens: Tensor, start: Tensor, weights: Weights, nearest: int = 16, expansion: float = 0.1, energy: float = 0.9
+) -> Tensor:
+    """(B, N, D) and prompts as they were drawn (P, D) -> (P, D).
+
+    Args:
+        nearest: k, how many tokens a prompt goes to.
+        expansion: lambda, how far it leaves them, in [0, 1].
+        energy: V spans this share of the squares of X W_V.
+    """
+    if nearest < 1 or not 0 <= expansion <= 1 or not 0 <= energy <= 1:
+        raise ValueError(
+            f'vipamin takes nearest of 1 or more, expansion and energy in [0, 1], not {nearest}, {expansion}, {energy}'
+        )
+    flat, (to_key, to_value) = tokens.flatten(0, 1), weights()
+    nearness = F.normalize(start @ to_key.T, dim=1) @ F.normalize(flat @ to_key.T, dim=1).T
+    match = flat[nearness.topk(min(nearest, len(flat)), dim=1).indices].mean(1)
+    values = flat @ to_value.T
+    squares, directions = torch.linalg.eigh(values.T @ values)  # ascending
+    squares, directions = squares.flip(0).clamp(min=0), directions.flip(1)
+    reached = directions[:, squares.cumsum(0) - squares < energy * squares.sum()]
+    own = start @ to_value.T
+    beyond = (own - own @ reached @ reached.T) @ torch.linalg.pinv(to_value).T
+    return torch.lerp(match, beyond, expansion)
+
+
+POOLS: dict[str, Callable[..., Tensor]] = {'sample': sample, 'mean': mean, 'vipamin': vipamin}
+
+
+def find_pool(pool: str | dict) -> Callable[..., Tensor]:
+    """One of :data:`POOLS`, by name, or ``dict(type=name, **options)``.
+
+    Raises:
+        ValueError: an unknown name, or options that it does not take.
+    """
+    options = dict(pool) if isinstance(pool, dict) else dict(type=pool)
+    name = options.pop('type', None)
+    if name not in POOLS:
+        raise ValueError(f"unknown pool '{name}'; there are {', '.join(POOLS)}")
+    known = list(signature(POOLS[name]).parameters)[3:]
+    if not set(options) <= set(known):
+        raise ValueError(f"pool '{name}' takes {', '.join(known) or 'no options'}, not {', '.join(options)}")
+    return partial(POOLS[name], **options)
 
 
 @torch.no_grad()
-def fill_from_data(hall: PromptedNetwork, batches: Iterable[Tensor], pool: str) -> None:
+def fill_from_data(hall: PromptedNetwork, batches: Iterable[Tensor], pool: str | dict) -> None:
     """Fill the prompts of ``hall`` in place, from one pass over ``batches`` for each prompted layer.
 
     Args:
         hall: with a prompter that holds a :class:`~vptx.prompters.PromptEmbedding`.
         batches: images (B, 3, H, W), normalised as the network wants them.
-        pool: one of :data:`POOLS`.
+        pool: one of :data:`POOLS`; see :func:`find_pool`.
 
     Raises:
-        ValueError: an unknown pool, or a prompter whose prompts are no tokens of the network's width.
+        ValueError: an unknown pool, a prompter whose prompts are no tokens of the network's width, or a network that
+            cannot tell the weights that the pool asks for.
     """
-    if pool not in POOLS:
-        raise ValueError(f"unknown pool '{pool}'; there are {', '.join(POOLS)}")
+    fill = find_pool(pool)
     prompter = hall.prompter
     rows = getattr(getattr(prompter, 'embedding', None), 'rows', ())
     if not isinstance(prompter, TokenPrompter) or not rows or rows[0].shape[-1] != hall.net.geometry.widths[0]:
@@ -82,7 +136,7 @@ def fill_from_data(hall: PromptedNetwork, batches: Iterable[Tensor], pool: str) 
                 hall(images)
         finally:
             del prompter.prompts
-        row.copy_(POOLS[pool](torch.cat(seen), len(row)))
+        row.copy_(fill(torch.cat(seen), row, partial(hall.net.key_value_weights, layer)))
     hall.train(was_training)
 
 
@@ -93,7 +147,7 @@ class PromptInitHook(Hook):
         custom_hooks = [dict(type='PromptTuningHook', ...), dict(type='PromptInitHook', pool='mean')]
 
     Args:
-        pool: ``'sample'`` or ``'mean'``.
+        pool: ``'sample'``, ``'mean'``, ``'vipamin'``, or with options ``dict(type='vipamin', nearest=16, ...)``.
         batches: how many training batches to look at.
 
     Note:
@@ -102,9 +156,8 @@ class PromptInitHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def __init__(self, pool: str = 'sample', batches: int = 4) -> None:
-        if pool not in POOLS:
-            raise ValueError(f"unknown pool '{pool}'; there are {', '.join(POOLS)}")
+    def __init__(self, pool: str | dict = 'sample', batches: int = 4) -> None:
+        find_pool(pool)
         self.pool = pool
         self.batches = batches
 
