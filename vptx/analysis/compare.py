@@ -21,9 +21,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from vptx.analysis.results import Row, markdown, plot
-from vptx.analysis.trials import alone, keep_apart
+from vptx.analysis.trials import keep_apart
 from vptx.cli import make_runner, read_config
-from vptx.files import write_whole
+from vptx.files import alone, write_whole
 
 __all__ = ['compare']
 
