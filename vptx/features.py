@@ -70,7 +70,8 @@ def write_features(
     unfinished = folder.with_name(f'.{folder.name}.{uuid4().hex}')
     unfinished.mkdir(parents=True)
     try:
-        check, samples, kinds = sha256(), [], set()
+        check, kinds = sha256(), set()
+        samples: list[dict] = []
         with (unfinished / ROWS).open('wb') as file:
             for tensors, said in batches:
                 kinds.add(tuple((tuple(tensor.shape[1:]), tensor.dtype) for tensor in tensors))

@@ -34,7 +34,7 @@ class Known(NamedTuple):
 
     value: Tensor | tuple
     layer: int | None = None
-    context: Context | None = None
+    context: Context = Context((0, 0))
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -158,14 +158,15 @@ class PromptedNetwork(BaseModule):
         Raises:
             ValueError: something that trains acts on the image, or in front of the first layer or in it.
         """
-        if not any(tensor.requires_grad for tensor in self._run(image).tensors):
+        # A library's own output may be more than a tuple of tensors; then it is not what to keep.
+        if not any(getattr(tensor, 'requires_grad', True) for tensor in self._run(image).tensors):
             return None
         if self.prompter.sees_the_image:
             raise ValueError(f'{type(self.prompter).__name__} sees the image again at the end')
 
         def trains(layer: int) -> bool:
             known = self._run(image, layer)
-            positions = known.context.positions if known.context else None
+            positions = known.context.positions
             return known.tensors[0].requires_grad or (positions is not None and positions.requires_grad)
 
         # A map of a layer is taken on the way: to begin behind it would be to lose it.
@@ -189,10 +190,12 @@ class PromptedNetwork(BaseModule):
     def _run(self, image: Tensor | Known, until: int | None = None) -> Known:
         """From the image, or from what is known of it, to the end, or in front of the layer ``until``."""
         net, prompter = self.net, self.prompter
-        if isinstance(image, Known) and image.layer is None:
+        if not isinstance(image, Known):
+            begin, (tokens, context) = 0, self._embed(image)
+        elif image.layer is None:
             return image
-        begin = image.layer if isinstance(image, Known) else 0
-        tokens, context = (image.value, image.context) if isinstance(image, Known) else self._embed(image)
+        else:
+            (tokens,), begin, context = image.tensors, image.layer, image.context
         prefix = net.geometry.prefix
         taps: dict[int, LayerOutput] = {}
         first: Tensor | None = None

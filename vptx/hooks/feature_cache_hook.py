@@ -7,7 +7,6 @@ are drawn at random. What is frozen is told by autograd, what is random by the s
 """
 
 import json
-import logging
 import os
 import random
 import shutil
@@ -32,7 +31,7 @@ from vptx.attach import find_hall
 from vptx.features import Features, read_features, write_features
 from vptx.files import alone, digest
 from vptx.hooks.slim_checkpoint_hook import bare
-from vptx.prompted import Known, PromptedNetwork
+from vptx.prompted import Known
 from vptx.prompters.base import Prompter
 from vptx.registry import HOOKS
 from vptx.trainable import trained_names
@@ -54,17 +53,17 @@ class NotFrozenError(ValueError):
 
 def _generators() -> tuple:
     """The state of every generator that a transform or a layer draws from."""
-    name, keys, *rest = np.random.get_state()
+    numpy = np.random.get_state(legacy=True)
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    states = [torch.get_rng_state(), *devices]
-    return random.getstate(), name, keys.tobytes(), *rest, *(state.numpy().tobytes() for state in states)
+    states = [numpy[1], *(state.numpy() for state in (torch.get_rng_state(), *devices))]
+    return random.getstate(), numpy[2:], *(np.asarray(state).tobytes() for state in states)
 
 
 @contextmanager
 def _left_alone() -> Iterator[None]:
     """Put the generators back as they were: a run draws what it would have drawn."""
     python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()):
         try:
             yield
         finally:
@@ -207,17 +206,20 @@ class _Frozen:
         self, model: nn.Module, loader: DataLoader, training: bool, precision: Callable[[], AbstractContextManager]
     ) -> None:
         self.model, self.loader, self.training, self.precision = model, loader, training, precision
-        self.hall: PromptedNetwork = find_hall(model)
-        if self.hall is None or self.hall is not getattr(model, 'backbone', None):
+        hall = find_hall(model)
+        if hall is None or getattr(model, 'backbone', None) is not hall:
             raise NotFrozenError(f'{type(model).__name__} has no prompted backbone: PromptTuningHook makes one')
+        self.hall = hall
         self.data = _Steady(loader.dataset)
-        with self._running():
+        with self._running(False):  # what is tuned, such as batch statistics, does not see these images
             self.layer = self._find_layer()
+            one = torch.ones(1, 1, device=next(self.hall.parameters()).device)
+            self.dtype, self.device = (one @ one).dtype, one.device.type
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def _running(self, training: bool) -> Iterator[None]:
         before = self.hall.training
-        self.hall.train(self.training)
+        self.hall.train(training)
         try:
             with self.precision():
                 yield
@@ -232,7 +234,7 @@ class _Frozen:
         except ValueError as error:
             raise NotFrozenError(str(error)) from error
 
-    def _images(self, items: Sequence[dict]) -> Tensor:
+    def _images(self, items: list[dict]) -> Tensor:
         return self._preprocess(self.loader.collate_fn(items))
 
     def _preprocess(self, batch: dict) -> Tensor:
@@ -256,8 +258,20 @@ class _Frozen:
         """What it makes now of so many images, first and last among them; their indices, and the kind of samples."""
         indices = sorted({round(i) for i in np.linspace(0, len(self.data) - 1, number)})
         items = [self.data[index] for index in indices]
-        with self._running():
+        with self._running(self.training):
             return indices, self._see(self._images(items)), type(items[0]['data_samples'])
+
+    def agrees(self, features: Features, indices: Sequence[int], known: Known) -> bool:
+        """Whether kept features are what it makes of these images, to half of the digits."""
+        tolerance = max(torch.finfo(self.dtype).eps ** 0.5, 1e-2 if self.device == 'cuda' else 0)  # there TF32 may be
+        for place, index in enumerate(indices):
+            kept, now = features[index], [tensor[place].detach().cpu() for tensor in known.tensors]
+            if [(t.shape, t.dtype) for t in kept] != [(t.shape, t.dtype) for t in now]:
+                return False
+            for ours, theirs in zip(kept, now):
+                if not (ours - theirs).norm() <= tolerance * theirs.norm():
+                    return False
+        return True
 
     def compute(self) -> Iterator[tuple[tuple[Tensor, ...], list[dict]]]:
         """Of all images, batch by batch."""
@@ -267,14 +281,14 @@ class _Frozen:
             num_workers=self.loader.num_workers,
             collate_fn=self.loader.collate_fn,
         )
-        with self._running():
+        with self._running(self.training):
             for batch in loader:
                 samples = [_describe(sample) for sample in batch['data_samples']]
                 yield self._see(self._preprocess(batch)).tensors, samples
 
     def about(self, config: Any, split: str) -> dict[str, Any]:
         """All that the features depend on."""
-        hall, data = self.hall, self.loader.dataset
+        hall, data = self.hall, self.data.dataset
         loader = config.get(f'{split}_dataloader')
         if not isinstance(loader, dict) or not isinstance(loader.get('dataset'), dict):
             raise NotFrozenError(f'nobody knows what data {split} on: make the Runner by from_cfg')
@@ -288,9 +302,6 @@ class _Frozen:
         ]
         model = config.model
         plug = [entry.get('prompter') for entry in config.get('custom_hooks', []) if 'prompter' in entry]
-        with self.precision():
-            one = torch.ones(1, 1, device=next(hall.parameters()).device)
-            precision = f'{(one @ one).dtype} {torch.get_float32_matmul_precision()} {one.device.type}'
         said = dict(
             backbone=model.get('backbone'),
             preprocessor=model.get('data_preprocessor') or config.get('data_preprocessor'),
@@ -305,7 +316,7 @@ class _Frozen:
             readout=str(hall.readout),
             weights=digest(tensors),
             training=self.training,
-            precision=precision,
+            precision=f'{self.dtype} {torch.get_float32_matmul_precision()} {self.device}',
             data=f'{type(data).__module__}.{type(data).__qualname__}',
             images=len(data),
             items=_digest_items(data),
@@ -322,7 +333,7 @@ def _version(package: str) -> str:
 
 
 def _digest_items(dataset: Any) -> str:
-    """Of what a data set says of its items, pixels it holds and files it names, by size and time of change, included."""
+    """Of what a data set says of its items: pixels that it holds included, and files that it names by size and time."""
     if not hasattr(dataset, 'get_data_info'):
         raise NotFrozenError(f'{type(dataset).__name__} does not tell what its items are (get_data_info)')
     found = sha256()
@@ -385,6 +396,7 @@ class FeatureCacheHook(Hook):
         self.folder = Path(folder).expanduser()
         self.required = required
         self.gigabytes = gigabytes
+        self._hands_over = False
 
     def before_train(self, runner: Runner) -> None:
         self._serve(runner, 'train', lambda: runner.optim_wrapper.optim_context(runner.model))
@@ -414,10 +426,11 @@ class FeatureCacheHook(Hook):
             return
         # A loader keeps its data set, for the sake of its sampler: there are as many images as before.
         object.__setattr__(loader, 'dataset', known)
-        loader.num_workers, loader.timeout, loader.prefetch_factor = 0, 0, None  # a row is read sooner than passed on
-        if not getattr(model, '_takes_features', False):
+        # A row is read sooner than it is passed on by a worker.
+        loader.num_workers, loader.timeout, loader.prefetch_factor, loader._iterator = 0, 0, None, None
+        if not self._hands_over:
             model.data_preprocessor.register_forward_hook(_hand_over)
-            model._takes_features = True
+            self._hands_over = True
 
     def _find_or_compute(self, runner: Runner, frozen: _Frozen, about: dict[str, Any]) -> KnownImages | None:
         key = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
@@ -431,17 +444,20 @@ class FeatureCacheHook(Hook):
                 f'{self.gigabytes:g}: computed as ever'
             )
             return None
-        features = self._find(runner, place, about, indices, known)
+        features = self._find(runner, frozen, place, about, indices, known)
         if features is None:
             with alone(self.folder / '.locks' / name):
-                features = self._find(runner, place, about, indices, known)
+                features = self._find(runner, frozen, place, about, indices, known)
                 if features is None:
                     self._clear(place)
                     for left in self.folder.glob(f'.{name}.*'):
                         shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
-                    write_features(place, about, len(frozen.data), frozen.compute())
+                    try:
+                        write_features(place, about, len(frozen.data), frozen.compute())
+                    except ValueError as error:
+                        raise NotFrozenError(str(error)) from error
                     features = read_features(place, about)
-                    if not _agree(features, *frozen.look(MORE)[:2]):
+                    if not frozen.agrees(features, *frozen.look(MORE)[:2]):
                         self._clear(place)
                         raise NotFrozenError(
                             'an image has other features when it is seen again, or among others: something is random '
@@ -451,7 +467,7 @@ class FeatureCacheHook(Hook):
         return KnownImages(frozen.loader.dataset, features, kind, known)
 
     def _find(
-        self, runner: Runner, place: Path, about: dict[str, Any], indices: list[int], known: Known
+        self, runner: Runner, frozen: _Frozen, place: Path, about: dict[str, Any], indices: list[int], known: Known
     ) -> Features | None:
         try:
             features = read_features(place, about)
@@ -460,7 +476,7 @@ class FeatureCacheHook(Hook):
         except ValueError as error:
             runner.logger.warning(f'{error}; computed anew')
             return None
-        if not _agree(features, indices, known):
+        if not frozen.agrees(features, indices, known):
             runner.logger.warning(f'{place} is not what the network makes of these images now; computed anew')
             return None
         runner.logger.info(f'features of {len(features):,} images taken from {place}')
@@ -473,17 +489,3 @@ class FeatureCacheHook(Hook):
             aside = place.with_name(f'.{place.name}.{uuid4().hex}')
             place.rename(aside)
             shutil.rmtree(aside)
-
-
-def _agree(features: Features, indices: Sequence[int], known: Known) -> bool:
-    """Whether kept features are what the network makes of these images, to rounding."""
-    for place, index in enumerate(indices):
-        kept = features[index]
-        now = [tensor[place].detach().cpu() for tensor in known.tensors]
-        if [(t.shape, t.dtype) for t in kept] != [(t.shape, t.dtype) for t in now]:
-            return False
-        for ours, theirs in zip(kept, now):
-            apart = (ours.double() - theirs.double()).norm()
-            if not apart <= 1e-3 * theirs.double().norm() + 1e-9:
-                return False
-    return True
