@@ -173,9 +173,18 @@ class PromptedNetwork(BaseModule):
         layers = range(1, min([self.net.geometry.depth - 1, *self._taps]) + 1)
         frozen = bisect_left(layers, True, key=trains)
         if not frozen:
-            name = type(self.prompter).__name__
-            raise ValueError(f'what trains ({name}, tune) acts on the image or by the first layer')
+            raise ValueError(
+                f'{self._acting(image, min(layers, default=None))} trains, on the image or in the first layer'
+            )
         return layers[frozen - 1]
+
+    def _acting(self, image: Tensor, layer: int | None) -> str:
+        """Some of the parameters that train and have acted in front of ``layer``, or up to the end."""
+        trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        reached = sum(tensor.sum() for tensor in self._run(image, layer).tensors if isinstance(tensor, Tensor))
+        gradients = torch.autograd.grad(reached, list(trained.values()), allow_unused=True)
+        names = [name for name, gradient in zip(trained, gradients) if gradient is not None]
+        return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
     def _embed(self, image: Tensor) -> tuple[Tensor, Context]:
         net, prompter = self.net, self.prompter

@@ -31,7 +31,7 @@ from vptx.attach import find_hall
 from vptx.features import Features, read_features, write_features
 from vptx.files import alone, digest
 from vptx.hooks.slim_checkpoint_hook import bare
-from vptx.prompted import Known
+from vptx.prompted import Known, PromptedNetwork
 from vptx.prompters.base import Prompter
 from vptx.registry import HOOKS
 from vptx.trainable import trained_names
@@ -207,9 +207,9 @@ class _Frozen:
     ) -> None:
         self.model, self.loader, self.training, self.precision = model, loader, training, precision
         hall = find_hall(model)
-        if hall is None or getattr(model, 'backbone', None) is not hall:
+        if hall is None or not isinstance(getattr(model, 'backbone', None), PromptedNetwork):
             raise NotFrozenError(f'{type(model).__name__} has no prompted backbone: PromptTuningHook makes one')
-        self.hall = hall
+        self.hall: PromptedNetwork = hall
         self.data = _Steady(loader.dataset)
         with self._running(False):  # what is tuned, such as batch statistics, does not see these images
             self.layer = self._find_layer()
