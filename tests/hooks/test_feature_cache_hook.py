@@ -173,7 +173,7 @@ REFUSED = {
         'the data_preprocessor augments batches at random',
     ),
     'a prompter on the image': (
-        hook(dict(type='PadPrompter', pad_size=2)),
+        hook(dict(type='PadPrompter', pad_size=4)),
         {},
         'prompter.* trains, on the image or in',
     ),
