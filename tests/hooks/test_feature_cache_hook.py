@@ -106,6 +106,10 @@ CASES = {
         dict(type='PromptTuningHook', mapping=dict(type='FullyConnectedMapping', num_classes=3)),
         MAPPED,
     ),
+    'a mapping that is counted': (
+        dict(type='PromptTuningHook', mapping=dict(type='IterativeMapping', num_classes=3)),
+        MAPPED,
+    ),
     'bfloat16': (LINEAR, {'optim_wrapper.type': 'BFloat16OptimWrapper'}),
     'workers': (LINEAR, {'train_dataloader.num_workers': 2, 'train_dataloader.persistent_workers': True}),
     'by iteration': (

@@ -268,8 +268,9 @@ class _Frozen:
             kept, now = features[index], [tensor[place].detach().cpu() for tensor in known.tensors]
             if [(t.shape, t.dtype) for t in kept] != [(t.shape, t.dtype) for t in now]:
                 return False
-            for ours, theirs in zip(kept, now):
-                if not (ours - theirs).norm() <= tolerance * theirs.norm():
+            for pair in zip(kept, now):
+                ours, theirs = (torch.nan_to_num(tensor.double()) for tensor in pair)
+                if (ours - theirs).norm() > tolerance * theirs.norm():
                     return False
         return True
 
@@ -320,7 +321,7 @@ class _Frozen:
             data=f'{type(data).__module__}.{type(data).__qualname__}',
             images=len(data),
             items=_digest_items(data),
-            config=json.loads(json.dumps(said, sort_keys=True, default=str)),
+            config=json.loads(json.dumps(said, default=str)),
             versions={name: _version(name) for name in ('vptx', 'torch', 'timm', 'mmpretrain', 'onedl-mmpretrain')},
         )
 
@@ -396,6 +397,7 @@ class FeatureCacheHook(Hook):
         self.folder = Path(folder).expanduser()
         self.required = required
         self.gigabytes = gigabytes
+        self._settled: set[str] = set()
         self._hands_over = False
 
     def before_train(self, runner: Runner) -> None:
@@ -410,8 +412,9 @@ class FeatureCacheHook(Hook):
     def _serve(self, runner: Runner, split: str, precision: Callable[[], AbstractContextManager]) -> None:
         """Put what is known of a split's images in their place."""
         loader, model = getattr(runner, f'{split}_loop').dataloader, bare(runner.model)
-        if isinstance(loader.dataset, KnownImages) or not len(loader.dataset):
+        if split in self._settled or not len(loader.dataset):
             return
+        self._settled.add(split)
         try:
             with _left_alone():
                 frozen = _Frozen(model, loader, split == 'train', precision)
