@@ -181,8 +181,8 @@ class PromptedNetwork(BaseModule):
     def _acting(self, image: Tensor, layer: int | None) -> str:
         """Some of the parameters that train and have acted in front of ``layer``, or up to the end."""
         trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
-        reached = sum(tensor.sum() for tensor in self._run(image, layer).tensors if isinstance(tensor, Tensor))
-        gradients = torch.autograd.grad(reached, list(trained.values()), allow_unused=True)
+        reached = [tensor.sum() for tensor in self._run(image, layer).tensors if isinstance(tensor, Tensor)]
+        gradients = torch.autograd.grad(torch.stack(reached).sum(), list(trained.values()), allow_unused=True)
         names = [name for name, gradient in zip(trained, gradients) if gradient is not None]
         return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 

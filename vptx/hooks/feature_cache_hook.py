@@ -348,9 +348,9 @@ def _digest_items(dataset: Any) -> str:
             for part in value:
                 add(part)
         elif isinstance(value, (np.ndarray, Tensor)):
-            values = np.ascontiguousarray(value)
+            values = np.asarray(value)
             found.update(f'{values.shape} {values.dtype}'.encode())
-            found.update(values.data)
+            found.update(values.tobytes())
         else:
             found.update(f'{value!r};'.encode())
             if isinstance(value, (str, Path)) and os.path.isfile(value):
