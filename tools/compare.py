@@ -13,6 +13,7 @@ from mmengine.config import DictAction
 
 from vptx.analysis.compare import compare
 from vptx.analysis.results import markdown
+from vptx.cli import FEATURES_HELP
 
 
 def main() -> None:
@@ -24,8 +25,11 @@ def main() -> None:
     parser.add_argument('--jobs', type=int, default=1, help='runs side by side; threads are divided among them')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='settings to override in all')
     parser.add_argument('--out', default='work_dirs/compare', help='folder of the runs; finished ones are kept')
+    parser.add_argument('--features', metavar='FOLDER', help=FEATURES_HELP)
     args = parser.parse_args()
-    rows = compare(args.configs, args.factors, args.seeds, args.out, args.nets, args.jobs, args.cfg_options)
+    rows = compare(
+        args.configs, args.factors, args.seeds, args.out, args.nets, args.jobs, args.cfg_options, args.features
+    )
     print(f'\n{markdown(rows)}')
     if any(row.failed for row in rows):
         raise SystemExit(1)

@@ -13,6 +13,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from vptx.analysis.protocol import experiment, markdown, studies
+from vptx.cli import FEATURES_HELP
 
 
 def main() -> None:
@@ -23,10 +24,11 @@ def main() -> None:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, help='settings to override, as key.of.setting=value'
     )
+    parser.add_argument('--features', metavar='FOLDER', help=FEATURES_HELP)
     args = parser.parse_args()
     sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
     try:
-        found = studies(args.configs, args.out, args.tasks, args.cfg_options)
+        found = studies(args.configs, args.out, args.tasks, args.cfg_options, args.features)
         print(f'\n{markdown(experiment(found, args.out))}')
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error

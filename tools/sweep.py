@@ -14,6 +14,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from vptx.analysis.protocol import markdown, studies
+from vptx.cli import FEATURES_HELP
 
 
 def main() -> None:
@@ -29,12 +30,13 @@ def main() -> None:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, help='settings to override, as key.of.setting=value'
     )
+    parser.add_argument('--features', metavar='FOLDER', help=FEATURES_HELP)
     args = parser.parse_args()
     sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
     try:
         from vptx.analysis.sweep import connect, sweep
 
-        found = studies(args.configs, args.out, args.tasks, args.cfg_options)
+        found = studies(args.configs, args.out, args.tasks, args.cfg_options, args.features)
     except (FileNotFoundError, ImportError, ValueError) as error:
         raise SystemExit(str(error)) from error
     connect(args.address)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from vptx.cli import add_common_arguments, load_config, make_runner
+from vptx.cli import FEATURES_HELP, add_common_arguments, load_config, make_runner
 
 
 def main() -> None:
@@ -12,6 +12,7 @@ def main() -> None:
     parser.add_argument('--amp', action='store_true', help='half precision: float16 on a GPU, bfloat16 on a CPU')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
     parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
+    parser.add_argument('--features', metavar='FOLDER', help=FEATURES_HELP + '; an error where something does')
     args = parser.parse_args()
     make_runner(load_config(args)).train()
 

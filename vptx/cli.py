@@ -11,9 +11,19 @@ import torch.distributed
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-__all__ = ['NET_HELP', 'add_common_arguments', 'load_config', 'make_runner', 'read_config']
+__all__ = [
+    'FEATURES_HELP',
+    'NET_HELP',
+    'add_common_arguments',
+    'keep_features',
+    'load_config',
+    'make_runner',
+    'read_config',
+]
 
 NET_HELP = "a net in place of the config's own, by the name of its file in _base_/nets, such as vit_b16_mae"
+
+FEATURES_HELP = 'keep here what a frozen network makes of the images, for all runs to read, where nothing trains in it'
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,9 +116,17 @@ def load_config(args: argparse.Namespace) -> Config:
             raise ValueError(f'--tta: {args.config} has no tta_model and tta_pipeline')
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.custom_hooks = [*config.get('custom_hooks', []), dict(type='PrepareTTAHook', tta_cfg=config.tta_model)]
+    if given.get('features'):
+        keep_features(config, args.features, required=True)
     if given.get('no_validate'):
         config.val_cfg = config.val_dataloader = config.val_evaluator = None
     return config
+
+
+def keep_features(config: Config, folder: str | Path, required: bool) -> None:
+    """Add :class:`~vptx.hooks.FeatureCacheHook` to a config."""
+    hook = dict(type='FeatureCacheHook', folder=str(folder), required=required)
+    config.custom_hooks = [*config.get('custom_hooks', []), hook]
 
 
 def make_runner(config: Config) -> Runner:

@@ -1,8 +1,12 @@
 """Files read without running code they may carry, and written whole or not at all."""
 
+import fcntl
 import json
 import os
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -13,7 +17,7 @@ from mmengine.logging import HistoryBuffer
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-__all__ = ['read_safetensors', 'safe_load', 'write_whole']
+__all__ = ['alone', 'digest', 'read_safetensors', 'safe_load', 'write_whole']
 
 _core = np._core if hasattr(np, '_core') else np.core
 
@@ -90,3 +94,22 @@ def write_whole(path: str | Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(unfinished, path)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in this context with the same folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / 'lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """SHA-256 over names, shapes and values; its first 16 digits."""
+    found = sha256()
+    for name, tensor in tensors:
+        values = tensor.detach().cpu().contiguous()
+        found.update(f'{name} {tuple(values.shape)} {values.dtype}'.encode())
+        found.update(values.reshape(-1).view(torch.uint8).numpy().data if values.numel() else b'')
+    return found.hexdigest()[:16]

@@ -7,16 +7,14 @@ carries the same facts in ``meta['vptx']`` beside the optimizer.
 
 import json
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from vptx.attach import find_hall
-from vptx.files import read_safetensors, safe_load, write_whole
+from vptx.files import digest, read_safetensors, safe_load, write_whole
 from vptx.trainable import trained_names
 
 __all__ = [
@@ -45,14 +43,8 @@ def kept_names(model: nn.Module) -> list[str]:
 
 def fingerprint(model: nn.Module) -> str:
     """SHA-256 over names, shapes and values of all that no prompt file of ``model`` holds; its first 16 digits."""
-    digest = sha256()
     trained = set(kept_names(model))
-    for name, tensor in model.state_dict().items():
-        if name not in trained:
-            values = tensor.detach().cpu().contiguous()
-            digest.update(f'{name} {tuple(values.shape)} {values.dtype}'.encode())
-            digest.update(values.reshape(-1).view(torch.uint8).numpy().data if values.numel() else b'')
-    return digest.hexdigest()[:16]
+    return digest((name, tensor) for name, tensor in model.state_dict().items() if name not in trained)
 
 
 def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) -> dict[str, Any]:

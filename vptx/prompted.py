@@ -3,9 +3,10 @@
 image -> embed -> (merge, enter, block, leave) x L -> finish -> readout
 """
 
+from bisect import bisect_left
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import BaseModule
@@ -20,7 +21,32 @@ from vptx.readout import FIRST_ROWS, MAPS, OWN, READOUTS, READS_PROMPTS, Maps, R
 from vptx.registry import MODELS, NETS, build
 from vptx.trainable import set_mode
 
-__all__ = ['PromptedBackbone', 'PromptedNetwork']
+__all__ = ['Known', 'PromptedBackbone', 'PromptedNetwork']
+
+
+class Known(NamedTuple):
+    """What a hall has made of images, to be given to it in their place; :meth:`PromptedNetwork.begin` makes it.
+
+    Attributes:
+        value: what :meth:`PromptedNetwork.read` returns or, with ``layer``, tokens in front of that one (B, K+N, D).
+        layer: where to go on; None where nothing is left to do.
+        context: what the net knows of the images beside ``value``, with ``layer``.
+    """
+
+    value: Tensor | tuple
+    layer: int | None = None
+    context: Context = Context((0, 0))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        return self.value if isinstance(self.value, tuple) else (self.value,)
+
+    def holding(self, tensors: tuple[Tensor, ...]) -> 'Known':
+        """The same of other images."""
+        return self._replace(value=tensors if isinstance(self.value, tuple) else tensors[0])
+
+    def to(self, device: torch.device) -> 'Known':
+        return self.holding(tuple(tensor.to(device) for tensor in self.tensors))
 
 
 class PromptedNetwork(BaseModule):
@@ -116,22 +142,78 @@ class PromptedNetwork(BaseModule):
                 'num_classes=1000, say, as many as its weights have'
             )
 
-    def forward(self, image: Tensor) -> Tensor | tuple:
+    def forward(self, image: Tensor | Known) -> Tensor | tuple:
         return self.mapping(self.read(image))
 
-    def read(self, image: Tensor) -> Tensor | tuple:
+    def read(self, image: Tensor | Known) -> Tensor | tuple:
         """As :meth:`forward`, without the mapping: the network's own logits (B, K), where they are mapped."""
+        return self._run(image).value
+
+    def begin(self, image: Tensor, layer: int | None) -> Known:
+        """As far as in front of ``layer``, or all of :meth:`read`: image (B, 3, H, W) -> what read goes on with."""
+        return self._run(image, layer)
+
+    @torch.enable_grad()
+    def frozen_until(self, image: Tensor) -> int | None:
+        """The last layer in front of which nothing that trains has acted on ``image`` (B, 3, H, W): all before it is
+        the same for ever. None if nothing trains; autograd tells.
+
+        Raises:
+            ValueError: something that trains acts on the image, or in front of the first layer or in it.
+        """
+        # A library's own output may be more than a tuple of tensors; then it is not what to keep.
+        if not any(getattr(tensor, 'requires_grad', True) for tensor in self._run(image).tensors):
+            return None
+        if self.prompter.sees_the_image:
+            raise ValueError(f'{type(self.prompter).__name__} sees the image again at the end')
+
+        def trains(layer: int) -> bool:
+            known = self._run(image, layer)
+            positions = known.context.positions
+            return known.tensors[0].requires_grad or (positions is not None and positions.requires_grad)
+
+        # A map of a layer is taken on the way: to begin behind it would be to lose it.
+        layers = range(1, min([self.net.geometry.depth - 1, *self._taps]) + 1)
+        frozen = bisect_left(layers, True, key=trains)
+        if not frozen:
+            raise ValueError(
+                f'{self._acting(image, min(layers, default=None))} trains, on the image or in the first layer'
+            )
+        return layers[frozen - 1]
+
+    def _acting(self, image: Tensor, layer: int | None) -> str:
+        """Some of the parameters that train and have acted in front of ``layer``, or up to the end."""
+        trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        reached = [tensor.sum() for tensor in self._run(image, layer).tensors if isinstance(tensor, Tensor)]
+        gradients = torch.autograd.grad(torch.stack(reached).sum(), list(trained.values()), allow_unused=True)
+        names = [name for name, gradient in zip(trained, gradients) if gradient is not None]
+        return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
+
+    def _embed(self, image: Tensor) -> tuple[Tensor, Context]:
         net, prompter = self.net, self.prompter
         seen, stem = prompter.image(image), prompter.stem()
         tokens, context = net.embed(seen) if stem is None else net.embed_widened(seen, stem)
-        prefix = net.geometry.prefix
         strip = prompter.pixels()
         if strip is not None:
-            prompts = net.embed_pixels(strip).expand(len(tokens), -1, -1)
+            prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(len(tokens), -1, -1)
             tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
+        return tokens, context
+
+    def _run(self, image: Tensor | Known, until: int | None = None) -> Known:
+        """From the image, or from what is known of it, to the end, or in front of the layer ``until``."""
+        net, prompter = self.net, self.prompter
+        if not isinstance(image, Known):
+            begin, (tokens, context) = 0, self._embed(image)
+        elif image.layer is None:
+            return image
+        else:
+            (tokens,), begin, context = image.tensors, image.layer, image.context
+        prefix = net.geometry.prefix
         taps: dict[int, LayerOutput] = {}
         first: Tensor | None = None
-        for layer in range(net.geometry.depth):
+        for layer in range(begin, net.geometry.depth):
+            if layer == until:
+                return Known(tokens, layer, context)
             tokens, context = net.merge(tokens, layer, context)
             memory = self._memory(tokens, layer)
             tokens = prompter.enter(tokens, layer)
@@ -142,17 +224,17 @@ class PromptedNetwork(BaseModule):
             if layer in self._taps:
                 taps[layer] = self._tap(tokens, context)
         if self._maps:
-            return self._read_maps(self._maps, taps)
+            return Known(self._read_maps(self._maps, taps))
         if self._taps:
-            return net.collect(taps)
+            return Known(net.collect(taps))
         tokens = prompter.beside(net.finish(tokens), image)
         if self.readout == OWN:
-            return net.classify(tokens, context)
+            return Known(net.classify(tokens, context))
         patches = context.grid[0] * context.grid[1] if first is None else 0
         first_patch = tokens.shape[1] - patches
         parts = tokens[:, :prefix], tokens[:, prefix:first_patch], tokens[:, first_patch:]
         feature = READOUTS[str(self.readout)](*parts, context.grid)
-        return net.finish_pooled(feature) if feature.dim() == 2 else feature
+        return Known(net.finish_pooled(feature) if feature.dim() == 2 else feature)
 
     def _block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
@@ -246,6 +328,6 @@ class PromptedNetwork(BaseModule):
 class PromptedBackbone(PromptedNetwork):
     """The hall as OpenMMLab's heads know a backbone: its forward returns a tuple of features."""
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor | Known) -> tuple[Tensor, ...]:
         features = super().forward(image)
         return features if isinstance(features, tuple) else (features,)

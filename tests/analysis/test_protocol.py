@@ -250,3 +250,14 @@ def test_what_is_missing_is_told(tmp_path, judged):
     study.final()[0].do()
     study.selection[1].do()  # is better: what was tested before is another point's
     assert study.outcome().point == {'base_lr': 5} and study.outcome().test == []
+
+
+def test_features_that_are_kept_change_no_result(tmp_path):
+    write_vtab(tmp_path / 'data', 'kitti')
+    linear = [dict(type='PromptTuningHook', tune=['head'])]
+    path, features = config_file(tmp_path, tmp_path / 'data', custom_hooks=linear), tmp_path / 'features'
+    plain = experiment(studies([path], tmp_path / 'plain'), tmp_path / 'plain')
+    assert experiment(studies([path], tmp_path / 'kept', features=features), tmp_path / 'kept') == plain
+    # Two splits of the selection's network, whatever the rate, and two of each seed's own.
+    assert len([place for place in features.iterdir() if place.name != '.locks']) == 2 + 2 * 2
+    studies([path], tmp_path / 'kept')  # the same experiment as before

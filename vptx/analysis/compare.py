@@ -21,9 +21,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from vptx.analysis.results import Row, markdown, plot
-from vptx.analysis.trials import alone, keep_apart
-from vptx.cli import make_runner, read_config
-from vptx.files import write_whole
+from vptx.analysis.trials import keep_apart
+from vptx.cli import keep_features, make_runner, read_config
+from vptx.files import alone, write_whole
 
 __all__ = ['compare']
 
@@ -93,6 +93,7 @@ class Cell:
         seeds: Sequence[int],
         out: str | Path,
         options: dict[str, Any],
+        features: str | Path | None = None,
     ) -> None:
         self.config, self.name, self.net = read_config(path, net), Path(path).stem, net
         self.config.merge_from_dict(options)
@@ -103,6 +104,8 @@ class Cell:
         self.val = [Run(self.folder, rate, seeds[0], 'val', self.metric) for rate in self.rates]
         self.seeds = seeds
         keep_apart(self.config, self.folder)
+        if features is not None:  # which changes no result
+            keep_features(self.config, features, required=False)
 
     def _metric(self) -> str:
         given = self.config.test_evaluator
@@ -154,6 +157,7 @@ def compare(
     nets: Sequence[str | None] = (None,),
     jobs: int = 1,
     options: dict[str, Any] | None = None,
+    features: str | Path | None = None,
 ) -> list[Row]:
     """Train every config with every net at ``factors`` times its learning rate, choose on validation, test the choice.
 
@@ -169,6 +173,8 @@ def compare(
         nets: names of files in ``_base_/nets``, each put in place of the config's own; None is its own.
         jobs: how many runs go side by side; PyTorch's threads are divided among them.
         options: settings to override in every config, ``{'key.of.setting': value}``.
+        features: folder of features that frozen networks make of images (:class:`~vptx.hooks.FeatureCacheHook`), where
+            a config has such a network; None computes them in every epoch.
 
     Raises:
         ValueError: ``out`` holds runs of a config or of weights that have changed since; no such net; no jobs.
@@ -176,7 +182,7 @@ def compare(
     if jobs < 1:
         raise ValueError(f'jobs must be a whole number of at least 1, not {jobs}')
     # All are read before one is run: a mistake is told at once.
-    cells = [Cell(path, net, factors, seeds, out, options or {}) for path in configs for net in nets]
+    cells = [Cell(path, net, factors, seeds, out, options or {}, features) for path in configs for net in nets]
     configs_of = {cell.folder: cell.config for cell in cells}
     threads = max(1, torch.get_num_threads() // jobs)
     context: Any = get_context('spawn' if torch.cuda.is_available() else 'fork')  # CUDA does not outlive a fork

@@ -20,6 +20,7 @@ from mmengine.config import Config
 
 from vptx.analysis.results import spread
 from vptx.analysis.trials import Point, Run, Trial, keep_apart, name_of, write_table
+from vptx.cli import keep_features
 from vptx.datasets import TASKS, set_task
 from vptx.files import write_whole
 
@@ -135,7 +136,14 @@ class Study:
             config or of weights that have changed since.
     """
 
-    def __init__(self, path: str | Path, task: str | None, out: str | Path, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        task: str | None,
+        out: str | Path,
+        options: Mapping[str, Any],
+        features: str | Path | None = None,
+    ) -> None:
         self.config = Config.fromfile(path)
         if task is not None:
             set_task(self.config, task)
@@ -145,13 +153,15 @@ class Study:
         dataset = self.config.train_dataloader.dataset
         self.method, self.task = Path(path).stem, task or dataset.get('task') or dataset.type
         self.out, self.name = Path(out), f'{self.method}/{self.task}'
+        # A wider grid and more seeds add runs; they and kept features change none.
+        record = Config({k: v for k, v in self.config.to_dict().items() if k not in ('grid', 'method_grid')})
+        record.final = dict(split=self.config.final.split)
+        if features is not None:
+            keep_features(self.config, features, required=False)
         self.selection = [
             Run(self.out, f'{self.name}/select/{name_of(point)}', selection_config(self.config, point), point, 'val')
             for point in points(self.config)
         ]
-        # A wider grid and more seeds add runs; they change none.
-        record = Config({k: v for k, v in self.config.to_dict().items() if k not in ('grid', 'method_grid')})
-        record.final = dict(split=self.config.final.split)
         keep_apart(record, self.out / self.name)
 
     def best(self) -> Trial | None:
@@ -201,6 +211,7 @@ def studies(
     out: str | Path,
     tasks: Sequence[str | None] = (None,),
     options: Mapping[str, Any] | None = None,
+    features: str | Path | None = None,
 ) -> list[Study]:
     """A study for each config and task. All are read before one is run: a mistake is told at once.
 
@@ -210,6 +221,8 @@ def studies(
         tasks: names in :data:`~vptx.datasets.suites.TASKS`; None is the config's own; ``['all']`` is every task of
             the suite of the first config.
         options: settings to override in every config, ``{'key.of.setting': value}``.
+        features: folder of features that frozen networks make of images (:class:`~vptx.hooks.FeatureCacheHook`), where
+            a config has such a network; None computes them in every epoch.
 
     Raises:
         ValueError: of :class:`Study`; ``'all'`` where the first config's data are no task of a suite.
@@ -219,7 +232,7 @@ def studies(
         if own is None:
             raise ValueError(f"tasks 'all': {configs[0]} is of no suite of tasks")
         tasks = [name for name, task in TASKS.items() if task.suite == TASKS[own].suite]
-    return [Study(path, task, out, options or {}) for path, task in product(configs, tasks)]
+    return [Study(path, task, out, options or {}, features) for path, task in product(configs, tasks)]
 
 
 def report(found: Sequence[Study], out: str | Path) -> list[Outcome]:

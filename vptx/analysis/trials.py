@@ -5,14 +5,13 @@ on when it is started again.
 """
 
 import csv
-import fcntl
 import hashlib
 import io
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,9 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
 from vptx.cli import make_runner
-from vptx.files import write_whole
+from vptx.files import alone, write_whole
 
-__all__ = ['METRIC', 'Point', 'Run', 'Trial', 'alone', 'keep_apart', 'name_of', 'write_table']
+__all__ = ['METRIC', 'Point', 'Run', 'Trial', 'keep_apart', 'name_of', 'write_table']
 
 METRIC = 'accuracy/top1'
 Point = dict[str, Any]
@@ -158,15 +157,6 @@ def name_of(point: Point) -> str:
         for key, value in point.items()
     ]
     return re.sub(r'[^\w.=+-]', '-', '_'.join(parts)) or 'as_it_is'
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in this context with the same folder, which is made."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / 'lock').open('w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def keep_apart(config: Config, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """When things happen: plug, slim, guard, resume."""
 
+from .feature_cache_hook import FeatureCacheHook, NotFrozenError
 from .guard_hook import GuardHook
 from .label_mapping_hook import LabelMappingHook, estimate_mapping
 from .prompt_init_hook import PromptInitHook
@@ -8,8 +9,10 @@ from .random_streams_hook import RandomStreamsHook
 from .slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 
 __all__ = [
+    'FeatureCacheHook',
     'GuardHook',
     'LabelMappingHook',
+    'NotFrozenError',
     'PromptInitHook',
     'PromptTuningHook',
     'RandomStreamsHook',

@@ -90,6 +90,11 @@ class Prompter(BaseModule):
         kind = type(self)
         return kind.leave is not Prompter.leave or kind.beside is not Prompter.beside
 
+    @property
+    def sees_the_image(self) -> bool:
+        """Whether :meth:`beside` needs the image, when all layers are behind it."""
+        return type(self).beside is not Prompter.beside
+
 
 class TokenPrompter(Prompter):
     """Prompt tokens between the prefix and the patches, put in before each of ``layers``.

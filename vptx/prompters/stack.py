@@ -43,6 +43,10 @@ class StackedPrompter(Prompter):
     def sees_the_end(self) -> bool:
         return any(prompter.sees_the_end for prompter in self.prompters)
 
+    @property
+    def sees_the_image(self) -> bool:
+        return any(prompter.sees_the_image for prompter in self.prompters)
+
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         for prompter in self.prompters:
             prompter.bind(geometry, reads_prompts)
