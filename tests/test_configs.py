@@ -22,7 +22,7 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 import vptx
-from vptx.analysis.protocol import points, selection_config
+from vptx.analysis.protocol import points, selection_config, studies
 from vptx.attach import find_hall
 from vptx.cli import read_config
 from vptx.datasets import TASKS
@@ -30,6 +30,7 @@ from vptx.registry import MODELS
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+EVERY = LEAVES
 LEAVES = [leaf for leaf in LEAVES if not leaf.startswith('seg/')]  # tests/segmentation/test_seg_configs.py
 NETS = sorted(path.stem for path in (CONFIGS / '_base_' / 'nets').glob('*.py'))
 REAL = [leaf for leaf in LEAVES if leaf.startswith(('cls/', 'vtab/', 'fgvc/'))]
@@ -189,6 +190,33 @@ def test_nothing_is_chosen_on_the_test_split(leaf):
     config = parsed(leaf)
     splits = [config[f'{name}_dataloader'].dataset.split for name in ('train', 'val', 'test')]
     assert splits == ['train', 'val', 'test']
+
+
+@pytest.mark.parametrize('leaf', EVERY)
+def test_schedule_ends_with_the_run(leaf):
+    """One that ends before trains on at a rate of zero; one that ends after never comes to rest."""
+    config = Config.fromfile(CONFIGS / leaf)
+    last, length = config.param_scheduler[-1], config.train_cfg.get('max_epochs') or config.train_cfg.max_iters
+    if 'max_epochs' in config.train_cfg and not last.by_epoch:  # a schedule of iterations, of images without those held out
+        loader = config.train_dataloader
+        length = length * {'HeldOutCIFAR100': 45_000}[loader.dataset.type] // loader.batch_size
+    assert max(last.milestones) < length if 'milestones' in last else last.end == length
+
+
+@pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if parsed(leaf).get('variants')])
+def test_variants_train_something_else_each(leaf, tmp_path):
+    """Each is built and prompted, and has a study with a grid of its own."""
+    seen = []
+    for study in studies([CONFIGS / leaf], tmp_path):
+        config = study.selection[-1].config
+        model = vptx.init_model(config)
+        hall = find_hall(model)
+        seen.append((type(model.head).__name__, type(hall.mapping).__name__))
+        assert model.head.__class__.__name__ == ('ClsHead' if config.custom_hooks[0].mapping else 'LinearClsHead')
+        trains = trained(model) > 0
+        assert len(study.selection) == (3 if trains else 1)
+        assert config.param_scheduler[-1].end == config.train_cfg.max_epochs or not trains
+    assert len(set(seen)) == len(seen) > 1
 
 
 @pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if parsed(leaf).get('auto_scale_lr')])
