@@ -197,9 +197,9 @@ def test_schedule_ends_with_the_run(leaf):
     """One that ends before trains on at a rate of zero; one that ends after never comes to rest."""
     config = Config.fromfile(CONFIGS / leaf)
     last, length = config.param_scheduler[-1], config.train_cfg.get('max_epochs') or config.train_cfg.max_iters
-    if 'max_epochs' in config.train_cfg and not last.by_epoch:  # a schedule of iterations, of images without those held out
+    if 'max_epochs' in config.train_cfg and not last.get('by_epoch', True):  # iterations of a run of epochs
         loader = config.train_dataloader
-        length = length * {'HeldOutCIFAR100': 45_000}[loader.dataset.type] // loader.batch_size
+        length = length * {'HoldoutCIFAR100': 45_000}[loader.dataset.type] // loader.batch_size
     assert max(last.milestones) < length if 'milestones' in last else last.end == length
 
 
