@@ -29,9 +29,9 @@ from vptx.files import write_whole
 __all__ = ['PixelPrompt', 'export_pixels', 'read_pixels']
 
 FORMULA = (
-    "x = (pixels - mean) / std, of pixels in [0, 1], RGB, resized to the window's height and width if they have another "
-    "size (bilinear, antialiased); x' = delta, and x is added to x' in the window (top, left, height, width); x' goes "
-    'into the network'
+    'x = (pixels - mean) / std, of pixels in [0, 1], RGB, resized to height and width of the window if they have '
+    "another size (bilinear, antialiased); x' = delta, and x is added to x' in the window (top, left, height, width); "
+    "x' goes into the network"
 )
 ADDED = "x' = x + (PNG / 127.5 - 1), of pixels x and x' in [0, 1] and PNG in 0 to 255: grey changes nothing"
 AROUND = 'the image goes into the transparent window; the PNG is what the network sees around it'
@@ -106,8 +106,8 @@ def read_pixels(model: nn.Module) -> PixelPrompt:
         if torch.allclose(found.apply(noise), seen, rtol=1e-4, atol=1e-4):
             return found
     raise ValueError(
-        f'{name} cannot be written as pixels that any program can add: what it does depends on the image, zooms or moves '
-        'it, or adds channels; its prompt file (vptx.save_prompt) is the way to keep it'
+        f'{name} cannot be written as pixels that any program can add: what it does depends on the image, zooms or '
+        'moves it, or adds channels; its prompt file (vptx.save_prompt) is the way to keep it'
     )
 
 

@@ -269,7 +269,9 @@ def test_variants_are_studies_of_their_own_side_by_side(tmp_path, judged):
     judged.seen.clear()  # one more runs what is new
     variants['more'] = {'custom_hooks.0.prompter.num_tokens': 20}
     config_file(tmp_path, tmp_path, grid={'base_lr': [5, 1]}, variants=variants)
-    assert [study.name for study in studies([path], tmp_path / 'out') if not study.outcome().test] == ['deep_more/kitti']
+    assert [study.name for study in studies([path], tmp_path / 'out') if not study.outcome().test] == [
+        'deep_more/kitti'
+    ]
     config_file(tmp_path, tmp_path, variants=dict(few=few), randomness=dict(seed=5))
     with pytest.raises(ValueError, match='deep_few/kitti holds runs of another version'):
         studies([path], tmp_path / 'out')

@@ -1,8 +1,8 @@
 """The mini world's recipe for pixels in front and mappings behind: what each of them gains is told apart.
 
-A leaf is a prompt. Its `variants` are the mappings it is compared under, a study each; `linear` is a linear probe of the
-features in place of a mapping. The rate is chosen on validation from three, of 256 images; the head's is three times
-that of the pixels, which are numbers of about one.
+A leaf is a prompt. Its `variants` are the mappings that it is compared under, a study each; `linear` is a linear probe
+of the features in place of a mapping. The rate is chosen on validation from three, of 256 images; the head's is three
+times that of the pixels, which are numbers of about one.
 """
 
 _base_ = ['./mini.py']
