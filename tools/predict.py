@@ -42,7 +42,7 @@ def main() -> None:
         else:
             captions = classify(model, paths, args.out_dir, args.batch_size)
     if args.show_prompt:
-        draw_prompt(model, images, args.out_dir / 'prompt.png', captions)
+        draw_prompt(model, images, captions).savefig(args.out_dir / 'prompt.png', dpi=160)
         print(f'wrote {args.out_dir / "prompt.png"}')
 
 

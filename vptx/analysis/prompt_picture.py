@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from math import ceil
-from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -14,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from vptx.attach import find_hall
-from vptx.files import write_whole
 from vptx.hooks.label_mapping_hook import mapping_table
 from vptx.mappings.base import CountedMapping, LabelMapping
 from vptx.pixel_file import read_pixels
@@ -130,13 +127,12 @@ def _tiled(strip: Tensor, height: int, width: int) -> Tensor:
 
 
 @torch.no_grad()
-def draw_prompt(model: nn.Module, images: Sequence[Tensor], path: Path, captions: Sequence[str] = ()) -> None:
-    """Draw the learnt pixels of ``model``, images without and with them, and its label mapping, into a PNG.
+def draw_prompt(model: nn.Module, images: Sequence[Tensor], captions: Sequence[str] = ()) -> Any:
+    """A figure: the learnt pixels of ``model``, images without and with them, and its label mapping.
 
     Args:
         model: from :func:`vptx.init_model`.
         images: of :func:`seen_by`, at least one.
-        path: of the PNG.
         captions: of the images, maybe more than there are; what the model says of them.
 
     Raises:
@@ -178,9 +174,7 @@ def draw_prompt(model: nn.Module, images: Sequence[Tensor], path: Path, captions
             _draw_mapping(axes[-1], *mapped)
     _draw_rows(parts[-1, 0], rows, captions)
     parts[-1, 0].supxlabel(note, fontsize=8, color=GREY)
-    drawn = BytesIO()
-    figure.savefig(drawn, dpi=160, format='png')
-    write_whole(path, drawn.getvalue())
+    return figure
 
 
 def _bare(axis: Any) -> None:

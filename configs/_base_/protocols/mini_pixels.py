@@ -17,7 +17,7 @@ variants = dict(
     bayesian={'custom_hooks.0.mapping.type': 'BayesianMapping'},
     linear={
         'custom_hooks.0.mapping': None,
-        'custom_hooks.0.tune': ['head'],
+        'custom_hooks.0.tune': ['head.fc'],  # not the network's own
         'model.head': dict(_delete_=True, type='LinearClsHead', in_channels=192, num_classes=10),
     },
 )
