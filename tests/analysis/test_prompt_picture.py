@@ -124,7 +124,7 @@ def test_the_first_images_of_several_batches_are_seen():
     assert torch.equal(torch.stack(seen), image[:4])
 
 
-def test_the_tool(tmp_path, monkeypatch, capsys):
+def test_the_tools(tmp_path, monkeypatch, capsys):
     for i in range(2):
         Image.fromarray(np.full((16, 16, 3), 80 * i, np.uint8)).save(tmp_path / f'{i}.png')
 
@@ -145,5 +145,10 @@ def test_the_tool(tmp_path, monkeypatch, capsys):
     tool(dict(type='BorderPrompter', width=2))
     assert f'wrote {tmp_path / "out" / "prompt.png"}' in capsys.readouterr().out
     assert Image.open(tmp_path / 'out' / 'prompt.png').size[0] > 1000
+    files = [str(tmp_path / name) for name in ('config.py', 'p.safetensors', 'border.png', 'border.jpg')]
+    monkeypatch.setattr('sys.argv', ['export_pixels.py', *files])
+    with pytest.raises(SystemExit, match=r'not border\.jpg'):
+        runpy.run_path(str(REPO / 'tools' / 'export_pixels.py'), run_name='__main__')
+    assert 'border.png: x' in capsys.readouterr().out and Image.open(files[2]).size == (16, 16)
     with pytest.raises(SystemExit, match='--show-prompt: DeepPrompter has no learnt pixels'):
         tool(dict(type='DeepPrompter', num_tokens=2))
