@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from textwrap import shorten
+from textwrap import fill, shorten
 from typing import Any
 
 import numpy as np
@@ -234,4 +234,4 @@ def _draw_rows(part: Any, rows: Sequence[tuple[str, list[Tensor]]], captions: Se
         for axis in line[len(images) :]:
             axis.set_visible(False)
     for axis, caption in zip(axes[-1], captions):
-        axis.set_xlabel(caption, fontsize=8)
+        axis.set_xlabel(fill(caption, 24), fontsize=8)
