@@ -49,10 +49,10 @@ def visible(model, image):
 def test_pixels_on_the_image_are_drawn_as_differences():
     model, seen, figure, panels = drawn(dict(type='BorderPrompter', width=4), dict(type='RandomMapping', num_classes=4))
     learnt = model.prompter.pattern(images(1))[..., :].detach().permute(1, 2, 0).numpy() * model.net.geometry.std
-    panel = panels['learnt pixels, added to the image']
+    panel = panels['learnt pixels, added']
     assert np.allclose(picture(panel), 0.5 + learnt / (2 * np.abs(learnt).max()), atol=1e-6)
     assert (picture(panel)[4:-4, 4:-4] == 0.5).all() and np.abs(picture(panel) - 0.5).max() == pytest.approx(0.5)
-    assert f'{255 * np.abs(learnt).max():.3g}, of 255' in panel.get_xlabel()
+    assert f'{255 * np.abs(learnt).max():.0f}, of 255' in panel.get_xlabel()
     assert np.allclose(picture(panels['their strength']), 255 * np.abs(learnt).mean(2), atol=1e-4)
     found = rows(figure)
     assert list(found) == ['as they are', 'prompted']
@@ -96,7 +96,7 @@ def test_a_prompt_of_each_image_is_drawn_as_its_difference():
 
 def test_patches_beside_the_image_and_channels_behind_it():
     model, _, figure, panels = drawn(dict(type='PrependedPixelPrompter', num_tokens=5, init='normalised'))
-    found = picture(panels['learnt patches, beside the image'])
+    found = picture(panels['learnt patches'])
     assert found.shape == (2 * PATCH, 3 * PATCH, 3)
     fifth = model.prompter.strip[:, :, 4 * PATCH :]
     assert np.allclose(found[PATCH:, PATCH : 2 * PATCH], visible(model, fifth), atol=1e-6)
@@ -113,6 +113,21 @@ def test_tokens_are_nothing_to_look_at():
     for model, name in ((vptx.attach(tiny(), stack[1]), 'DeepPrompter'), (tiny(), 'VisionTransformer')):
         with pytest.raises(ValueError, match=f'{name} has no learnt pixels .*: there is nothing to show'):
             check_pixels(model)
+
+
+def test_mappings_of_several_sources_and_many_classes():
+    _, _, _, panels = drawn(dict(type='PixelPrompter'), dict(type='RandomMapping', num_classes=2, per_class=3))
+    (table,) = (axis for title, axis in panels.items() if 'RandomMapping' in title)
+    assert all(text.get_text().endswith('(0.33), ...') for text in table.texts[1::2])
+    model = vptx.attach(tiny(), dict(type='PixelPrompter'), mapping=dict(type='BayesianMapping', num_classes=30))
+    figure = draw_prompt(model.eval(), list(images(1)))  # not estimated yet
+    assert not any('Mapping' in axis.get_title(loc='left') for axis in figure.findobj(is_axes))
+    model.mapping.estimate(torch.rand(CLASSES, 30))
+    model.dataset_meta = dict(classes=[f'{"long " * 9}{i}, or so' for i in range(30)])
+    figure = draw_prompt(model, list(images(1)))
+    (table,) = (axis for axis in figure.findobj(is_axes) if 'BayesianMapping' in axis.get_title(loc='left'))
+    told = [text.get_text() for text in table.texts]
+    assert told[-1] == 'and 14 more' and len(told[0]) <= 18 and told[0].endswith('\N{HORIZONTAL ELLIPSIS}')
 
 
 def test_the_first_images_of_several_batches_are_seen():

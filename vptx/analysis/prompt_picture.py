@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from textwrap import fill, shorten
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vptx.attach import find_hall
-from vptx.hooks.label_mapping_hook import mapping_table
+from vptx.hooks.label_mapping_hook import strongest_sources
 from vptx.mappings.base import CountedMapping, LabelMapping
 from vptx.pixel_file import read_pixels
 from vptx.prompted import PromptedNetwork
@@ -20,6 +20,7 @@ from vptx.prompted import PromptedNetwork
 __all__ = ['check_pixels', 'draw_prompt', 'seen_by']
 
 SHOWN = 6  # images
+LINES = 16  # of a mapping
 GREY = '0.35'
 
 
@@ -79,7 +80,8 @@ def _stretched(values: Tensor, there: Tensor | None = None) -> tuple[Tensor, str
 
 
 def _levels(largest: float) -> str:
-    return f'\N{PLUS-MINUS SIGN}{255 * largest:.3g}, of 255'
+    levels = 255 * largest
+    return f'\N{PLUS-MINUS SIGN}{levels:.{0 if levels >= 10 else 2}f}, of 255'
 
 
 def _learnt(hall: PromptedNetwork, mean: Tensor, std: Tensor, sample: Tensor) -> list[Panel]:
@@ -100,7 +102,7 @@ def _learnt(hall: PromptedNetwork, mean: Tensor, std: Tensor, sample: Tensor) ->
         largest = change.abs().max().item()
         picture = 0.5 + change / (2 * largest or 1)
         told = f'grey is no change, black and white\nare {_levels(largest)}'
-        panels.append(Panel('learnt pixels, added to the image', _array(picture), told))
+        panels.append(Panel('learnt pixels, added', _array(picture), told))
         strength = 255 * change.abs().mean(0, keepdim=True)
         panels.append(Panel('their strength', _array(strength)[..., 0], 'mean over red, green and blue,\nof 255', True))
     channels = prompter.image(sample[None])[0, 3:]
@@ -113,7 +115,7 @@ def _learnt(hall: PromptedNetwork, mean: Tensor, std: Tensor, sample: Tensor) ->
     strip = prompter.pixels()
     if strip is not None:
         picture, told = _stretched(_tiled(strip, *hall.net.geometry.patch) * std + mean)
-        panels.append(Panel('learnt patches, beside the image', _array(picture), told))
+        panels.append(Panel('learnt patches', _array(picture), told))
     return panels
 
 
@@ -160,7 +162,7 @@ def draw_prompt(model: nn.Module, images: Sequence[Tensor], captions: Sequence[s
 
     mapped = _mapping(hall.mapping, (getattr(model, 'dataset_meta', None) or {}).get('classes') or (), hall)
     upper = 3.0 if panels or mapped else 0.0
-    widths = [2.6] * len(panels) + [3.4] * bool(mapped)
+    widths = [2.6] * len(panels) + [4.0] * bool(mapped)
     width = max(1.45 * SHOWN + 0.5, sum(widths))
     figure = Figure(figsize=(width, upper + 1.62 * len(rows)), layout='constrained')
     parts = figure.subfigures(
@@ -171,7 +173,7 @@ def draw_prompt(model: nn.Module, images: Sequence[Tensor], captions: Sequence[s
         for axis, panel in zip(axes, panels):
             _draw_panel(axis, panel)
         if mapped:
-            _draw_mapping(axes[-1], *mapped)
+            _draw_mapping(axes[-1], hall.mapping, mapped)
     _draw_rows(parts[-1, 0], rows, captions)
     parts[-1, 0].supxlabel(note, fontsize=8, color=GREY)
     return figure
@@ -197,30 +199,47 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
     axis.set_xlabel(panel.note, fontsize=8, color=GREY, loc='left')
 
 
-def _mapping(
-    mapping: LabelMapping, classes: Sequence[str], hall: PromptedNetwork
-) -> tuple[str, list[list[str]]] | None:
-    """Its name, and target and sources of each line; None where there is none, or none yet."""
+def _mapping(mapping: LabelMapping, classes: Sequence[str], hall: PromptedNetwork) -> list[tuple[str, str]]:
+    """Target and sources, a line each; none where there is no mapping, or none yet."""
     if not mapping.num_classes or (isinstance(mapping, CountedMapping) and not mapping.ready):
-        return None
-    lines = mapping_table(mapping, classes, hall.net.class_names, most=16).splitlines()
-    return type(mapping).__name__, [line.strip().split(' <- ', 1) for line in lines]
+        return []
+    lines, names = [], hall.net.class_names
+    for target, found, more in strongest_sources(mapping, LINES):
+        room = 34 if len(found) == 1 else 14
+        told = [
+            _short(names[source] if names else str(source), room) + ('' if weight == 1 else f' ({weight:.2f})')
+            for source, weight in found[:2]  # for which there is room
+        ]
+        lines.append(
+            (
+                _short(classes[target] if classes else str(target), 18),
+                ', '.join(told) + ', ...' * (more or len(found) > 2),
+            )
+        )
+    return lines
 
 
-def _draw_mapping(axis: Any, name: str, lines: list[list[str]]) -> None:
+def _short(name: str, room: int) -> str:
+    """The first of several names for one thing, cut off where there is no room."""
+    first = name.partition(',')[0]
+    return first if len(first) <= room else f'{first[: room - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}'
+
+
+def _draw_mapping(axis: Any, mapping: LabelMapping, lines: Sequence[tuple[str, str]]) -> None:
     _bare(axis)
-    axis.set_title(f"{name}: class \N{LEFTWARDS ARROW} network's class", fontsize=10, fontweight='bold', loc='left')
-    step = 1 / max(len(lines), 10)
+    title = f"{type(mapping).__name__}: class \N{LEFTWARDS ARROW} network's class"
+    axis.set_title(title, fontsize=10, fontweight='bold', loc='left')
+    step = 1 / max(len(lines) + 1, 10)
     # Targets stand as far to the right as the longest of them needs.
-    room = min(0.45, 0.06 + 0.028 * max(len(line[0]) for line in lines if len(line) > 1))
-    for i, line in enumerate(lines):
-        y, style = 1 - (i + 0.5) * step, dict(fontsize=8.5, va='center', transform=axis.transAxes)
-        if len(line) == 1:
-            axis.text(0, y, line[0], color=GREY, **style)
-            continue
-        target, sources = line[0], shorten(line[1], 46, placeholder=' ...')
-        axis.text(room - 0.03, y, target, ha='right', fontweight='bold', **style)
-        axis.text(room, y, f'\N{LEFTWARDS ARROW}  {sources}', **style)
+    room = 0.05 + 0.021 * max(len(target) for target, _ in lines)
+    options = dict(fontsize=8, va='center', transform=axis.transAxes, in_layout=False)
+    for i, (target, sources) in enumerate(lines):
+        y = 1 - (i + 0.5) * step
+        axis.text(room - 0.02, y, target, ha='right', fontweight='bold', **options)
+        axis.text(room, y, f'\N{LEFTWARDS ARROW} {sources}', **options)
+    left = mapping.num_classes - len(lines)
+    if left:
+        axis.text(room, 1 - (len(lines) + 0.5) * step, f'and {left} more', color=GREY, **options)
 
 
 def _draw_rows(part: Any, rows: Sequence[tuple[str, list[Tensor]]], captions: Sequence[str]) -> None:
