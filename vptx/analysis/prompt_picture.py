@@ -162,7 +162,7 @@ def draw_prompt(model: nn.Module, images: Sequence[Tensor], captions: Sequence[s
 
     mapped = _mapping(hall.mapping, (getattr(model, 'dataset_meta', None) or {}).get('classes') or (), hall)
     upper = 3.0 if panels or mapped else 0.0
-    widths = [2.6] * len(panels) + [4.0] * bool(mapped)
+    widths = [2.6] * len(panels) + [4.8] * bool(mapped)
     width = max(1.45 * SHOWN + 0.5, sum(widths))
     figure = Figure(figsize=(width, upper + 1.62 * len(rows)), layout='constrained')
     parts = figure.subfigures(
