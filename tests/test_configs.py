@@ -3,7 +3,7 @@ Runner of its own, on random images that go through its own pipelines."""
 
 from copy import deepcopy
 from functools import cache
-from math import cos, pi, prod
+from math import ceil, cos, pi, prod
 from pathlib import Path
 
 import mmcv
@@ -22,7 +22,7 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 import vptx
-from vptx.analysis.protocol import points, selection_config
+from vptx.analysis.protocol import points, selection_config, studies
 from vptx.attach import find_hall
 from vptx.cli import read_config
 from vptx.datasets import TASKS
@@ -30,6 +30,7 @@ from vptx.registry import MODELS
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
+EVERY = LEAVES
 LEAVES = [leaf for leaf in LEAVES if not leaf.startswith('seg/')]  # tests/segmentation/test_seg_configs.py
 NETS = sorted(path.stem for path in (CONFIGS / '_base_' / 'nets').glob('*.py'))
 REAL = [leaf for leaf in LEAVES if leaf.startswith(('cls/', 'vtab/', 'fgvc/'))]
@@ -189,6 +190,38 @@ def test_nothing_is_chosen_on_the_test_split(leaf):
     config = parsed(leaf)
     splits = [config[f'{name}_dataloader'].dataset.split for name in ('train', 'val', 'test')]
     assert splits == ['train', 'val', 'test']
+
+
+@pytest.mark.parametrize('leaf', EVERY)
+def test_schedule_ends_with_the_run(leaf):
+    """One that ends before trains on at a rate of zero; one that ends after never comes to rest."""
+    config = Config.fromfile(CONFIGS / leaf)
+    last, epochs = config.param_scheduler[-1], config.train_cfg.get('max_epochs')
+    if 'milestones' in last:
+        assert max(last.milestones) < epochs
+    elif epochs and not last.get('by_epoch', True):  # in iterations; the last batch of an epoch counts, or does not
+        loader = config.train_dataloader
+        images = {'HoldoutCIFAR100': 45_000, 'FormulaImages': 240 * 400}[loader.dataset.type]
+        assert 0 <= epochs * ceil(images / loader.batch_size) - last.end <= epochs
+    else:
+        assert last.end == (epochs or config.train_cfg.max_iters)
+
+
+@pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if parsed(leaf).get('variants')])
+def test_variants_train_something_else_each(leaf, tmp_path):
+    """Each is built and prompted, and has a study with a grid of its own."""
+    seen = []
+    for study in studies([CONFIGS / leaf], tmp_path):
+        config = study.selection[-1].config
+        model = vptx.init_model(config)
+        hall = find_hall(model)
+        seen.append((type(model.head).__name__, type(hall.mapping).__name__))
+        pixels = sum(parameter.numel() for parameter in hall.prompter.parameters())
+        assert trained(model) == pixels + 193 * 10 * (study.variant == 'linear')
+        trains = trained(model) > 0
+        assert len(study.selection) == (3 if trains else 1)
+        assert config.param_scheduler[-1].end == config.train_cfg.max_epochs or not trains
+    assert len(set(seen)) == len(seen) > 1
 
 
 @pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if parsed(leaf).get('auto_scale_lr')])

@@ -215,6 +215,13 @@ def test_default_readout_is_the_librarys_own_pooling(network):
 
 
 @every_variant
+def test_the_classifier_is_what_gives_the_networks_classes(network):
+    net = take_apart(tiny(network))
+    weights = [p for p in net.classifier.parameters() if p.dim() > 1] if net.classifier is not None else []
+    assert {len(weight) for weight in weights} == ({net.geometry.classes} if net.geometry.classes else set())
+
+
+@every_variant
 @pytest.mark.parametrize('size', [(48, 48), (32, 48), (16, 16)])
 def test_any_image_size_as_the_library_interpolates_it(network, size):
     model, image = tiny(network), images(size=size)

@@ -7,6 +7,7 @@ from vptx import hooks, openmmlab, optim  # noqa: F401  they register themselves
 from vptx.apis import init_model
 from vptx.attach import attach, detach, fold
 from vptx.hooks import estimate_mapping
+from vptx.pixel_file import export_pixels
 from vptx.prompt_file import load_prompt, save_prompt
 from vptx.trainable import print_trainable_parameters
 
@@ -15,6 +16,7 @@ __all__ = [
     'attach',
     'detach',
     'estimate_mapping',
+    'export_pixels',
     'fold',
     'init_model',
     'load_prompt',

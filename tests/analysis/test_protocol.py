@@ -238,6 +238,45 @@ def test_a_wider_grid_and_more_seeds_run_only_what_is_new(tmp_path, judged):
     ]
 
 
+def test_variants_are_studies_of_their_own_side_by_side(tmp_path, judged):
+    """What each of them reaches, and which rate suits it, is its own business."""
+    few = {'custom_hooks.0.prompter.num_tokens': 1}
+    many = {'custom_hooks.0.prompter.num_tokens': 9, 'grid.base_lr': [5]}
+    head = {'custom_hooks.0.prompter': None, 'model.head': dict(_delete_=True, type='ClsHead')}
+    variants = dict(few=few, many=many, none=head)
+    path = config_file(tmp_path, tmp_path, grid={'base_lr': [5, 1]}, variants=variants)
+    judged.accuracies = lambda point: 40.0 + point['base_lr']
+    found = studies([path], tmp_path / 'out')
+    assert [(study.name, len(study.selection)) for study in found] == [
+        ('deep_few/kitti', 2),
+        ('deep_many/kitti', 1),
+        ('deep_none/kitti', 2),
+    ]
+    configs = [study.selection[0].config for study in found]
+    assert [config.custom_hooks[0].prompter and config.custom_hooks[0].prompter.num_tokens for config in configs] == [
+        1,
+        9,
+        None,
+    ]
+    assert configs[2].model.head == dict(type='ClsHead') and 'variants' not in configs[0]
+    outcomes = experiment(found, tmp_path / 'out')
+    assert [outcome.variant for outcome in outcomes] == ['few', 'many', 'none']
+    assert markdown(outcomes).splitlines()[:3] == [
+        '| kitti: test %, mean (range) | few | many | none |',
+        '|---|---:|---:|---:|',
+        '| deep | 45.0 (45.0 to 45.0) | 45.0 (45.0 to 45.0) | 45.0 (45.0 to 45.0) |',
+    ]
+    judged.seen.clear()  # one more runs what is new
+    variants['more'] = {'custom_hooks.0.prompter.num_tokens': 20}
+    config_file(tmp_path, tmp_path, grid={'base_lr': [5, 1]}, variants=variants)
+    assert [study.name for study in studies([path], tmp_path / 'out') if not study.outcome().test] == [
+        'deep_more/kitti'
+    ]
+    config_file(tmp_path, tmp_path, variants=dict(few=few), randomness=dict(seed=5))
+    with pytest.raises(ValueError, match='deep_few/kitti holds runs of another version'):
+        studies([path], tmp_path / 'out')
+
+
 def test_what_is_missing_is_told(tmp_path, judged):
     path = config_file(tmp_path, tmp_path, grid={'base_lr': [5, 1]})
     (study,) = studies([path], tmp_path / 'out')

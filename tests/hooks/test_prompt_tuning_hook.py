@@ -345,3 +345,18 @@ def test_the_model_can_be_detached_after_the_run(tmp_path):
     run.train()
     model = vptx.detach(run.model)
     assert find_hall(model).before is None
+
+
+def test_a_classifier_of_the_network_that_nothing_reads_is_not_trained(tmp_path):
+    """'head' names timm's classifier, and the head of mmpretrain above it."""
+    own = dict(backbone=dict(net=net(num_classes=9)))
+    with pytest.raises(
+        ValueError, match=r"tune matches backbone\.net\.model\.head\.weight, .*readout='cls'.*'head\.fc'"
+    ):
+        runner(tmp_path / 'a', hooks=[hook(DEEP)], model=own).train()
+    runner(tmp_path / 'b', hooks=[hook(DEEP, tune=['head.fc'])], model=own).train()
+    # Where it is read, by a mapping, it may train.
+    mapped = dict(own, head=dict(_delete_=True, type='ClsHead', loss=dict(type='CrossEntropyLoss')))
+    run = runner(tmp_path / 'c', hooks=[hook(DEEP, mapping=dict(type='IndexMapping', num_classes=3))], model=mapped)
+    run.train()
+    assert run.model.backbone.net.model.head.weight.requires_grad

@@ -3,6 +3,9 @@
     selection:  train on 'train', last epoch judged on 'val', every point of the grid, one seed
     final:      train on ``final.split`` at the chosen point, last epoch judged on 'test', every seed of ``final.seeds``
 
+What is compared, and so chosen by nobody, are configs, tasks and the ``variants`` of a config: settings by name, with a
+study, selection and final runs, for each of them.
+
 A run of the selection is built without a test split: there is none that it could see.
 """
 
@@ -18,7 +21,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from vptx.analysis.results import spread
+from vptx.analysis.results import spread, table
 from vptx.analysis.trials import Point, Run, Trial, keep_apart, name_of, write_table
 from vptx.cli import keep_features
 from vptx.datasets import TASKS, set_task
@@ -68,7 +71,7 @@ def _at(config: Config, point: Point) -> Config:
     config.merge_from_dict(settings)
     if 'base_lr' in point:
         config.optim_wrapper.optimizer.lr = point['base_lr'] * config.train_dataloader.batch_size / 256
-    for unused in ('grid', 'method_grid', 'final'):
+    for unused in ('grid', 'method_grid', 'final', 'variants'):
         config.pop(unused, None)
     config.train_cfg.val_interval = config.train_cfg.max_epochs + 1  # the last epoch is judged once, by us
     config.launcher = 'none'
@@ -106,7 +109,7 @@ class Outcome:
     """What a method reached on a task.
 
     Attributes:
-        method: name of the config.
+        method: name of the config, and of its variant.
         task: of the table, or the config's data set.
         point: what validation chose; None where no point came to an end.
         val: accuracy there, in per cent.
@@ -115,6 +118,7 @@ class Outcome:
         diverged: points of the grid that broke off.
         stopped: points of the grid that a scheduler stopped, because others did better.
         missing: runs without a result, by name.
+        variant: of the config, if it has some.
     """
 
     method: str
@@ -126,10 +130,11 @@ class Outcome:
     diverged: int = 0
     stopped: int = 0
     missing: list[str] = field(default_factory=list)
+    variant: str = ''
 
 
 class Study:
-    """A config on a task: its runs, and what they say.
+    """A config, or one of its variants, on a task: its runs, and what they say.
 
     Raises:
         ValueError: a config without ``final``, a grid that is none, an unknown task, or a folder that holds runs of a
@@ -142,19 +147,25 @@ class Study:
         task: str | None,
         out: str | Path,
         options: Mapping[str, Any],
+        variant: str = '',
         features: str | Path | None = None,
     ) -> None:
         self.config = Config.fromfile(path)
         if task is not None:
             set_task(self.config, task)
+        if variant:
+            self.config.merge_from_dict(deepcopy(self.config.variants[variant]))
         self.config.merge_from_dict(dict(options))
         if not self.config.get('final'):
             raise ValueError(f"{path} has no final=dict(split='trainval', seeds=[...]): what to report is not said")
         dataset = self.config.train_dataloader.dataset
-        self.method, self.task = Path(path).stem, task or dataset.get('task') or dataset.type
+        self.variant = variant
+        self.method = '_'.join(filter(None, (Path(path).stem, variant)))
+        self.task = task or dataset.get('task') or dataset.type
         self.out, self.name = Path(out), f'{self.method}/{self.task}'
-        # A wider grid and more seeds add runs; they and kept features change none.
-        record = Config({k: v for k, v in self.config.to_dict().items() if k not in ('grid', 'method_grid')})
+        # A wider grid, more seeds and more variants add runs; they and kept features change none.
+        added = ('grid', 'method_grid', 'variants')
+        record = Config({k: v for k, v in self.config.to_dict().items() if k not in added})
         record.final = dict(split=self.config.final.split)
         if features is not None:
             keep_features(self.config, features, required=False)
@@ -203,6 +214,7 @@ class Study:
                 for run in [*self.selection, *final]
                 if (trial := run.read()) is None or (run.seen == 'test' and trial.accuracy is None)
             ],
+            variant=self.variant,
         )
 
 
@@ -213,10 +225,11 @@ def studies(
     options: Mapping[str, Any] | None = None,
     features: str | Path | None = None,
 ) -> list[Study]:
-    """A study for each config and task. All are read before one is run: a mistake is told at once.
+    """A study for each config, variant of it, and task. All are read before one is run: a mistake is told at once.
 
     Args:
-        configs: config files with ``grid``, maybe ``method_grid``, and ``final=dict(split=..., seeds=[...])``.
+        configs: config files with ``grid``, maybe ``method_grid`` and ``variants``, and
+            ``final=dict(split=..., seeds=[...])``.
         out: folder of the runs.
         tasks: names in :data:`~vptx.datasets.suites.TASKS`; None is the config's own; ``['all']`` is every task of
             the suite of the first config.
@@ -232,7 +245,11 @@ def studies(
         if own is None:
             raise ValueError(f"tasks 'all': {configs[0]} is of no suite of tasks")
         tasks = [name for name, task in TASKS.items() if task.suite == TASKS[own].suite]
-    return [Study(path, task, out, options or {}, features) for path, task in product(configs, tasks)]
+    return [
+        Study(path, task, out, options or {}, variant, features)
+        for path, task in product(configs, tasks)
+        for variant in Config.fromfile(path).get('variants') or ['']
+    ]
 
 
 def report(found: Sequence[Study], out: str | Path) -> list[Outcome]:
@@ -292,9 +309,22 @@ def group_means(outcomes: Sequence[Outcome]) -> dict[str, float]:
     return means
 
 
+def _side_by_side(task: str, outcomes: Sequence[Outcome]) -> list[str]:
+    """A row for each config that has variants, a column for each of them."""
+    rows: dict[str, dict[str, str]] = {}
+    for o in outcomes:
+        if o.task == task and o.variant:
+            rows.setdefault(o.method.removesuffix(f'_{o.variant}'), {})[o.variant] = spread(o.test)
+    variants = list(dict.fromkeys(variant for found in rows.values() for variant in found))
+    lines = [[method, *(found.get(variant, '') for variant in variants)] for method, found in rows.items()]
+    return [table([f'{task}: test %, mean (range)', *variants], lines), ''] if rows else []
+
+
 def markdown(outcomes: Sequence[Outcome]) -> str:
-    """A table: mean (lowest to highest) over the seeds, and what validation chose; then the means over tasks."""
-    lines = [
+    """A table: mean (lowest to highest) over the seeds, and what validation chose; then the means over tasks. Before
+    it, where configs have variants, those beside each other for each task."""
+    lines = [line for task in dict.fromkeys(o.task for o in outcomes) for line in _side_by_side(task, outcomes)]
+    lines += [
         '| config | task | chosen on val | val % | test %, mean (range) | trained |',
         '|---|---|---|---:|---:|---:|',
     ]

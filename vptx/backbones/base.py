@@ -95,6 +95,11 @@ class Net(BaseModule):
         return ()
 
     @property
+    def classifier(self) -> nn.Module | None:
+        """The network's own, the last layer of what :meth:`classify` does; None where it was built without one."""
+        return None
+
+    @property
     def stages(self) -> tuple[int, ...]:
         return (self.geometry.depth - 1,)
 

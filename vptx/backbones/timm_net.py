@@ -79,6 +79,11 @@ class TimmNet(Net):
         subset = infer_imagenet_subset(dict(num_classes=self.geometry.classes))
         return tuple(ImageNetInfo(subset).label_descriptions()) if subset else ()
 
+    @property
+    def classifier(self) -> nn.Module | None:
+        found = self.model.get_classifier()
+        return nn.ModuleList(found) if isinstance(found, tuple) else found
+
     @classmethod
     def _create(cls, name: str, arguments: dict) -> nn.Module:
         if not timm.is_model(name.partition('.')[0]):

@@ -101,6 +101,10 @@ class TorchvisionViT(Net):
     def finish(self, tokens: Tensor) -> Tensor:
         return self.model.encoder.ln(tokens)
 
+    @property
+    def classifier(self) -> nn.Module | None:
+        return self.model.heads[-1]
+
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return self.model.heads[:-1](feature)
 

@@ -18,7 +18,7 @@ from vptx.mappings.base import CountedMapping, LabelMapping
 from vptx.prompted import PromptedNetwork
 from vptx.registry import HOOKS
 
-__all__ = ['LabelMappingHook', 'estimate_mapping', 'mapping_table']
+__all__ = ['LabelMappingHook', 'estimate_mapping', 'mapping_table', 'strongest_sources']
 
 
 def estimate_mapping(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -72,19 +72,25 @@ def mapping_table(
         sources: names of the K, or none.
         most: how many lines.
     """
-    matrix = mapping.matrix()
-    strongest = matrix.sort(dim=0, descending=True, stable=True)
     lines = []
-    for target in range(min(matrix.shape[1], most)):
-        found = [
-            f'{sources[s] if sources else s}' + ('' if weight == 1 else f' ({weight:.2f})')
-            for s, weight in zip(strongest.indices[:3, target].tolist(), strongest.values[:3, target].tolist())
-            if weight
-        ]
-        more = ', ...' if (matrix[:, target] != 0).sum() > len(found) else ''
-        lines.append(f'  {classes[target] if classes else target} <- {", ".join(found)}{more}')
-    left = matrix.shape[1] - most
+    for target, found, more in strongest_sources(mapping, most):
+        names = [f'{sources[s] if sources else s}' + ('' if weight == 1 else f' ({weight:.2f})') for s, weight in found]
+        lines.append(f'  {classes[target] if classes else target} <- {", ".join(names)}{", ..." if more else ""}')
+    left = mapping.num_classes - most
     return '\n'.join(lines + [f'  and {left} more'] * (left > 0))
+
+
+def strongest_sources(mapping: LabelMapping, most: int = 20) -> list[tuple[int, list[tuple[int, float]], bool]]:
+    """Of the first ``most`` target classes: its index, up to three source classes with their weights, the strongest
+    first, and whether there are more of them."""
+    matrix = mapping.matrix()[:, :most]
+    strongest = matrix.sort(dim=0, descending=True, stable=True)
+    found = []
+    for target in range(matrix.shape[1]):
+        three = zip(strongest.indices[:3, target].tolist(), strongest.values[:3, target].tolist())
+        kept = [(source, weight) for source, weight in three if weight]
+        found.append((target, kept, int((matrix[:, target] != 0).sum()) > len(kept)))
+    return found
 
 
 @HOOKS.register_module()

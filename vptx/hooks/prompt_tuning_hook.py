@@ -6,6 +6,7 @@ from pathlib import Path
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from vptx.attach import attach, find_hall
 from vptx.hooks.guard_hook import GuardHook
@@ -20,7 +21,7 @@ from vptx.hooks.slim_checkpoint_hook import (
     is_stock,
 )
 from vptx.optim import IdleOptimWrapper
-from vptx.readout import Readout
+from vptx.readout import OWN, Readout
 from vptx.registry import HOOKS
 from vptx.trainable import set_mode, trainable_table
 
@@ -76,6 +77,7 @@ class PromptTuningHook(Hook):
             # The Runner does so after this, and only to train; a stock backbone reads its init_cfg while it is one.
             model.init_weights()
         model = attach(model, self.prompter, self.tune, self.readout, self.mapping)
+        _check_classifier(model)
         self._around_hall = [part for part in model.children() if find_hall(part) is None]
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
         # The Runner has wrapped the model and built optimizer and schedulers already: again, with what is there now.
@@ -141,3 +143,22 @@ class PromptTuningHook(Hook):
         # The loop has put all of the model in training mode, and the hall has seen to itself only.
         for part in self._around_hall:
             set_mode(part, True)
+
+
+def _check_classifier(model: nn.Module) -> None:
+    """Refuse to train a network's own classifier where nothing reads it.
+
+    Raises:
+        ValueError: says so, and what to do.
+    """
+    hall = find_hall(model)
+    if hall.readout == OWN or hall.net.classifier is None:
+        return
+    own = {id(parameter) for parameter in hall.net.classifier.parameters()}
+    unread = [name for name, parameter in model.named_parameters() if id(parameter) in own and parameter.requires_grad]
+    if unread:
+        raise ValueError(
+            f'tune matches {", ".join(unread)}, the own classifier of {hall.net.geometry.name}, which nothing reads '
+            f"with readout='{hall.readout}': name the head above it more closely, as in tune=['head.fc'], or build the "
+            'network without (num_classes=0)'
+        )

@@ -1,0 +1,28 @@
+"""Export learnt pixels as files that need no vptx:
+
+python tools/export_pixels.py CONFIG PROMPT_FILE border.safetensors border.png
+"""
+
+import argparse
+
+import vptx
+from vptx.cli import NET_HELP, read_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='a config file')
+    parser.add_argument('--net', help=NET_HELP)
+    parser.add_argument('prompt_file', help="a prompt file (.safetensors), or a run's .pth")
+    parser.add_argument('out', nargs='+', help='files to write: .safetensors or .png')
+    args = parser.parse_args()
+    model = vptx.init_model(read_config(args.config, args.net), args.prompt_file)
+    for path in args.out:
+        try:
+            print(f'{path}: {vptx.export_pixels(model, path)}')
+        except ValueError as error:
+            raise SystemExit(str(error)) from error
+
+
+if __name__ == '__main__':
+    main()
