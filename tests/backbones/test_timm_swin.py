@@ -22,7 +22,8 @@ def test_facts_are_read_off_the_network():
     assert (facts.widths, facts.lengths) == ((16, 16, 32, 32), (64, 64, 16, 16))
     assert (facts.patch, facts.image, facts.prefix, facts.tokens) == ((4, 4), (SIZE, SIZE), 0, 64)
     assert (net.stages, net.readout, net.has_class_token) == ((1, 3), 'mean', False)
-    assert facts.doors == {'image', 'tokens', 'memory', 'logits'}
+    assert facts.doors == {'image', 'tokens', 'memory', 'inside', 'logits'}
+    assert take_apart(tiny('swin v2')).geometry.doors == facts.doors - {'inside'}
 
 
 def test_by_name_it_has_no_classifier_and_takes_any_size():
