@@ -9,20 +9,12 @@ import sys
 import pytest
 import torch
 from runs import differences, environment, hook, load, loader, net, newest, tool, write_config, write_weights
-from zygote import Zygote
 
 import vptx
 from vptx.prompt_file import read_prompt
 
 KEPT = ('state_dict', 'optimizer', 'param_schedulers')
 AUGMENT = [dict(type='RandomFlip', prob=0.5), dict(type='RandomCrop', crop_size=16, padding=2)]
-
-
-@pytest.fixture(scope='module')
-def start():
-    """Starts a tool: ``start('train', config, '--resume', log=...)``."""
-    with Zygote() as zygote:
-        yield zygote.run
 
 
 def changes(workers: int) -> dict:

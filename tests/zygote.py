@@ -31,13 +31,27 @@ class Zygote:
 
     def run(self, name: str, *arguments, cwd: Path | str = '.', log: Path) -> tuple[int, str]:
         """Run a tool in a process of its own: its exit status (negative: the signal that killed it) and output."""
-        job = dict(argv=[str(REPO / 'tools' / f'{name}.py'), *map(str, arguments)], cwd=str(cwd), log=str(log))
+        return self._fork([str(REPO / 'tools' / f'{name}.py'), *map(str, arguments)], cwd, log)
+
+    def torchrun(self, processes: int, name: str, *arguments, restarts: int = 0, log: Path) -> tuple[int, str]:
+        """As :meth:`run`, by torchrun in several processes, which it forks where it else starts interpreters."""
+        from torch.distributed import run
+
+        options = ['--standalone', f'--nproc-per-node={processes}', f'--max-restarts={restarts}']
+        forked = ['--start-method=fork', '--monitor-interval=0.1', '--run-path', str(REPO / 'tools' / f'{name}.py')]
+        return self._fork(
+            [run.__file__, *options, *forked, *map(str, arguments), '--launcher', 'pytorch'], Path('.'), log
+        )
+
+    def _fork(self, argv: list[str], cwd: Path | str, log: Path) -> tuple[int, str]:
+        job = dict(argv=argv, cwd=str(cwd), log=str(log))
         print(json.dumps(job), file=self.process.stdin, flush=True)
         return int(self.process.stdout.readline()), log.read_text()
 
 
 def serve() -> None:
     # What every run would import again.
+    import torch.distributed.run
     import torch.utils.cpp_extension  # noqa: F401
     from mmpretrain.utils import register_all_modules
 

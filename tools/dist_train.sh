@@ -6,9 +6,12 @@
 # On several machines, the same on each, PROCESSES being those of one:
 #
 #   NNODES=2 NODE_RANK=0 MASTER_ADDR=10.0.0.1 tools/dist_train.sh CONFIG 8
+#
+# MAX_RESTARTS=3 starts all of them again, so many times, when one has died; the run goes on from its last checkpoint.
+# So that it does, this means --resume, from the beginning.
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 config=$1 processes=$2
@@ -21,5 +24,9 @@ else
         --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${MASTER_PORT:-29500}"
     )
 fi
-exec "${PYTHON:-python}" -m torch.distributed.run "${meeting[@]}" --nproc-per-node "$processes" \
-    "$(dirname "$0")/train.py" "$config" --launcher pytorch "$@"
+restarts=() resume=()
+if [ "${MAX_RESTARTS:-0}" -gt 0 ]; then
+    restarts=(--max-restarts "$MAX_RESTARTS") resume=(--resume)
+fi
+exec "${PYTHON:-python}" -m torch.distributed.run "${meeting[@]}" "${restarts[@]}" --nproc-per-node "$processes" \
+    "$(dirname "$0")/train.py" "$config" --launcher pytorch "${resume[@]}" "$@"

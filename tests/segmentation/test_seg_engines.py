@@ -11,7 +11,6 @@ from mmengine.runner import Runner
 from runs import differences, environment, load, newest
 from segruns import seg_config, write_images, write_seg_config
 from torch import nn
-from zygote import Zygote
 
 from vptx.datasets import scenes
 from vptx.prompt_file import read_prompt
@@ -25,18 +24,17 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def train(data, tmp_path_factory):
+def train(start, data, tmp_path_factory):
     """Trains with arguments of the tool, and with another config; returns the last checkpoint."""
-    with Zygote() as zygote:
 
-        def run(*arguments: str, **changes) -> dict:
-            folder = tmp_path_factory.mktemp('run')
-            config = write_seg_config(folder / 'config.py', folder / 'work', data, **changes)
-            status, output = zygote.run('train', config, *arguments, log=folder / 'log')
-            assert status == 0, output
-            return load(newest(folder / 'work'))['state_dict']
+    def run(*arguments: str, **changes) -> dict:
+        folder = tmp_path_factory.mktemp('run')
+        config = write_seg_config(folder / 'config.py', folder / 'work', data, **changes)
+        status, output = start('train', config, *arguments, log=folder / 'log')
+        assert status == 0, output
+        return load(newest(folder / 'work'))['state_dict']
 
-        yield run
+    return run
 
 
 def test_engines(train):

@@ -14,7 +14,7 @@ from itertools import islice
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import broadcast
+from mmengine.dist import all_gather, all_reduce, broadcast, get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
@@ -29,15 +29,30 @@ __all__ = ['POOLS', 'PromptInitHook', 'fill_from_data']
 
 
 def sample(tokens: Tensor, number: int) -> Tensor:
-    """(B, N, D) -> (P, D): tokens drawn at random, without repetition while there are enough."""
-    flat = tokens.flatten(0, 1)
-    order = torch.randperm(len(flat))[:number] if number <= len(flat) else torch.randint(len(flat), (number,))
-    return flat[order.to(flat.device)]
+    """(B, N, D) -> (P, D): tokens of all ranks' images drawn at random, without repetition while there are enough."""
+    patches, rank = tokens.shape[1], get_rank()
+    # The images of all ranks, in the order in which one process would see them: samplers deal them out in turn.
+    held = all_gather(torch.tensor(len(tokens), device=tokens.device))
+    images = sorted((index, owner) for owner, count in enumerate(held) for index in range(int(count)))
+    total = len(images) * patches
+    drawn = torch.randperm(total)[:number] if number <= total else torch.randint(total, (number,))
+    drawn = drawn.to(tokens.device)
+    broadcast(drawn)
+    rows = tokens.new_zeros(number, tokens.shape[2])
+    for row, position in zip(rows, drawn.tolist(), strict=True):
+        index, owner = images[position // patches]
+        if owner == rank:
+            row.copy_(tokens[index, position % patches])
+    all_reduce(rows)  # each row is of one rank, and zero on the others
+    return rows
 
 
 def mean(tokens: Tensor, number: int) -> Tensor:
-    """(B, N, D) -> (P, D): averaged over the images, then over P neighbourhoods of positions."""
-    return F.adaptive_avg_pool1d(tokens.mean(0).T[None], number)[0].T
+    """(B, N, D) -> (P, D): averaged over the images of all ranks, then over P neighbourhoods of positions."""
+    total, images = tokens.sum(0), torch.tensor(len(tokens), device=tokens.device)
+    all_reduce(total)
+    all_reduce(images)
+    return F.adaptive_avg_pool1d((total / images).T[None], number)[0].T
 
 
 POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {'sample': sample, 'mean': mean}
@@ -46,6 +61,8 @@ POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {'sample': sample, 'mean': m
 @torch.no_grad()
 def fill_from_data(hall: PromptedNetwork, batches: Iterable[Tensor], pool: str) -> None:
     """Fill the prompts of ``hall`` in place, from one pass over ``batches`` for each prompted layer.
+
+    Ranks fill theirs together, from the images of all of them, and alike.
 
     Args:
         hall: with a prompter that holds a :class:`~vptx.prompters.PromptEmbedding`.
@@ -90,11 +107,13 @@ def fill_from_data(hall: PromptedNetwork, batches: Iterable[Tensor], pool: str) 
 class PromptInitHook(Hook):
     """Fills the prompts from a few training batches before the first iteration; a resumed run keeps its own.
 
+    Any number of ranks starts from the same prompts, if they see the same images together.
+
         custom_hooks = [dict(type='PromptTuningHook', ...), dict(type='PromptInitHook', pool='mean')]
 
     Args:
         pool: ``'sample'`` or ``'mean'``.
-        batches: how many training batches to look at.
+        batches: how many training batches to look at, on each rank.
 
     Note:
         Comes after PromptTuningHook, which plugs the prompter in, and before EMAHook's first update.
@@ -119,6 +138,4 @@ class PromptInitHook(Hook):
             )
         data = islice(iter(runner.train_dataloader), self.batches)
         fill_from_data(hall, (model.data_preprocessor(batch)['inputs'] for batch in data), self.pool)
-        for row in hall.prompter.embedding.rows:
-            broadcast(row.data)  # every rank saw other images; they start as one
-        runner.logger.info(f'prompts filled from {self.batches} training batches ({self.pool})')
+        runner.logger.info(f'prompts filled from {self.batches} training batches of each process ({self.pool})')
