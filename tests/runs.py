@@ -19,11 +19,12 @@ from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
+from mmengine.registry import METRICS
 from mmengine.runner import Runner
 from mmpretrain.datasets import BaseDataset
 
 import vptx
-from vptx.registry import DATASETS, HOOKS, METRICS
+from vptx.registry import DATASETS, HOOKS
 
 # MMEngine sets the text of a config six times in a run, which takes longer than our runs do; unset it means the same.
 yapf.yapflib.yapf_api.FormatCode = lambda text, **_: (text, True)
