@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook, Hook
@@ -73,6 +74,8 @@ class PromptTuningHook(Hook):
         self.mapping = mapping
 
     def before_run(self, runner: Runner) -> None:
+        if not isinstance(runner, Runner):
+            _refuse(f'a {type(runner).__name__}', 'runner_type and strategy')
         refuse_sharding(runner.cfg)
         model = bare(runner.model)
         hall = find_hall(model)
@@ -153,12 +156,16 @@ def refuse_sharding(config: Config) -> None:
     strategy = (config.get('strategy') or {}).get('type')
     if strategy or not issubclass(kind, DistributedDataParallel):
         setting, name = ('strategy', strategy) if strategy else ('model_wrapper_cfg', wrapper)
-        raise ValueError(
-            f'PromptTuningHook trains by DistributedDataParallel, not by {setting}=dict(type={name!r}), which shares '
-            'out parameters among processes before there are prompts. There is little to share: prompts are kilobytes, '
-            f'and what is frozen has neither gradients nor an optimizer. Leave {setting} out; where activations fill '
-            'the memory, set model.backbone.with_cp=True'
-        )
+        _refuse(f'{setting}=dict(type={name!r})', setting)
+
+
+def _refuse(what: str, setting: str) -> NoReturn:
+    raise ValueError(
+        f'PromptTuningHook trains by DistributedDataParallel, not by {what}, which shares out parameters among '
+        'processes before there are prompts. There is little to share: prompts are kilobytes, and what is frozen has '
+        f'neither gradients nor an optimizer. Leave {setting} out; where activations fill the memory, set '
+        'model.backbone.with_cp=True'
+    )
 
 
 def _wrap(runner: Runner, model: nn.Module) -> nn.Module:

@@ -133,7 +133,7 @@ def adopt(model: nn.Module, checkpoint: dict, where: str | Path) -> None:
 
 
 def last_checkpoint(work_dir: str | Path) -> Path | None:
-    """What a run in ``work_dir`` goes on from, even where the pointer to it was lost with the process; None: nothing."""
+    """What a run in ``work_dir`` goes on from, if anything, even where the pointer was lost with the process."""
     folder = Path(work_dir)
     pointer = folder / 'last_checkpoint'
     named = pointer.read_text().strip() if pointer.is_file() else ''
