@@ -62,6 +62,7 @@ def test_two_learn_what_one_learns_from_the_same_batches(tmp_path, together, wei
     changes = {
         'model.backbone': dict(net=net(weights=weights), with_cp=parts > 1),
         'optim_wrapper': dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9), accumulative_counts=parts),
+        'param_scheduler': [],  # which counts batches, not steps
     }
     start = [dict(type='PromptInitHook', pool=pool, batches=2 * count) for count in (1, parts)]
     one = {**changes, 'optim_wrapper.accumulative_counts': 1}

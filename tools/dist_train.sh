@@ -18,6 +18,11 @@ config=$1 processes=$2
 shift 2
 if [ "${NNODES:-1}" = 1 ] && [ -z "${MASTER_PORT:-}" ]; then
     meeting=(--standalone) # at a port that is free
+elif [ "${MAX_RESTARTS:-0}" -gt 0 ]; then # machines that can meet again
+    meeting=(
+        --nnodes "${NNODES:-1}" --rdzv-id vptx --rdzv-backend c10d
+        --rdzv-endpoint "${MASTER_ADDR:-127.0.0.1}:${MASTER_PORT:-29500}"
+    )
 else
     meeting=(
         --nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}"
