@@ -178,7 +178,7 @@ def test_two_processes_learn_the_same(tmp_path):
 def test_scripts_for_many_processes_pass_on_what_they_are_given(tmp_path):
     """A stand-in writes down how it was called: Slurm's, and torchrun on one machine of two."""
     for name in ('srun', 'python'):
-        (tmp_path / name).write_text('#!/bin/sh\necho "$@"\n')
+        (tmp_path / name).write_text('#!/bin/sh\necho "$TORCH_DISABLE_SHARE_RDZV_TCP_STORE" "$@"\n')
         (tmp_path / name).chmod(0o755)
     surroundings = dict(PATH=f'{tmp_path}:{os.environ["PATH"]}', NNODES='2', NODE_RANK='1', GPUS='16')
 
@@ -193,7 +193,8 @@ def test_scripts_for_many_processes_pass_on_what_they_are_given(tmp_path):
     assert torchrun.endswith('--nproc-per-node 8 tools/train.py config.py --launcher pytorch --cfg-options a=1\n')
     surroundings['MAX_RESTARTS'] = '3'
     elastic = called('tools/dist_train.sh', 'config.py', '8', '--amp')
-    assert '--max-restarts 3' in elastic
+    assert elastic.startswith('1 ') and '--max-restarts 3' in elastic
+    assert '--nnodes 2 --rdzv-id vptx --rdzv-backend c10d' in elastic and '--node-rank' not in elastic
     assert elastic.endswith('tools/train.py config.py --launcher pytorch --resume --amp\n')
     for script in ('dist_train', 'slurm_train'):
         done = subprocess.run([f'tools/{script}.sh', 'config.py'], capture_output=True, text=True)

@@ -1,7 +1,7 @@
 """A process that has imported everything and forks others, so that a test can start, kill and resume many of them.
 
-Each line of its input is JSON: ``argv`` of a tool of ``tools/``, ``cwd``, and ``log``, where the output goes; for each
-it answers with the exit status. What it forks is a process like any other: of its own, with nothing shared.
+Each line of its input is JSON: ``argv`` of a tool of ``tools/``, ``cwd``, what to add to the ``environment``, and
+``log``, where the output goes; for each it answers with the exit status. What it forks is a process like any other: of its own, with nothing shared.
 """
 
 import gc
@@ -39,12 +39,12 @@ class Zygote:
 
         options = ['--standalone', f'--nproc-per-node={processes}', f'--max-restarts={restarts}']
         forked = ['--start-method=fork', '--monitor-interval=0.1', '--run-path', str(REPO / 'tools' / f'{name}.py')]
-        return self._fork(
-            [run.__file__, *options, *forked, *map(str, arguments), '--launcher', 'pytorch'], Path('.'), log
-        )
+        argv = [run.__file__, *options, *forked, *map(str, arguments), '--launcher', 'pytorch']
+        # As tools/dist_train.sh says.
+        return self._fork(argv, Path('.'), log, **({'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1'} if restarts else {}))
 
-    def _fork(self, argv: list[str], cwd: Path | str, log: Path) -> tuple[int, str]:
-        job = dict(argv=argv, cwd=str(cwd), log=str(log))
+    def _fork(self, argv: list[str], cwd: Path | str, log: Path, **environment: str) -> tuple[int, str]:
+        job = dict(argv=argv, cwd=str(cwd), log=str(log), environment=environment)
         print(json.dumps(job), file=self.process.stdin, flush=True)
         return int(self.process.stdout.readline()), log.read_text()
 
@@ -68,8 +68,9 @@ def serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answer, flush=True)
 
 
-def run(argv: list[str], cwd: str, log: str) -> None:
+def run(argv: list[str], cwd: str, log: str, environment: dict[str, str]) -> None:
     """In the child: the tool, as from a shell."""
+    os.environ.update(environment)
     os.chdir(cwd)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
