@@ -1,7 +1,8 @@
 """A process that has imported everything and forks others, so that a test can start, kill and resume many of them.
 
 Each line of its input is JSON: ``argv`` of a tool of ``tools/``, ``cwd``, what to add to the ``environment``, and
-``log``, where the output goes; for each it answers with the exit status. What it forks is a process like any other: of its own, with nothing shared.
+``log``, where the output goes; for each it answers with the exit status. What it forks is a process like any other: of
+its own, with nothing shared.
 """
 
 import gc

@@ -32,7 +32,8 @@ fi
 restarts=() resume=()
 if [ "${MAX_RESTARTS:-0}" -gt 0 ]; then
     restarts=(--max-restarts "$MAX_RESTARTS") resume=(--resume)
-    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 # the shared one sends processes to the addresses of those that died
+    # The shared one sends processes to the addresses of those that died: https://github.com/pytorch/pytorch/issues/135712
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 fi
 exec "${PYTHON:-python}" -m torch.distributed.run "${meeting[@]}" "${restarts[@]}" --nproc-per-node "$processes" \
     "$(dirname "$0")/train.py" "$config" --launcher pytorch "${resume[@]}" "$@"

@@ -1,5 +1,6 @@
 """What makes training cheaper changes nothing else: half precision, checkpointed activations, several processes."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,8 +64,9 @@ def test_batch_norm_is_synchronised_where_processes_train_together(data, tmp_pat
 
 
 def test_two_processes_train_the_mini_recipe(tmp_path):
-    """As a user runs it: equal prompts and heads on both, each with images of its own, one checkpoint."""
-    scenes.write(tmp_path / 'mini', train=8, val=2, test=0, size=64)
+    """As a user runs it: equal prompts and heads on both, each with images of its own, one checkpoint;
+    each image is evaluated once."""
+    scenes.write(tmp_path / 'mini', train=8, val=3, test=0, size=64)
     config = Config.fromfile(MINI)
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         loader.dataset.data_root = str(tmp_path / 'mini')
@@ -72,6 +74,7 @@ def test_two_processes_train_the_mini_recipe(tmp_path):
     config.train_cfg.update(max_iters=2, val_interval=2)
     config.custom_imports.imports.append('runs')
     config.custom_hooks.append(dict(type='DumpRank'))
+    config.val_evaluator = [config.val_evaluator, dict(type='Evaluated')]
     config.dump(str(tmp_path / 'config.py'))
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
     done = subprocess.run(
@@ -81,7 +84,9 @@ def test_two_processes_train_the_mini_recipe(tmp_path):
         text=True,
         timeout=240,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert re.search(r'images: 3\.0000 +different: 3\.0000', output)  # of which one process has two
     first, second = (load(tmp_path / 'work' / f'rank_{rank}.pth') for rank in range(2))
     assert not differences(first['state'], second['state'])
     assert first['images'] and first['images'].isdisjoint(second['images'])
