@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from mmengine.runner import FlexibleRunner
 from runs import differences, hook, load, newest, runner, tiny_config, write_weights
 from runs import net as tiny_net
 from torch.nn.parallel import DistributedDataParallel
+
+from vptx.cli import make_runner
 
 
 @pytest.fixture
@@ -86,8 +89,12 @@ def test_a_config_has_the_last_word(tmp_path, group, net):
     ('setting', 'kind'), [('model_wrapper_cfg', 'MMFullyShardedDataParallel'), ('strategy', 'DeepSpeedStrategy')]
 )
 def test_parameters_shared_out_are_refused(tmp_path, setting, kind):
-    with pytest.raises(ValueError, match=rf"not by {setting}=dict\(type='{kind}'\).* Leave {setting} out"):
+    refused = partial(pytest.raises, ValueError, match=rf"not by {setting}=dict\(type='{kind}'\).* Leave {setting} out")
+    with refused():
         runner(tmp_path, **{setting: dict(type=kind)}).train()
+    if not torch.cuda.is_available():
+        with refused():  # before torch asks for a GPU
+            make_runner(Config(tiny_config(tmp_path, launcher='pytorch', **{setting: dict(type=kind)})))
 
 
 def test_the_runner_that_shares_them_out_is_refused(tmp_path):
