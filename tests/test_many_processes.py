@@ -189,7 +189,7 @@ def test_scripts_for_many_processes_pass_on_what_they_are_given(tmp_path):
     assert '--ntasks=16 --ntasks-per-node=8' in slurm
     assert slurm.endswith('tools/train.py config.py --launcher slurm --resume\n')
     torchrun = called('tools/dist_train.sh', 'config.py', '8', '--cfg-options', 'a=1')
-    assert '--nnodes 2 --node-rank 1' in torchrun and '--max-restarts' not in torchrun
+    assert '--nnodes 2 --node-rank 1' in torchrun and '--max-restarts 0' in torchrun
     assert torchrun.endswith('--nproc-per-node 8 tools/train.py config.py --launcher pytorch --cfg-options a=1\n')
     surroundings['MAX_RESTARTS'] = '3'
     elastic = called('tools/dist_train.sh', 'config.py', '8', '--amp')

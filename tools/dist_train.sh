@@ -14,11 +14,11 @@ if [ $# -lt 2 ]; then
     sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
-config=$1 processes=$2
+config=$1 processes=$2 restarts=${MAX_RESTARTS:-0}
 shift 2
 if [ "${NNODES:-1}" = 1 ] && [ -z "${MASTER_PORT:-}" ]; then
     meeting=(--standalone) # at a port that is free
-elif [ "${MAX_RESTARTS:-0}" -gt 0 ]; then # machines that can meet again
+elif [ "$restarts" -gt 0 ]; then # machines that can meet again
     meeting=(
         --nnodes "${NNODES:-1}" --rdzv-id vptx --rdzv-backend c10d
         --rdzv-endpoint "${MASTER_ADDR:-127.0.0.1}:${MASTER_PORT:-29500}"
@@ -29,11 +29,10 @@ else
         --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${MASTER_PORT:-29500}"
     )
 fi
-restarts=() resume=()
-if [ "${MAX_RESTARTS:-0}" -gt 0 ]; then
-    restarts=(--max-restarts "$MAX_RESTARTS") resume=(--resume)
+if [ "$restarts" -gt 0 ]; then
+    set -- --resume "$@"
     # The shared one sends processes to the addresses of those that died: https://github.com/pytorch/pytorch/issues/135712
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 fi
-exec "${PYTHON:-python}" -m torch.distributed.run "${meeting[@]}" "${restarts[@]}" --nproc-per-node "$processes" \
-    "$(dirname "$0")/train.py" "$config" --launcher pytorch "${resume[@]}" "$@"
+exec "${PYTHON:-python}" -m torch.distributed.run "${meeting[@]}" --max-restarts "$restarts" \
+    --nproc-per-node "$processes" "$(dirname "$0")/train.py" "$config" --launcher pytorch "$@"
