@@ -75,11 +75,18 @@ def test_it_learns_the_same_as_without_a_group(tmp_path, group, net, changes):
         assert not differences(ends[1].get(key), ends[0].get(key))
 
 
+def test_batch_statistics_of_tuned_parts_are_those_of_the_first_rank(tmp_path, group, net):
+    head = dict(type='StackedLinearClsHead', num_classes=3, in_channels=32, mid_channels=[8], norm_cfg=dict(type='BN1d'))
+    run = runner(tmp_path, **ON_CPU, **{'model.backbone.net': net, 'model.head': head | {'_delete_': True}})
+    run.call_hook('before_run')
+    assert run.model.broadcast_buffers and run.model.static_graph
+
+
 def test_a_config_has_the_last_word(tmp_path, group, net):
-    asked = dict(ON_CPU, model_wrapper_cfg=dict(device_ids=None, static_graph=False, broadcast_buffers=True))
+    asked = dict(ON_CPU, model_wrapper_cfg=dict(device_ids=None, static_graph=False, bucket_cap_mb=1))
     run = runner(tmp_path, **asked, **{'model.backbone.net': net})
     run.call_hook('before_run')
-    assert not run.model.static_graph and run.model.broadcast_buffers
+    assert not run.model.static_graph and run.model.bucket_bytes_cap == 2**20
     run = runner(tmp_path, **ON_CPU, find_unused_parameters=True, **{'model.backbone.net': net})
     run.call_hook('before_run')
     assert run.model.find_unused_parameters and not run.model.static_graph

@@ -28,7 +28,7 @@ from vptx.hooks.slim_checkpoint_hook import (
 from vptx.optim import IdleOptimWrapper
 from vptx.readout import Readout
 from vptx.registry import HOOKS
-from vptx.trainable import set_mode, trainable_table
+from vptx.trainable import set_mode, trainable_table, trained_names
 
 __all__ = ['PromptTuningHook', 'refuse_sharding']
 
@@ -171,9 +171,10 @@ def _refuse(what: str, setting: str) -> NoReturn:
 def _wrap(runner: Runner, model: nn.Module) -> nn.Module:
     """The model as the processes of a run share it: what trains is exchanged, what is frozen is in no bucket.
 
-    ``model_wrapper_cfg`` adds to MMEngine's own defaults, and to ``static_graph``: a prompted network takes the same
-    way in every iteration. Not where gradients are accumulated: torch then breaks down, or stops to synchronise them
-    (https://github.com/pytorch/pytorch/pull/187732).
+    ``model_wrapper_cfg`` has the last word. Without it the graph is static, as a prompted network takes the same way in
+    every iteration, but not where gradients are accumulated: torch then breaks down, or stops to synchronise them
+    (https://github.com/pytorch/pytorch/pull/187732). The first rank's buffers are sent to the others where training
+    changes any, such as batch statistics of tuned parts, so that all validate what is saved.
     """
     config = runner.cfg
     if not runner.distributed:
@@ -182,8 +183,9 @@ def _wrap(runner: Runner, model: nn.Module) -> nn.Module:
         return model  # nothing to exchange, which torch refuses
     unused = config.get('find_unused_parameters', False)
     accumulates = (config.get('optim_wrapper') or {}).get('accumulative_counts', 1) > 1
+    buffers = {name for name, _ in model.named_buffers()}
     defaults = dict(
-        broadcast_buffers=False,
+        broadcast_buffers=not buffers.isdisjoint(trained_names(model)),
         find_unused_parameters=unused,
         static_graph=not unused and not accumulates,
     )
