@@ -148,7 +148,8 @@ def test_one_dies_and_all_end_and_go_on(tmp_path, together, straight):
     began = time.monotonic()
     output = together('killed', hooks=deadly, fails=True, **straight)
     assert time.monotonic() - began < 120
-    assert re.search(r'rank +: 1 \(local_rank: 1\)\n +exitcode +: -9', output)
+    # Of the dead one, or of the other, where torchrun noticed that one first.
+    assert re.search(r'rank +: 1 \(local_rank: 1\)\n +exitcode +: -9|Connection (reset|closed) by peer', output)
     assert newest(tmp_path / 'killed').name == 'epoch_1.pth'
     together('killed', '--resume', hooks=[hook()], **straight)
     assert ends_as(tmp_path / 'killed', tmp_path / 'straight')

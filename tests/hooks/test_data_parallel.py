@@ -76,7 +76,9 @@ def test_it_learns_the_same_as_without_a_group(tmp_path, group, net, changes):
 
 
 def test_batch_statistics_of_tuned_parts_are_those_of_the_first_rank(tmp_path, group, net):
-    head = dict(type='StackedLinearClsHead', num_classes=3, in_channels=32, mid_channels=[8], norm_cfg=dict(type='BN1d'))
+    head = dict(
+        type='StackedLinearClsHead', num_classes=3, in_channels=32, mid_channels=[8], norm_cfg=dict(type='BN1d')
+    )
     run = runner(tmp_path, **ON_CPU, **{'model.backbone.net': net, 'model.head': head | {'_delete_': True}})
     run.call_hook('before_run')
     assert run.model.broadcast_buffers and run.model.static_graph

@@ -174,7 +174,7 @@ def _wrap(runner: Runner, model: nn.Module) -> nn.Module:
     ``model_wrapper_cfg`` has the last word. Without it the graph is static, as a prompted network takes the same way in
     every iteration, but not where gradients are accumulated: torch then breaks down, or stops to synchronise them
     (https://github.com/pytorch/pytorch/pull/187732). The first rank's buffers are sent to the others where training
-    changes any, such as batch statistics of tuned parts, so that all validate what is saved.
+    changes any, such as batch statistics of tuned parts, so that none drifts away from what is saved.
     """
     config = runner.cfg
     if not runner.distributed:
