@@ -54,7 +54,8 @@ def test_engines(train):
 def test_batch_norm_is_synchronised_where_processes_train_together(data, tmp_path, monkeypatch, many):
     """One config for both. Torch synchronises on GPUs only, so here the model is wrapped, and not run."""
     runner = Runner.from_cfg(seg_config(tmp_path, data, experiment_name=f'batch norm, many {many}'))
-    monkeypatch.setattr('mmengine.runner.runner.MMDistributedDataParallel', lambda module, **_: module)
+    wrap = 'mmengine.runner.runner.MODEL_WRAPPERS.build'
+    monkeypatch.setattr(wrap, lambda config, default_args: default_args['module'])
     monkeypatch.setenv('LOCAL_RANK', '0')
     runner._distributed = many
     runner.call_hook('before_run')  # plugs, and wraps the model again
