@@ -17,7 +17,9 @@ import torch
 import yapf.yapflib.yapf_api
 from mmengine.config import Config
 from mmengine.dist import get_rank
+from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
+from mmengine.registry import METRICS
 from mmengine.runner import Runner
 from mmpretrain.datasets import BaseDataset
 
@@ -57,19 +59,22 @@ class TinyImages(BaseDataset):
 
 @HOOKS.register_module(force=True)
 class KillHook(Hook):
-    """Kills its process, with nothing said: after an iteration, or inside the n-th write of a checkpoint.
+    """Kills its process, with nothing said: after an iteration, or inside the n-th write of a checkpoint. Not where
+    torchrun has started it again.
 
     Args:
         iteration: after which, counted from 1 over the run.
         write: the checkpoint whose writing is cut short.
         at: ``'half'``, when half of the bytes are in the file; ``'replace'``, when the file is whole but not yet in
             its place; ``'pointer'``, when it is in its place and ``last_checkpoint`` is empty.
+        rank: of the process, of several.
     """
 
     priority = 'LOW'
 
-    def __init__(self, iteration: int = 0, write: int = 0, at: str = 'half') -> None:
-        self.iteration, self.write, self.at = iteration, write, at
+    def __init__(self, iteration: int = 0, write: int = 0, at: str = 'half', rank: int = 0) -> None:
+        mine = get_rank() == rank and os.environ.get('TORCHELASTIC_RESTART_COUNT', '0') == '0'
+        self.iteration, self.write, self.at = (iteration, write, at) if mine else (0, 0, at)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if runner.iter + 1 == self.iteration:
@@ -111,6 +116,17 @@ class DumpRank(Hook):
         model = runner.model.module if hasattr(runner.model, 'module') else runner.model
         state = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
         torch.save(dict(state=state, images=self.images), Path(runner.work_dir, f'rank_{get_rank()}.pth'))
+
+
+@METRICS.register_module(force=True)
+class Evaluated(BaseMetric):
+    """How many images were evaluated, and how many different ones."""
+
+    def process(self, data_batch, data_samples) -> None:
+        self.results += [sample['img_path'] for sample in data_samples]
+
+    def compute_metrics(self, results: list[str]) -> dict[str, int]:
+        return dict(images=len(results), different=len(set(results)))
 
 
 def net(**options) -> dict:

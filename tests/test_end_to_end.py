@@ -1,28 +1,17 @@
 """The tools, in processes of their own, as a user runs them; and as a user's power cut ends them."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
-from runs import differences, environment, hook, load, loader, net, newest, tool, write_config, write_weights
-from zygote import Zygote
+from runs import differences, hook, load, loader, net, newest, tool, write_config, write_weights
 
 import vptx
 from vptx.prompt_file import read_prompt
 
 KEPT = ('state_dict', 'optimizer', 'param_schedulers')
 AUGMENT = [dict(type='RandomFlip', prob=0.5), dict(type='RandomCrop', crop_size=16, padding=2)]
-
-
-@pytest.fixture(scope='module')
-def start():
-    """Starts a tool: ``start('train', config, '--resume', log=...)``."""
-    with Zygote() as zygote:
-        yield zygote.run
 
 
 def changes(workers: int) -> dict:
@@ -248,44 +237,3 @@ class ScaledPrompter(TokenPrompter):
     monkeypatch.syspath_prepend(str(tmp_path))
     model = vptx.init_model(config, tmp_path / 'work' / 'prompt.safetensors')
     assert torch.equal(model.backbone.prompter.vectors, saved['backbone.prompter.vectors'])
-
-
-def test_two_processes_learn_the_same(tmp_path):
-    """Real distributed training on a CPU: equal prompts on both, one checkpoint, one prompt file."""
-    hooks = [hook(), dict(type='DumpRank')]
-    config = write_config(tmp_path / 'config.py', tmp_path / 'work', hooks=hooks)
-    done = subprocess.run(
-        ['tools/dist_train.sh', str(config), '2'],
-        env=environment() | dict(PYTHON=sys.executable),
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    first, second = (load(tmp_path / 'work' / f'rank_{rank}.pth') for rank in range(2))
-    assert not differences(first['state'], second['state'])
-    assert first['images'].isdisjoint(second['images'])
-    assert not differences(load(newest(tmp_path / 'work'))['state_dict'], first['state'])
-    assert not differences(read_prompt(tmp_path / 'work' / 'prompt.safetensors')[0], first['state'])
-
-
-def test_scripts_for_many_processes_pass_on_what_they_are_given(tmp_path):
-    """A stand-in writes down how it was called: Slurm's, and torchrun on one machine of two."""
-    for name in ('srun', 'python'):
-        (tmp_path / name).write_text('#!/bin/sh\necho "$@"\n')
-        (tmp_path / name).chmod(0o755)
-    surroundings = dict(PATH=f'{tmp_path}:{os.environ["PATH"]}', NNODES='2', NODE_RANK='1', GPUS='16')
-
-    def called(*command: str) -> str:
-        return subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True).stdout
-
-    slurm = called('tools/slurm_train.sh', 'gpu', 'flowers', 'config.py', '--resume')
-    assert '--ntasks=16 --ntasks-per-node=8' in slurm
-    assert slurm.endswith('tools/train.py config.py --launcher slurm --resume\n')
-    torchrun = called('tools/dist_train.sh', 'config.py', '8', '--cfg-options', 'a=1')
-    assert '--nnodes 2 --node-rank 1' in torchrun
-    assert torchrun.endswith('--nproc-per-node 8 tools/train.py config.py --launcher pytorch --cfg-options a=1\n')
-    for script in ('dist_train', 'slurm_train'):
-        done = subprocess.run([f'tools/{script}.sh', 'config.py'], capture_output=True, text=True)
-        assert done.returncode == 2
-        assert f'tools/{script}.sh' in done.stderr

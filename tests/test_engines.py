@@ -1,8 +1,13 @@
-"""Every prompter under the engines that make networks fast: compiled whole, and in half precision."""
+"""Every prompter under the engines that make networks fast or training cheap: compiled whole, in half precision, on
+channels that lie last, with gradients added up, with weights averaged. Checkpointed activations: test_contract.py."""
+
+from copy import deepcopy
 
 import pytest
 import torch
-from networks import config, images, tiny
+from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import OptimWrapper
+from networks import classifier, config, images, tiny
 
 import vptx
 from vptx.backbones import take_apart
@@ -22,7 +27,18 @@ def plug(network: str, kind: str) -> torch.nn.Module:
     if not prompter.doors <= take_apart(tiny(network)).geometry.doors:
         pytest.skip(f'{network} lacks a door that {kind} needs')
     torch.manual_seed(0)
-    return vptx.attach(tiny(network), config(kind), tune=['head']).train()
+    return vptx.attach(tiny(network), config(kind), tune=[classifier(network)]).train()
+
+
+def train(model: torch.nn.Module, batches: list[torch.Tensor], parts: int = 1, after_step=lambda: None) -> None:
+    """Steps of SGD, each on the gradients of so many batches."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = OptimWrapper(torch.optim.SGD(trained, lr=0.01), accumulative_counts=parts)
+    for batch in batches:
+        with optimizer.optim_context(model):
+            loss = model(batch).square().mean()
+        optimizer.update_params(loss)
+        after_step()
 
 
 def run(call, model: torch.nn.Module) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -71,3 +87,57 @@ def test_half_precision_around_prompts_in_single(network, kind, dtype):
     with torch.autocast('cpu', dtype), torch.no_grad():
         if kind == 'DeepPrompter':
             assert vptx.fold(model)(images()).dtype == dtype
+
+
+@every_pair
+def test_gradients_of_small_batches_add_up_to_those_of_a_big_one(network, kind):
+    whole, parts = plug(network, kind), plug(network, kind)
+    before = deepcopy(whole.state_dict())
+    big = [images(4, seed=seed) for seed in range(2)]
+    train(whole, big)
+    train(parts, [half for batch in big for half in batch.split(2)], parts=2)
+    assert any(not torch.equal(value, before[name]) for name, value in whole.state_dict().items())
+    for name, value in parts.state_dict().items():
+        torch.testing.assert_close(value, whole.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+
+@every_pair
+def test_an_average_of_weights_is_a_model_of_its_own(network, kind):
+    """MMEngine's EMA copies the model: the copy has the averaged prompts, and calls no others."""
+    model = plug(network, kind)
+    average, expected = ExponentialMovingAverage(model, momentum=0.25), deepcopy(dict(model.named_parameters()))
+    first = True
+
+    def update() -> None:
+        nonlocal first
+        average.update_parameters(model)
+        for name, parameter in model.named_parameters():
+            mixed = parameter if first else torch.lerp(expected[name], parameter, 0.25)
+            expected[name] = mixed.detach().clone()
+        first = False
+
+    train(model, [images(seed=seed) for seed in range(3)], after_step=update)
+    other = plug(network, kind)
+    other.load_state_dict({**model.state_dict(), **expected})
+    with torch.no_grad():
+        found = average.eval()(images())
+        torch.testing.assert_close(found, other.eval()(images()))
+        assert not torch.equal(found, model.eval()(images()))
+
+
+@pytest.mark.parametrize('network', ['ResNet', 'ConvNeXt'])
+@pytest.mark.parametrize(
+    'kind', [kind for kind, prompter in sorted(PROMPTERS.module_dict.items()) if prompter.doors == {'image'}]
+)
+def test_channels_last(network, kind):
+    model = plug(network, kind)
+    expected = run(model, model)
+    layout = dict(memory_format=torch.channels_last)
+    model.to(**layout)
+    seen = []
+    last = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)][-1]
+    last.register_forward_hook(lambda module, inputs, output: seen.append(output.is_contiguous(**layout)))
+    found = run(lambda batch: model(batch.to(**layout)), model)
+    assert seen == [True]
+    for ours, theirs in zip([found[0], *found[1]], [expected[0], *expected[1]], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)

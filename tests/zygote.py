@@ -1,7 +1,8 @@
 """A process that has imported everything and forks others, so that a test can start, kill and resume many of them.
 
-Each line of its input is JSON: ``argv`` of a tool of ``tools/``, ``cwd``, and ``log``, where the output goes; for each
-it answers with the exit status. What it forks is a process like any other: of its own, with nothing shared.
+Each line of its input is JSON: ``argv`` of a tool of ``tools/``, ``cwd``, what to add to the ``environment``, and
+``log``, where the output goes; for each it answers with the exit status. What it forks is a process like any other: of
+its own, with nothing shared.
 """
 
 import gc
@@ -31,13 +32,27 @@ class Zygote:
 
     def run(self, name: str, *arguments, cwd: Path | str = '.', log: Path) -> tuple[int, str]:
         """Run a tool in a process of its own: its exit status (negative: the signal that killed it) and output."""
-        job = dict(argv=[str(REPO / 'tools' / f'{name}.py'), *map(str, arguments)], cwd=str(cwd), log=str(log))
+        return self._fork([str(REPO / 'tools' / f'{name}.py'), *map(str, arguments)], cwd, log)
+
+    def torchrun(self, processes: int, name: str, *arguments, restarts: int = 0, log: Path) -> tuple[int, str]:
+        """As :meth:`run`, by torchrun in several processes, which it forks where it else starts interpreters."""
+        from torch.distributed import run
+
+        options = ['--standalone', f'--nproc-per-node={processes}', f'--max-restarts={restarts}']
+        forked = ['--start-method=fork', '--monitor-interval=0.1', '--run-path', str(REPO / 'tools' / f'{name}.py')]
+        argv = [run.__file__, *options, *forked, *map(str, arguments), '--launcher', 'pytorch']
+        # As tools/dist_train.sh says.
+        return self._fork(argv, Path('.'), log, **({'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1'} if restarts else {}))
+
+    def _fork(self, argv: list[str], cwd: Path | str, log: Path, **environment: str) -> tuple[int, str]:
+        job = dict(argv=argv, cwd=str(cwd), log=str(log), environment=environment)
         print(json.dumps(job), file=self.process.stdin, flush=True)
         return int(self.process.stdout.readline()), log.read_text()
 
 
 def serve() -> None:
     # What every run would import again.
+    import torch.distributed.run
     import torch.utils.cpp_extension  # noqa: F401
     from mmpretrain.utils import register_all_modules
 
@@ -54,8 +69,9 @@ def serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answer, flush=True)
 
 
-def run(argv: list[str], cwd: str, log: str) -> None:
+def run(argv: list[str], cwd: str, log: str, environment: dict[str, str]) -> None:
     """In the child: the tool, as from a shell."""
+    os.environ.update(environment)
     os.chdir(cwd)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):

@@ -11,6 +11,9 @@ import torch.distributed
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from vptx.hooks.prompt_tuning_hook import refuse_sharding
+from vptx.hooks.slim_checkpoint_hook import last_checkpoint
+
 __all__ = [
     'FEATURES_HELP',
     'NET_HELP',
@@ -99,9 +102,10 @@ def load_config(args: argparse.Namespace) -> Config:
     name = '_'.join(filter(None, (Path(args.config).stem, net)))
     config.work_dir = args.work_dir or config.get('work_dir') or str(Path('work_dirs') / name)
     given = vars(args)
-    if given.get('resume'):
+    found = last_checkpoint(config.work_dir) if given.get('resume') == 'auto' else given.get('resume')
+    if found:  # else the run begins, with the weights of load_from if it has any
         config.resume = True
-        config.load_from = None if args.resume == 'auto' else args.resume
+        config.load_from = str(found)
     if given.get('checkpoint'):
         config.load_from = args.checkpoint
     if given.get('amp'):
@@ -133,7 +137,8 @@ def make_runner(config: Config) -> Runner:
     """The Runner of a config, on one process or many, with or without a GPU."""
     if config.launcher == 'pytorch' and not torch.cuda.is_available():
         # MMEngine's own start-up asks for a GPU; it leaves a process group alone that is there already.
+        refuse_sharding(config)  # which would ask for a GPU, and says so first
         torch.distributed.init_process_group('gloo')
-        config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+        config.model_wrapper_cfg = {**(config.get('model_wrapper_cfg') or {}), 'device_ids': None}
         config.sync_bn = None  # torch synchronises the statistics of a batch between GPUs only
     return Runner.from_cfg(config)

@@ -1,12 +1,10 @@
-"""Label mappings in real runs: when they are estimated, from what, and that any number of processes agrees."""
+"""Label mappings in real runs: when they are estimated, and from what. Of several processes: test_many_processes.py."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
-from runs import CLASSES, differences, environment, hook, load, loader, net, newest, runner, write_config, write_weights
+from runs import CLASSES, differences, hook, load, net, newest, runner, write_config, write_weights
 
 import vptx
 from vptx.hooks import LabelMappingHook
@@ -197,30 +195,3 @@ def test_the_hook_comes_by_itself_and_only_with_a_mapping(tmp_path):
         run = runner(tmp_path, **changes)
         run.call_hook('before_run')
         assert sum(isinstance(h, LabelMappingHook) for h in run.hooks) == expected
-
-
-def test_two_processes_count_as_one(tmp_path):
-    """Real processes; a pass of its own over images that two do not share evenly."""
-    weights = write_weights(tmp_path / 'w.pth', num_classes=SOURCES)
-    changes = config(
-        options=dict(online=False),
-        **{
-            'model.backbone.net': net(num_classes=SOURCES, weights=str(weights)),
-            'train_dataloader': loader(True, number=21),
-            'train_cfg.max_epochs': 1,
-        },
-    )
-    one = runner(tmp_path / 'one', **changes)
-    one.train()
-    path = write_config(tmp_path / 'config.py', tmp_path / 'two', **changes)
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
-    done = subprocess.run(
-        [*torchrun, 'tools/train.py', str(path), '--launcher', 'pytorch'],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    ours, theirs = (load(newest(tmp_path / name))['state_dict']['backbone.mapping.sources'] for name in ('one', 'two'))
-    assert torch.equal(ours, theirs)

@@ -10,20 +10,12 @@ from mmseg.apis import inference_model
 from PIL import Image
 from runs import differences, hook, load, newest
 from segruns import CLASSES, COLOURS, seg_config, write_images, write_seg_config
-from zygote import Zygote
 
 import vptx
 from vptx.prompt_file import read_prompt
 from vptx.segmentation import SegInferencer, overlay, write_predictions
 
 KEPT = ('state_dict', 'optimizer', 'param_schedulers')
-
-
-@pytest.fixture(scope='module')
-def start():
-    """Starts a tool: ``start('train', config, '--resume', log=...)``."""
-    with Zygote() as zygote:
-        yield zygote.run
 
 
 @pytest.fixture(scope='module')

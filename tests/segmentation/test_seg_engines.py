@@ -1,5 +1,6 @@
 """What makes training cheaper changes nothing else: half precision, checkpointed activations, several processes."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,6 @@ from mmengine.runner import Runner
 from runs import differences, environment, load, newest
 from segruns import seg_config, write_images, write_seg_config
 from torch import nn
-from zygote import Zygote
 
 from vptx.datasets import scenes
 from vptx.prompt_file import read_prompt
@@ -25,18 +25,17 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def train(data, tmp_path_factory):
+def train(start, data, tmp_path_factory):
     """Trains with arguments of the tool, and with another config; returns the last checkpoint."""
-    with Zygote() as zygote:
 
-        def run(*arguments: str, **changes) -> dict:
-            folder = tmp_path_factory.mktemp('run')
-            config = write_seg_config(folder / 'config.py', folder / 'work', data, **changes)
-            status, output = zygote.run('train', config, *arguments, log=folder / 'log')
-            assert status == 0, output
-            return load(newest(folder / 'work'))['state_dict']
+    def run(*arguments: str, **changes) -> dict:
+        folder = tmp_path_factory.mktemp('run')
+        config = write_seg_config(folder / 'config.py', folder / 'work', data, **changes)
+        status, output = start('train', config, *arguments, log=folder / 'log')
+        assert status == 0, output
+        return load(newest(folder / 'work'))['state_dict']
 
-        yield run
+    return run
 
 
 def test_engines(train):
@@ -55,7 +54,8 @@ def test_engines(train):
 def test_batch_norm_is_synchronised_where_processes_train_together(data, tmp_path, monkeypatch, many):
     """One config for both. Torch synchronises on GPUs only, so here the model is wrapped, and not run."""
     runner = Runner.from_cfg(seg_config(tmp_path, data, experiment_name=f'batch norm, many {many}'))
-    monkeypatch.setattr('mmengine.runner.runner.MMDistributedDataParallel', lambda module, **_: module)
+    wrap = 'mmengine.runner.runner.MODEL_WRAPPERS.build'
+    monkeypatch.setattr(wrap, lambda config, default_args: default_args['module'])
     monkeypatch.setenv('LOCAL_RANK', '0')
     runner._distributed = many
     runner.call_hook('before_run')  # plugs, and wraps the model again
@@ -65,8 +65,9 @@ def test_batch_norm_is_synchronised_where_processes_train_together(data, tmp_pat
 
 
 def test_two_processes_train_the_mini_recipe(tmp_path):
-    """As a user runs it: equal prompts and heads on both, each with images of its own, one checkpoint."""
-    scenes.write(tmp_path / 'mini', train=8, val=2, test=0, size=64)
+    """As a user runs it: equal prompts and heads on both, each with images of its own, one checkpoint;
+    each image is evaluated once."""
+    scenes.write(tmp_path / 'mini', train=8, val=3, test=0, size=64)
     config = Config.fromfile(MINI)
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         loader.dataset.data_root = str(tmp_path / 'mini')
@@ -74,6 +75,7 @@ def test_two_processes_train_the_mini_recipe(tmp_path):
     config.train_cfg.update(max_iters=2, val_interval=2)
     config.custom_imports.imports.append('runs')
     config.custom_hooks.append(dict(type='DumpRank'))
+    config.val_evaluator = [config.val_evaluator, dict(type='Evaluated')]
     config.dump(str(tmp_path / 'config.py'))
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
     done = subprocess.run(
@@ -83,7 +85,9 @@ def test_two_processes_train_the_mini_recipe(tmp_path):
         text=True,
         timeout=240,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert re.search(r'images: 3 +different: 3\b', output)  # of which one process has two
     first, second = (load(tmp_path / 'work' / f'rank_{rank}.pth') for rank in range(2))
     assert not differences(first['state'], second['state'])
     assert first['images'] and first['images'].isdisjoint(second['images'])

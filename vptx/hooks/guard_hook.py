@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 
 import torch
+from mmengine.dist import all_gather
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -18,8 +19,8 @@ __all__ = ['GuardHook']
 
 @HOOKS.register_module()
 class GuardHook(Hook):
-    """Before a run: is there data, of the classes that the head knows? After the first iteration: has every trainable
-    tensor received a gradient, and no frozen one? After each: is the loss a number?
+    """Before a run: is there data, of the classes that the head knows, and do all ranks begin alike? After the first
+    iteration: has every trainable tensor received a gradient, and no frozen one? After each: is the loss a number?
 
     :class:`~vptx.hooks.PromptTuningHook` registers it.
 
@@ -28,13 +29,15 @@ class GuardHook(Hook):
 
     Raises:
         ValueError: an empty data set, or a number of classes that disagrees with the head.
-        RuntimeError: names the tensors without a gradient, or the frozen ones that have one.
+        RuntimeError: names the tensors without a gradient, or the frozen ones that have one; ranks that begin at
+            different iterations.
         FloatingPointError: says at which iteration, and which images were in the batch.
     """
 
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:
+        _check_ranks(runner)
         _check_data(runner, runner.train_dataloader.dataset)
         parameters = dict(runner.model.named_parameters())
         self._frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
@@ -82,6 +85,16 @@ class GuardHook(Hook):
             faults.append(f'frozen, but trained by something {", ".join(thawed)}')
         if faults:
             raise RuntimeError(f'after the first iteration: {"; ".join(faults)}. Is tune=[...] what you want to train?')
+
+
+def _check_ranks(runner: Runner) -> None:
+    """Refuse ranks of which some go on with a run and others begin it."""
+    begins = [int(iteration) for iteration in all_gather(torch.tensor(runner.iter))]
+    if len(set(begins)) > 1:
+        raise RuntimeError(
+            f'the processes begin at iterations {", ".join(map(str, begins))}: they all have to see the same '
+            f'{runner.work_dir}, on a file system that their machines share, to resume from what is in it'
+        )
 
 
 def _check_data(runner: Runner, dataset: Sized) -> None:

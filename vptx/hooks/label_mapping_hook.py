@@ -5,9 +5,11 @@ the training images, or from what the network says of them anyway while prompts 
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dataset import DefaultSampler
+from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
@@ -43,17 +45,21 @@ def estimate_mapping(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]])
 @torch.no_grad()
 def _count(hall: PromptedNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """A (K, C) over all ranks, in eval mode."""
-    was_training, mapping, counts = hall.training, hall.mapping, None
-    device = next(hall.parameters()).device
+    was_training, mapping, counts = hall.training, hall.mapping, _nothing(hall)
     hall.eval()
     for images, labels in batches:
-        seen = mapping.count(hall.read(images.to(device)), _targets(labels, mapping))
-        counts = seen if counts is None else counts + seen
+        counts += mapping.count(hall.read(images.to(counts.device)), _targets(labels, mapping))
     hall.train(was_training)
-    if counts is None:
+    all_reduce(counts)  # a rank without images, of a few among many ranks, takes part with zeros
+    if not counts.any():
         raise ValueError('a label mapping is estimated from training images, and there are none')
-    all_reduce(counts)
     return counts
+
+
+def _nothing(hall: PromptedNetwork) -> Tensor:
+    """A (K, C) before the first image."""
+    device = next(hall.parameters()).device
+    return torch.zeros(hall.net.geometry.classes, hall.mapping.num_classes, dtype=torch.float64, device=device)
 
 
 def _targets(labels: Tensor, mapping: CountedMapping) -> Tensor:
@@ -97,8 +103,8 @@ def strongest_sources(mapping: LabelMapping, most: int = 20) -> list[tuple[int, 
 class LabelMappingHook(Hook):
     """Estimates a label mapping before training, and anew in each epoch if it wants to be.
 
-    Counts are summed over all ranks, so any number of them gives the same mapping. The last epoch is not followed by an
-    estimate: prompts leave the run with the mapping that they were trained for.
+    Counts are summed over all ranks, every image once, so any number of them gives the same mapping. The last epoch is
+    not followed by an estimate: prompts leave the run with the mapping that they were trained for.
 
     :class:`~vptx.hooks.PromptTuningHook` registers it.
 
@@ -112,7 +118,6 @@ class LabelMappingHook(Hook):
         hall = find_hall(bare(runner.model))
         assert hall is not None  # the hook that registers this one has plugged it
         self._hall = hall
-        self._counts: Tensor | None = None
         self._handles: list = []
         mapping = self._mapping
         if mapping is None:
@@ -135,7 +140,7 @@ class LabelMappingHook(Hook):
         if mapping is None or not mapping.every:
             return
         if mapping.online:
-            self._counts = None
+            self._counts, self._seen = _nothing(self._hall), 0
             # What the network sees and says: batch augmentations mix images and labels in the preprocessor.
             preprocess = bare(runner.model).data_preprocessor
             self._handles = [
@@ -153,8 +158,9 @@ class LabelMappingHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         if self._handles:
-            seen = self._mapping.count(self._logits, self._labels)
-            self._counts = seen if self._counts is None else self._counts + seen
+            new = self._are_new(runner.train_dataloader.sampler, len(self._logits))
+            self._counts += self._mapping.count(self._logits[new], self._labels[new])
+            self._seen += len(new)
 
     def after_train_epoch(self, runner: Runner) -> None:
         if not self._handles:
@@ -163,9 +169,17 @@ class LabelMappingHook(Hook):
             handle.remove()
         self._handles = []
         done = runner.epoch + 1
-        if self._counts is not None and done % self._mapping.every == 0 and done < runner.max_epochs:
+        if done % self._mapping.every == 0 and done < runner.max_epochs:
             all_reduce(self._counts)
             self._estimate(runner, self._counts)
+
+    def _are_new(self, sampler: Any, batch: int) -> Tensor:
+        """Which images of a batch (B,) are not there for the second time: MMEngine's sampler repeats the first of an
+        epoch after the last until each rank has as many."""
+        if not isinstance(sampler, DefaultSampler):
+            return torch.ones(batch, dtype=torch.bool)
+        place = get_rank() + get_world_size() * torch.arange(self._seen, self._seen + batch)
+        return place < len(sampler.dataset)
 
     def _hear_labels(self, preprocessor: nn.Module, inputs: tuple, batch: dict) -> None:
         self._labels = self._read_labels(batch)

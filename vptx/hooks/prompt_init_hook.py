@@ -22,7 +22,7 @@ from itertools import islice
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import broadcast
+from mmengine.dist import all_gather, all_reduce, broadcast, get_rank
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
@@ -41,21 +41,36 @@ Weights = Callable[[], tuple[Tensor, Tensor]]
 
 
 def sample(tokens: Tensor, start: Tensor, weights: Weights) -> Tensor:
-    """(B, N, D) -> (P, D): tokens drawn at random, without repetition while there are enough."""
-    flat, number = tokens.flatten(0, 1), len(start)
-    order = torch.randperm(len(flat))[:number] if number <= len(flat) else torch.randint(len(flat), (number,))
-    return flat[order.to(flat.device)]
+    """(B, N, D) -> (P, D): tokens of all ranks' images drawn at random, without repetition while there are enough."""
+    number, patches, rank = len(start), tokens.shape[1], get_rank()
+    # The images of all ranks, in the order in which one process would see them: samplers deal them out in turn.
+    held = all_gather(torch.tensor(len(tokens), device=tokens.device))
+    images = sorted((index, owner) for owner, count in enumerate(held) for index in range(int(count)))
+    total = len(images) * patches
+    drawn = torch.randperm(total)[:number] if number <= total else torch.randint(total, (number,))
+    drawn = drawn.to(tokens.device)
+    broadcast(drawn)
+    rows = tokens.new_zeros(number, tokens.shape[2])
+    for row, position in zip(rows, drawn.tolist(), strict=True):
+        index, owner = images[position // patches]
+        if owner == rank:
+            row.copy_(tokens[index, position % patches])
+    all_reduce(rows)  # each row is of one rank, and zero on the others
+    return rows
 
 
 def mean(tokens: Tensor, start: Tensor, weights: Weights) -> Tensor:
-    """(B, N, D) -> (P, D): averaged over the images, then over P neighbourhoods of positions."""
-    return F.adaptive_avg_pool1d(tokens.mean(0).T[None], len(start))[0].T
+    """(B, N, D) -> (P, D): averaged over the images of all ranks, then over P neighbourhoods of positions."""
+    total, images = tokens.sum(0), torch.tensor(len(tokens), device=tokens.device)
+    all_reduce(total)
+    all_reduce(images)
+    return F.adaptive_avg_pool1d((total / images).T[None], len(start))[0].T
 
 
 def vipamin(
     tokens: Tensor, start: Tensor, weights: Weights, nearest: int = 16, expansion: float = 0.1, energy: float = 0.9
 ) -> Tensor:
-    """(B, N, D) and prompts as they were drawn (P, D) -> (P, D).
+    """(B, N, D) on each rank, and prompts as they were drawn (P, D) -> (P, D).
 
     Args:
         nearest: k, how many tokens a prompt goes to.
@@ -68,9 +83,17 @@ def vipamin(
         )
     flat, (to_key, to_value) = tokens.flatten(0, 1), weights()
     nearness = F.normalize(start @ to_key.T, dim=1) @ F.normalize(flat @ to_key.T, dim=1).T
-    match = flat[nearness.topk(min(nearest, len(flat)), dim=1).indices].mean(1)
+    # The nearest of each rank, of which there may be fewer; among them are the nearest of all.
+    near, index = F.pad(nearness, (0, nearest), value=-torch.inf).topk(nearest, dim=1)
+    found = F.pad(flat, (0, 0, 0, nearest))[index]
+    near, found = (torch.cat(all_gather(part.contiguous()), dim=1) for part in (near, found))
+    near, index = near.topk(nearest, dim=1)
+    chosen = near.isfinite().to(flat.dtype)[..., None]
+    match = (found.take_along_dim(index[..., None], dim=1) * chosen).sum(1) / chosen.sum(1)
     values = flat @ to_value.T
-    squares, directions = torch.linalg.eigh(values.T @ values)  # ascending
+    products = values.T @ values
+    all_reduce(products)
+    squares, directions = torch.linalg.eigh(products)  # ascending
     squares, directions = squares.flip(0).clamp(min=0), directions.flip(1)
     reached = directions[:, squares.cumsum(0) - squares < energy * squares.sum()]
     own = start @ to_value.T
@@ -100,6 +123,8 @@ def find_pool(pool: str | dict) -> Callable[..., Tensor]:
 @torch.no_grad()
 def fill_from_data(hall: PromptedNetwork, batches: Iterable[Tensor], pool: str | dict) -> None:
     """Fill the prompts of ``hall`` in place, from one pass over ``batches`` for each prompted layer.
+
+    Ranks fill theirs together, from the images of all of them, and alike.
 
     Args:
         hall: with a prompter that holds a :class:`~vptx.prompters.PromptEmbedding`.
@@ -144,11 +169,13 @@ def fill_from_data(hall: PromptedNetwork, batches: Iterable[Tensor], pool: str |
 class PromptInitHook(Hook):
     """Fills the prompts from a few training batches before the first iteration; a resumed run keeps its own.
 
+    Any number of ranks starts from the same prompts, if they see the same images together.
+
         custom_hooks = [dict(type='PromptTuningHook', ...), dict(type='PromptInitHook', pool='mean')]
 
     Args:
         pool: ``'sample'``, ``'mean'``, ``'vipamin'``, or with options ``dict(type='vipamin', nearest=16, ...)``.
-        batches: how many training batches to look at.
+        batches: how many training batches to look at, on each rank.
 
     Note:
         Comes after PromptTuningHook, which plugs the prompter in, and before EMAHook's first update.
@@ -172,6 +199,4 @@ class PromptInitHook(Hook):
             )
         data = islice(iter(runner.train_dataloader), self.batches)
         fill_from_data(hall, (model.data_preprocessor(batch)['inputs'] for batch in data), self.pool)
-        for row in hall.prompter.embedding.rows:
-            broadcast(row.data)  # every rank saw other images; they start as one
-        runner.logger.info(f'prompts filled from {self.batches} training batches ({self.pool})')
+        runner.logger.info(f'prompts filled from {self.batches} training batches of each process ({self.pool})')

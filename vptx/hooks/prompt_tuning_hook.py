@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from mmengine.config import Config
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.optim import OptimWrapper
+from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import Runner
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from vptx.attach import attach, find_hall
 from vptx.hooks.guard_hook import GuardHook
@@ -19,13 +23,14 @@ from vptx.hooks.slim_checkpoint_hook import (
     bare,
     complete,
     is_stock,
+    last_checkpoint,
 )
 from vptx.optim import IdleOptimWrapper
 from vptx.readout import OWN, Readout
 from vptx.registry import HOOKS
-from vptx.trainable import set_mode, trainable_table
+from vptx.trainable import set_mode, trainable_table, trained_names
 
-__all__ = ['PromptTuningHook']
+__all__ = ['PromptTuningHook', 'refuse_sharding']
 
 
 @HOOKS.register_module()
@@ -69,6 +74,9 @@ class PromptTuningHook(Hook):
         self.mapping = mapping
 
     def before_run(self, runner: Runner) -> None:
+        if not isinstance(runner, Runner):
+            _refuse(f'a {type(runner).__name__}', 'runner_type and strategy')
+        refuse_sharding(runner.cfg)
         model = bare(runner.model)
         hall = find_hall(model)
         if hall is not None and hall.before is not None:
@@ -81,7 +89,7 @@ class PromptTuningHook(Hook):
         self._around_hall = [part for part in model.children() if find_hall(part) is None]
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
         # The Runner has wrapped the model and built optimizer and schedulers already: again, with what is there now.
-        runner.model = runner.wrap_model(runner.cfg.get('model_wrapper_cfg'), model)
+        runner.model = _wrap(runner, model)
         if isinstance(runner.optim_wrapper, OptimWrapper):
             self._rebuild_optimizer(runner)
         for hook in runner.hooks:
@@ -114,18 +122,11 @@ class PromptTuningHook(Hook):
         """Let ``--resume`` find the newest checkpoint where the pointer to it was lost with the process."""
         if not runner._resume or runner._load_from is not None:
             return
-        folder = Path(runner.work_dir)
-        pointer = folder / 'last_checkpoint'
-        named = pointer.read_text().strip() if pointer.is_file() else ''
-        if named and Path(named).is_file():
-            return
-        # epoch_3.pth or iter_300.pth; the best ones hold no optimizer.
-        own = [path for path in folder.glob('*_*.pth') if not path.name.startswith('best_')]
-        steps = {int(p.stem.rpartition('_')[2]): p for p in own if p.stem.rpartition('_')[2].isdigit()}
-        if steps:
-            runner._load_from = str(steps[max(steps)])
+        found, pointer = last_checkpoint(runner.work_dir), Path(runner.work_dir, 'last_checkpoint')
+        if found is not None:
+            runner._load_from = str(found)
         elif pointer.is_file():
-            pointer.unlink()  # points to nothing: the run starts from the beginning
+            pointer.unlink(missing_ok=True)  # points to nothing: the run starts from the beginning
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if runner._resume and 'optimizer' not in checkpoint:
@@ -162,3 +163,50 @@ def _check_classifier(model: nn.Module) -> None:
             f"with readout='{hall.readout}': name the head above it more closely, as in tune=['head.fc'], or build the "
             'network without (num_classes=0)'
         )
+
+
+def refuse_sharding(config: Config) -> None:
+    """Refuse a config whose processes share out the parameters of a model, FSDP's or DeepSpeed's.
+
+    Raises:
+        ValueError: says which setting to leave out.
+    """
+    wrapper = (config.get('model_wrapper_cfg') or {}).get('type', 'MMDistributedDataParallel')
+    kind = MODEL_WRAPPERS.get(wrapper) if isinstance(wrapper, str) else wrapper
+    strategy = (config.get('strategy') or {}).get('type')
+    if strategy or not issubclass(kind, DistributedDataParallel):
+        setting, name = ('strategy', strategy) if strategy else ('model_wrapper_cfg', wrapper)
+        _refuse(f'{setting}=dict(type={name!r})', setting)
+
+
+def _refuse(what: str, setting: str) -> NoReturn:
+    raise ValueError(
+        f'PromptTuningHook trains by DistributedDataParallel, not by {what}, which shares out parameters among '
+        'processes before there are prompts. There is little to share: prompts are kilobytes, and what is frozen has '
+        f'neither gradients nor an optimizer. Leave {setting} out; where activations fill the memory, set '
+        'model.backbone.with_cp=True'
+    )
+
+
+def _wrap(runner: Runner, model: nn.Module) -> nn.Module:
+    """The model as the processes of a run share it: what trains is exchanged, what is frozen is in no bucket.
+
+    ``model_wrapper_cfg`` has the last word. Without it the graph is static, as a prompted network takes the same way in
+    every iteration, but not where gradients are accumulated: torch then breaks down, or stops to synchronise them
+    (https://github.com/pytorch/pytorch/pull/187732). The first rank's buffers are sent to the others where training
+    changes any, such as batch statistics of tuned parts, so that none drifts away from what is saved.
+    """
+    config = runner.cfg
+    if not runner.distributed:
+        return runner.wrap_model(None, model)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        return model  # nothing to exchange, which torch refuses
+    unused = config.get('find_unused_parameters', False)
+    accumulates = (config.get('optim_wrapper') or {}).get('accumulative_counts', 1) > 1
+    buffers = {name for name, _ in model.named_buffers()}
+    defaults = dict(
+        broadcast_buffers=not buffers.isdisjoint(trained_names(model)),
+        find_unused_parameters=unused,
+        static_graph=not unused and not accumulates,
+    )
+    return runner.wrap_model({**defaults, **(config.get('model_wrapper_cfg') or {})}, model)

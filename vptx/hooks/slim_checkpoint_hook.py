@@ -14,7 +14,7 @@ from vptx.attach import find_hall
 from vptx.prompt_file import check, describe, kept_names, write_prompt
 from vptx.registry import HOOKS
 
-__all__ = ['SafeCheckpointHook', 'SlimCheckpointHook', 'adopt', 'complete', 'is_stock']
+__all__ = ['SafeCheckpointHook', 'SlimCheckpointHook', 'adopt', 'complete', 'is_stock', 'last_checkpoint']
 
 
 def bare(model: nn.Module) -> nn.Module:
@@ -130,6 +130,19 @@ def adopt(model: nn.Module, checkpoint: dict, where: str | Path) -> None:
     )
     checkpoint['state_dict'] = model.state_dict()
     hall.frozen_from = str(where)
+
+
+def last_checkpoint(work_dir: str | Path) -> Path | None:
+    """What a run in ``work_dir`` goes on from, if anything, even where the pointer was lost with the process."""
+    folder = Path(work_dir)
+    pointer = folder / 'last_checkpoint'
+    named = pointer.read_text().strip() if pointer.is_file() else ''
+    if named and Path(named).is_file():
+        return Path(named)
+    # epoch_3.pth or iter_300.pth; the best ones hold no optimizer.
+    own = [path for path in folder.glob('*_*.pth') if not path.name.startswith('best_')]
+    steps = {int(p.stem.rpartition('_')[2]): p for p in own if p.stem.rpartition('_')[2].isdigit()}
+    return steps[max(steps)] if steps else None
 
 
 class SafeCheckpointHook(CheckpointHook):

@@ -1,0 +1,203 @@
+"""Several processes learn what one learns, count and evaluate every image once, and survive one another's death.
+
+All but one of them are forked by torchrun from a process that has imported everything.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from functools import partial
+
+import pytest
+import torch
+from runs import differences, environment, hook, load, loader, net, newest, runner, write_config, write_weights
+
+from vptx.prompt_file import read_prompt
+
+KEPT = ('state_dict', 'optimizer', 'param_schedulers')
+DEEP = hook(dict(type='DeepPrompter', num_tokens=3))
+
+
+def trained(folder):
+    return load(newest(folder))['state_dict']
+
+
+@pytest.fixture
+def together(tmp_path, torchrun):
+    """Trains a config by several processes, in a folder; returns what they say."""
+
+    def run(folder: str, *arguments: str, processes: int = 2, fails: bool = False, restarts: int = 0, **changes) -> str:
+        config = write_config(tmp_path / f'{folder}.py', tmp_path / folder, **changes)
+        log = tmp_path / f'{folder}.log'
+        status, output = torchrun(processes, 'train', config, *arguments, restarts=restarts, log=log)
+        assert (status != 0) is fails, output
+        return output
+
+    return run
+
+
+def batch(size: int, **dataset) -> dict:
+    return {**loader(True, **dataset), 'batch_size': size}
+
+
+def close(ours, theirs):
+    """Equal to rounding."""
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[name], rtol=1e-4, atol=1e-5, msg=lambda text, name=name: name + text)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Those of a network that reads nine classes of its own: random, the same for all."""
+    return str(write_weights(tmp_path / 'weights.pth', num_classes=9))
+
+
+@pytest.mark.parametrize(('pool', 'parts'), [('mean', 1), ('sample', 2), ('vipamin', 1)])
+def test_two_learn_what_one_learns_from_the_same_batches(tmp_path, together, weights, pool, parts):
+    """From prompts that start from the images of both; with gradients of several small batches added up, too."""
+    changes = {
+        'model.backbone': dict(net=net(weights=weights), with_cp=parts > 1),
+        'optim_wrapper': dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9), accumulative_counts=parts),
+        'param_scheduler': [],  # which counts batches, not steps
+    }
+    start = [dict(type='PromptInitHook', pool=pool, batches=2 * count) for count in (1, parts)]
+    one = {**changes, 'optim_wrapper.accumulative_counts': 1}
+    runner(tmp_path / 'one', hooks=[DEEP, start[0]], train_dataloader=batch(12), **one).train()
+    together('two', hooks=[DEEP, start[1]], train_dataloader=batch(6 // parts), **changes)
+    close(trained(tmp_path / 'two'), trained(tmp_path / 'one'))
+
+
+MAPPED = {'model.head': dict(type='ClsHead', _delete_=True), 'optim_wrapper.optimizer': dict(type='SGD', lr=0.0)}
+
+
+@pytest.mark.parametrize(
+    ('kind', 'options', 'number'),
+    [
+        # Estimated anew after the first epoch, from what the network said while it was trained: of 21 images one is
+        # there twice, so that both have 11.
+        ('BayesianMapping', dict(online=True), 21),
+        # In a pass of its own, and nothing trains; the second process has no image.
+        ('BayesianMapping', dict(every=0), 1),
+    ],
+    ids=['online', 'nothing trains'],
+)
+def test_two_count_every_image_once(tmp_path, together, weights, kind, options, number):
+    trains = number > 1
+    mapping = dict(type=kind, num_classes=3, **options)
+    changes = {
+        'hooks': [hook(dict(type='PixelPrompter', space='unit') if trains else None, tune=[], mapping=mapping)],
+        'model.backbone.net': net(weights=weights, num_classes=9),
+        'train_dataloader': loader(True, number=number),
+        **MAPPED,
+    }
+    if not trains:
+        changes['hooks'][0]['prompter'] = None
+    runner(tmp_path / 'one', **changes).train()
+    together('two', **changes)
+    ours, theirs = trained(tmp_path / 'two'), trained(tmp_path / 'one')
+    torch.testing.assert_close(ours['backbone.mapping.weight'], theirs['backbone.mapping.weight'], rtol=0, atol=0)
+
+
+def test_two_evaluate_every_image_once(tmp_path, start, torchrun):
+    """Thirteen images for two processes; an untrained network is right now and then."""
+    changes = {'train_cfg.max_epochs': 1, 'optim_wrapper.optimizer.lr': 1e-4}
+    run = runner(tmp_path / 'work', **changes)
+    run.train()
+    evaluators = dict(test_evaluator=[dict(type='Accuracy'), dict(type='Evaluated')])
+    weights = tmp_path / 'weights.pth'
+    torch.save(run.model.backbone.net.model.state_dict(), weights)
+    changes.update(evaluators, **{'model.backbone.net': net(weights=str(weights))})
+    config = write_config(tmp_path / 'c.py', tmp_path / 'test', test_dataloader=loader(False, number=13), **changes)
+    found = []
+    for tool in (start, partial(torchrun, 2)):
+        out = tmp_path / f'{len(found)}.json'
+        status, output = tool('test', config, newest(tmp_path / 'work'), '--out', out, log=tmp_path / 'log')
+        assert status == 0, output
+        found.append(json.loads(out.read_text()))
+    assert found[0] == found[1]
+    assert found[1]['images'] == found[1]['different'] == 13
+    assert found[1]['accuracy/top1'] == pytest.approx(100 * round(13 * found[1]['accuracy/top1'] / 100) / 13)
+
+
+LONG = {'train_dataloader': loader(True, [dict(type='RandomFlip', prob=0.5)]), 'train_cfg.max_epochs': 3}
+
+
+def ends_as(ours, theirs):
+    """The last checkpoints of two runs are equal to the bit."""
+    ours, theirs = ({key: load(newest(folder))[key] for key in KEPT} for folder in (ours, theirs))
+    return not differences(ours, theirs)
+
+
+@pytest.fixture
+def straight(tmp_path, together):
+    """A run of two processes, with prompt dropout and augmentation, that nothing interrupts: three epochs of two
+    iterations."""
+    weights = str(write_weights(tmp_path / 'weights.pth'))
+    changes = {**LONG, 'model.backbone.net': net(weights=weights)}
+    together('straight', hooks=[hook()], **changes)
+    return changes
+
+
+def test_one_dies_and_all_end_and_go_on(tmp_path, together, straight):
+    """By hand, and by torchrun itself."""
+    deadly = [hook(), dict(type='KillHook', iteration=3, rank=1)]
+    began = time.monotonic()
+    output = together('killed', hooks=deadly, fails=True, **straight)
+    assert time.monotonic() - began < 120
+    # Of the dead one, or of the other, where torchrun noticed that one first.
+    assert re.search(r'rank +: 1 \(local_rank: 1\)\n +exitcode +: -9|Connection (reset|closed) by peer', output)
+    assert newest(tmp_path / 'killed').name == 'epoch_1.pth'
+    together('killed', '--resume', hooks=[hook()], **straight)
+    assert ends_as(tmp_path / 'killed', tmp_path / 'straight')
+    together('elastic', '--resume', hooks=deadly, restarts=1, **straight)
+    assert ends_as(tmp_path / 'elastic', tmp_path / 'straight')
+
+
+def test_two_processes_learn_the_same(tmp_path):
+    """Real distributed training on a CPU: equal prompts on both, one checkpoint, one prompt file."""
+    hooks = [hook(), dict(type='DumpRank')]
+    config = write_config(tmp_path / 'config.py', tmp_path / 'work', hooks=hooks)
+    done = subprocess.run(
+        ['tools/dist_train.sh', str(config), '2'],
+        env=environment() | dict(PYTHON=sys.executable),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = (load(tmp_path / 'work' / f'rank_{rank}.pth') for rank in range(2))
+    assert not differences(first['state'], second['state'])
+    assert first['images'].isdisjoint(second['images'])
+    assert not differences(load(newest(tmp_path / 'work'))['state_dict'], first['state'])
+    assert not differences(read_prompt(tmp_path / 'work' / 'prompt.safetensors')[0], first['state'])
+
+
+def test_scripts_for_many_processes_pass_on_what_they_are_given(tmp_path):
+    """A stand-in writes down how it was called: Slurm's, and torchrun on one machine of two."""
+    for name in ('srun', 'python'):
+        (tmp_path / name).write_text('#!/bin/sh\necho "$TORCH_DISABLE_SHARE_RDZV_TCP_STORE" "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    surroundings = dict(PATH=f'{tmp_path}:{os.environ["PATH"]}', NNODES='2', NODE_RANK='1', GPUS='16')
+
+    def called(*command: str) -> str:
+        return subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True).stdout
+
+    slurm = called('tools/slurm_train.sh', 'gpu', 'flowers', 'config.py', '--resume')
+    assert '--ntasks=16 --ntasks-per-node=8' in slurm
+    assert slurm.endswith('tools/train.py config.py --launcher slurm --resume\n')
+    torchrun = called('tools/dist_train.sh', 'config.py', '8', '--cfg-options', 'a=1')
+    assert '--nnodes 2 --node-rank 1' in torchrun and '--max-restarts 0' in torchrun
+    assert torchrun.endswith('--nproc-per-node 8 tools/train.py config.py --launcher pytorch --cfg-options a=1\n')
+    surroundings['MAX_RESTARTS'] = '3'
+    elastic = called('tools/dist_train.sh', 'config.py', '8', '--amp')
+    assert elastic.startswith('1 ') and '--max-restarts 3' in elastic
+    assert '--nnodes 2 --rdzv-id vptx --rdzv-backend c10d' in elastic and '--node-rank' not in elastic
+    assert elastic.endswith('tools/train.py config.py --launcher pytorch --resume --amp\n')
+    for script in ('dist_train', 'slurm_train'):
+        done = subprocess.run([f'tools/{script}.sh', 'config.py'], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert f'tools/{script}.sh' in done.stderr
