@@ -1,7 +1,6 @@
 """A photograph of 4000 x 3000 pixels and 150 classes, whose logits alone are 7.2 GB: what the whole process takes.
 
 python -m pytest tests/segmentation/test_large_photograph.py -m 'slow or not slow' -s        # prints it
-
 """
 
 import subprocess
