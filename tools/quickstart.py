@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from math import ceil
 from pathlib import Path
 
 from PIL import Image
@@ -36,7 +37,7 @@ def main() -> None:
     images = OUT / 'images'
     images.mkdir(parents=True, exist_ok=True)
     digits = Digits(split='test', crowded=1)
-    for index in range(0, len(digits), len(digits) // 30):
+    for index in range(0, len(digits), ceil(len(digits) / 30)):
         Image.fromarray(digits[index]['img'][..., ::-1]).save(images / f'{index:04d}.png')
     run('tools/predict.py', config, prompt_file, images, '--out-dir', OUT)
 
