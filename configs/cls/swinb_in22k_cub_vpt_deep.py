@@ -12,21 +12,13 @@ Cost:   325,320 trained numbers, 205,000 of them the head; a prompt file of 1.24
 
 _base_ = [
     '../_base_/nets/swin_b_in22k.py',
+    '../_base_/prompters/deep_swin.py',
     '../_base_/tasks/cub200.py',
     '../_base_/protocols/vpt_sgd.py',
     '../_base_/runtime.py',
 ]
 
 model = dict(head=dict(num_classes=200))
-custom_hooks = [
-    dict(
-        type='PromptTuningHook',
-        prompter=dict(type='DeepPrompter', num_tokens=10, dropout=0.1, dropout_per='batch'),
-        tune=['head'],
-        readout='prompts+patches',
-    )
-]
-method_grid = {'custom_hooks.0.prompter.num_tokens': [1, 5, 10, 50]}
 optim_wrapper = dict(optimizer=dict(lr=5.0 * 80 / 256))
 train_dataloader = dict(batch_size=80)
 auto_scale_lr = dict(base_batch_size=80)

@@ -12,21 +12,13 @@ Cost:   206,280 trained numbers, 205,000 of them the head; a prompt file of 0.79
 
 _base_ = [
     '../_base_/nets/swin_b_in22k.py',
+    '../_base_/prompters/shallow_swin.py',
     '../_base_/tasks/cub200.py',
     '../_base_/protocols/vpt_sgd.py',
     '../_base_/runtime.py',
 ]
 
 model = dict(head=dict(num_classes=200))
-custom_hooks = [
-    dict(
-        type='PromptTuningHook',
-        prompter=dict(type='ShallowPrompter', num_tokens=10),
-        tune=['head'],
-        readout='prompts+patches',
-    )
-]
-method_grid = {'custom_hooks.0.prompter.num_tokens': [1, 5, 10, 50]}
 optim_wrapper = dict(optimizer=dict(lr=5.0 * 80 / 256))
 train_dataloader = dict(batch_size=80)
 auto_scale_lr = dict(base_batch_size=80)

@@ -6,15 +6,8 @@ python tools/sweep.py configs/mini_pixels/*.py --out work_dirs/mini_pixels
 python tools/train.py configs/mini_pixels/pixels.py
 """
 
-_base_ = [
-    '../_base_/nets/vit_mini_sup.py',
-    '../_base_/tasks/digits.py',
-    '../_base_/protocols/mini_pixels.py',
-    '../_base_/runtime.py',
-]
+_base_ = ['./border.py']
 
-# The network keeps its own classifier.
-model = dict(backbone=dict(net=dict(num_classes=240)), head=dict(_delete_=True, type='ClsHead'))
 custom_hooks = [
     dict(
         type='PromptTuningHook',

@@ -13,21 +13,13 @@ Cost:   222,820 trained numbers, 102,500 of them the head; a prompt file of 0.85
 
 _base_ = [
     '../_base_/nets/swin_b_in22k.py',
+    '../_base_/prompters/deep_swin.py',
     '../_base_/tasks/vtab.py',
     '../_base_/protocols/vpt_sgd.py',
     '../_base_/runtime.py',
 ]
 
 model = dict(head=dict(num_classes=100))
-custom_hooks = [
-    dict(
-        type='PromptTuningHook',
-        prompter=dict(type='DeepPrompter', num_tokens=10, dropout=0.1, dropout_per='batch'),
-        tune=['head'],
-        readout='prompts+patches',
-    )
-]
-method_grid = {'custom_hooks.0.prompter.num_tokens': [1, 5, 10, 50]}
 optim_wrapper = dict(optimizer=dict(lr=5.0 * 80 / 256))
 train_dataloader = dict(batch_size=80)
 auto_scale_lr = dict(base_batch_size=80)
