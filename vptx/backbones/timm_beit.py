@@ -33,7 +33,7 @@ class TimmBeit(TimmViT):
     def _is_plain(self, block: nn.Module) -> bool:
         return type(block) is Block and type(block.attn) is Attention
 
-    def _find_sites(self) -> tuple[Site, ...]:
+    def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
         return ()  # its attention takes the weights of its maps, and never calls them
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:

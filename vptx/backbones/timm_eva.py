@@ -36,7 +36,7 @@ class TimmEva(TimmViT):
         known = type(block) is EvaBlock and type(attn) in (EvaAttention, AttentionRope)
         return known and attn.gate is None and getattr(attn, 'num_kv_groups', 1) == 1
 
-    def _find_sites(self) -> tuple[Site, ...]:
+    def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
         return ()  # its attention takes the weights of its maps, and never calls them
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:

@@ -9,14 +9,15 @@ from typing import Any, ClassVar
 
 import timm
 from timm.data import ImageNetInfo, infer_imagenet_subset
-from torch import nn
+from torch import Tensor, nn
 
-from vptx.backbones.base import Net, measure_stem
+from vptx.backbones.base import IN_BLOCK, Net, find_sites, measure_stem
+from vptx.geometry import Site
 from vptx.weights import load_weights
 
 from . import vit_mini  # noqa: F401  registers our own networks with timm
 
-__all__ = ['TimmNet']
+__all__ = ['TimmNet', 'TimmTransformer']
 
 
 class TimmNet(Net):
@@ -90,3 +91,41 @@ class TimmNet(Net):
             near = get_close_matches(name, timm.list_models() + timm.list_pretrained(), n=5)
             raise ValueError(f"timm has no network '{name}'. Nearest: {', '.join(near) or 'none'}")
         return timm.create_model(name, **{**cls.built_with, **arguments})
+
+
+class TimmTransformer(TimmNet):
+    """A transformer of timm: patches, blocks and a final norm, as its families name them alike."""
+
+    def _block(self, layer: int) -> nn.Module:
+        return self.model.blocks[layer]
+
+    def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
+        inside = [site for layer, width in enumerate(widths) for site in find_sites(self._block(layer), layer, width)]
+        return (Site('embed', None, 0, widths[0]), *inside, Site('norm', None, widths[-1], widths[-1]))
+
+    def module_at(self, site: Site) -> nn.Module:
+        if site.layer is None:
+            return self.model.get_submodule('patch_embed' if site.name == 'embed' else 'norm')
+        return self._block(site.layer).get_submodule(IN_BLOCK[site.name])
+
+    def _grid(self, image: Tensor) -> tuple[int, int]:
+        """(H', W') of an image (B, 3, H, W) that the network can take."""
+        patch, size = self.geometry.patch, tuple(image.shape[-2:])
+        if size[0] % patch[0] or size[1] % patch[1]:
+            raise ValueError(
+                f'patches of {patch[0]} x {patch[1]} px do not divide an image of {size[0]} x {size[1]} px'
+            )
+        if size != self.geometry.image and not self.geometry.any_size:
+            dynamic = ' or with dynamic_img_size=True' if hasattr(self.model, 'dynamic_img_size') else ''
+            raise ValueError(
+                f'an image of {size[0]} x {size[1]} px, but {self.geometry.name} was built for '
+                f'{self.geometry.image[0]} x {self.geometry.image[1]} px: build it with img_size=...{dynamic}'
+            )
+        return size[0] // patch[0], size[1] // patch[1]
+
+    def embed_pixels(self, strip: Tensor) -> Tensor:
+        embed = self.model.patch_embed
+        return embed.norm(embed.proj(strip[None]).flatten(2).transpose(1, 2))[0]
+
+    def finish(self, tokens: Tensor) -> Tensor:
+        return self.model.norm(tokens)

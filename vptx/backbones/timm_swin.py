@@ -9,10 +9,10 @@ from timm.models import swin_transformer, swin_transformer_v2
 from torch import Tensor, nn
 
 from vptx.backbones import windows
-from vptx.backbones.base import IN_BLOCK, Context, KeyValue, find_sites
+from vptx.backbones.base import Context, KeyValue
 from vptx.backbones.swin import SwinNet
-from vptx.backbones.timm_net import TimmNet
-from vptx.geometry import Geometry, Site
+from vptx.backbones.timm_net import TimmTransformer
+from vptx.geometry import Geometry
 from vptx.registry import NETS
 
 _BLOCKS = {
@@ -22,7 +22,7 @@ _BLOCKS = {
 
 
 @NETS.register_module()
-class TimmSwin(TimmNet, SwinNet):
+class TimmSwin(SwinNet, TimmTransformer):
     """A Swin transformer of timm, taken apart: Swin and Swin V2, any size and window.
 
     Args:
@@ -59,41 +59,13 @@ class TimmSwin(TimmNet, SwinNet):
         )
         self.readout = 'mean' if model.global_pool == 'avg' and plain else 'logits'
 
-    def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
-        blocks = enumerate(zip([self._block(layer) for layer in range(len(widths))], widths, strict=True))
-        inside = [site for layer, (block, width) in blocks for site in find_sites(block, layer, width)]
-        return (Site('embed', None, 0, widths[0]), *inside, Site('norm', None, widths[-1], widths[-1]))
-
-    def module_at(self, site: Site) -> nn.Module:
-        if site.layer is None:
-            return self.model.get_submodule('patch_embed' if site.name == 'embed' else 'norm')
-        return self._block(site.layer).get_submodule(IN_BLOCK[site.name])
-
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
-        patch, size = self.geometry.patch, tuple(image.shape[-2:])
-        if size[0] % patch[0] or size[1] % patch[1]:
-            raise ValueError(
-                f'patches of {patch[0]} x {patch[1]} px do not divide an image of {size[0]} x {size[1]} px'
-            )
-        if size != self.geometry.image and not self.model.dynamic_img_size:
-            raise ValueError(
-                f'an image of {size[0]} x {size[1]} px, but {self.geometry.name} was built for '
-                f'{self.geometry.image[0]} x {self.geometry.image[1]} px: build it with img_size=... or with '
-                'dynamic_img_size=True'
-            )
-        tokens = self.model.patch_embed(image)
-        return tokens.flatten(1, 2), Context((tokens.shape[1], tokens.shape[2]))
-
-    def embed_pixels(self, strip: Tensor) -> Tensor:
-        embed = self.model.patch_embed
-        return embed.norm(embed.proj(strip[None]).flatten(2).transpose(1, 2))[0]
+        grid = self._grid(image)
+        return self.model.patch_embed(image).flatten(1, 2), Context(grid)
 
     def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
         block = self._block(layer)
         return windows.keys_values(block.attn, memory if self._norms_last else block.norm1(memory))
-
-    def finish(self, tokens: Tensor) -> Tensor:
-        return self.model.norm(tokens)
 
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return feature

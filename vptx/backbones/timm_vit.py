@@ -13,17 +13,17 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from vptx.backbones.base import IN_BLOCK, Context, KeyValue, find_sites, is_unseen
+from vptx.backbones.base import Context, KeyValue, is_unseen
 from vptx.backbones.memory import attend, attend_first, project
-from vptx.backbones.timm_net import TimmNet
-from vptx.geometry import Geometry, Site
+from vptx.backbones.timm_net import TimmTransformer
+from vptx.geometry import Geometry
 from vptx.registry import NETS
 
 _same = nn.Identity()
 
 
 @NETS.register_module()
-class TimmViT(TimmNet):
+class TimmViT(TimmTransformer):
     """A vision transformer of timm, taken apart: plain, distilled, DeiT III, CLIP, registers, no class token.
 
     Args:
@@ -45,7 +45,7 @@ class TimmViT(TimmNet):
         # doors 1 and 2.
         plain = all(self._is_plain(block) for block in model.blocks)
         width = model.embed_dim
-        sites = self._find_sites() if plain else ()
+        sites = self._find_sites((width,) * len(model.blocks)) if plain else ()
         self.geometry = Geometry(
             widths=(width,) * len(model.blocks),
             patch=tuple(embed.patch_size),
@@ -68,33 +68,9 @@ class TimmViT(TimmNet):
         """Whether :func:`attend_to_memory` is what this block computes."""
         return type(block) is Block and type(block.attn) is Attention and block.attn.gate is None
 
-    def _find_sites(self) -> tuple[Site, ...]:
-        width = self.model.embed_dim
-        inside = [site for layer, block in enumerate(self.model.blocks) for site in find_sites(block, layer, width)]
-        return (Site('embed', None, 0, width), *inside, Site('norm', None, width, width))
-
-    def _grid(self, image: Tensor) -> tuple[int, int]:
-        """(H', W') of an image (B, 3, H, W) that the network can take."""
-        patch, size = self.geometry.patch, tuple(image.shape[-2:])
-        if size[0] % patch[0] or size[1] % patch[1]:
-            raise ValueError(
-                f'patches of {patch[0]} x {patch[1]} px do not divide an image of {size[0]} x {size[1]} px'
-            )
-        if size != self.geometry.image and not self.geometry.any_size:
-            dynamic = ' or with dynamic_img_size=True' if hasattr(self.model, 'dynamic_img_size') else ''
-            raise ValueError(
-                f'an image of {size[0]} x {size[1]} px, but {self.geometry.name} was built for '
-                f'{self.geometry.image[0]} x {self.geometry.image[1]} px: build it with img_size=...{dynamic}'
-            )
-        return size[0] // patch[0], size[1] // patch[1]
-
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model, context = self.model, Context(self._grid(image))
         return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(image)))), context
-
-    def embed_pixels(self, strip: Tensor) -> Tensor:
-        embed = self.model.patch_embed
-        return embed.norm(embed.proj(strip[None]).flatten(2).transpose(1, 2))[0]
 
     def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
         block = self.model.blocks[layer]
@@ -128,14 +104,6 @@ class TimmViT(TimmNet):
         x = attend_first(block.norm1(tokens), rows, attn.qkv.weight, attn.qkv.bias, attn.num_heads, memory)
         tokens = tokens[:, :rows] + block.ls1(attn.proj(attn.norm(x)))
         return tokens + block.ls2(block.mlp(block.norm2(tokens)))
-
-    def module_at(self, site: Site) -> nn.Module:
-        if site.layer is None:
-            return self.model.get_submodule('patch_embed' if site.name == 'embed' else 'norm')
-        return self.model.blocks[site.layer].get_submodule(IN_BLOCK[site.name])
-
-    def finish(self, tokens: Tensor) -> Tensor:
-        return self.model.norm(tokens)
 
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return self.model.fc_norm(feature)
