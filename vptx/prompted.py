@@ -114,8 +114,9 @@ class PromptedNetwork(BaseModule):
         read = self.net.own_rows if name == OWN else FIRST_ROWS.get(name)
         # Equal to rounding, so only where a prompter changes what goes on among the tokens: without one, or with pixels
         # that are zero, the network is its library's bit for bit.
-        spared = prompter.doors & AMONG_TOKENS and not (self._taps or prompter.sees_the_end)
-        self._first_rows = read if spared else None
+        among_tokens = bool(prompter.doors & AMONG_TOKENS)
+        self._first_rows = read if among_tokens and not (self._taps or prompter.sees_the_end) else None
+        FusedLinear.replace(self.net, among_tokens)
         reference = next(self.net.parameters())
         self._make_map_norms(maps, reference)
         self.prompter = prompter.to(reference.device)
@@ -277,8 +278,7 @@ class PromptedNetwork(BaseModule):
 
     @torch.no_grad()
     def fold(self) -> 'PromptedNetwork':
-        """Compute the keys and values of all memory once, for inference, and let the network's linear layers add their
-        bias on the way; training again unfolds.
+        """Compute the keys and values of all memory once, for inference; training again unfolds.
 
         Raises:
             ValueError: nothing to fold: no prompts enter as memory, or they differ from sample to sample.
@@ -299,16 +299,13 @@ class PromptedNetwork(BaseModule):
             for part, tensor in zip(('key', 'value'), net.keys_values(prompts, layer), strict=True):
                 self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
         self.folded = set(memory)
-        FusedLinear.fuse(net)
         return self
 
     def unfold(self) -> None:
-        """Forget folded keys and values; the network's layers are its own again."""
+        """Forget folded keys and values."""
         for layer in self.folded:
             delattr(self, f'key_{layer}')
             delattr(self, f'value_{layer}')
-        if self.folded:
-            FusedLinear.part(self.net)
         self.folded = set()
 
     def _load_from_state_dict(self, *arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""The mini world's recipe, shortened, on the mini VTAB: 6 epochs, the rate chosen from three for each task."""
+"""The mini world's recipe, on the mini VTAB: 6 epochs, the first to warm up, the rate chosen from three per task."""
 
 _base_ = ['./mini.py']
 
