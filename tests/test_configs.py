@@ -254,6 +254,23 @@ def test_schedule_is_the_papers_but_for_the_first_epoch(protocol, at_zero):
     assert factors == pytest.approx(warm + cool, abs=1e-7)
 
 
+def test_bahngs_schedule_is_theirs():
+    """(t + 1) / 1000 of the rate in the steps of the warm-up, then the cosine of all the others."""
+    config = parsed('cls/resnet50_in1k_cifar100_vp.py')
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=config.optim_wrapper.optimizer.lr)
+    schedulers = [PARAM_SCHEDULERS.build(dict(scheduler, optimizer=optimizer)) for scheduler in config.param_scheduler]
+    rates = []
+    for _ in range(1100):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    steps = config.train_cfg.max_epochs * ceil(45_000 / config.train_dataloader.batch_size)
+    warm = [40 * (step + 1) / 1000 for step in range(1000)]
+    cool = [20 * (1 + cos(pi * (step - 1000) / (steps - 1000))) for step in range(1000, 1100)]
+    assert rates == pytest.approx(warm + cool, rel=1e-6)
+
+
 def real(leaf: str, num_tokens: int | None = None, net: str | None = None) -> nn.Module:
     """The prompted model of a config at its real size, without numbers in it."""
     config = load(leaf, net)

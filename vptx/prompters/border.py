@@ -1,7 +1,7 @@
 """A learnt border on the image: Bahng et al., "Exploring Visual Prompts for Adapting Large-Scale Models", 2022,
 https://arxiv.org/abs/2203.17274 ("padding")
 
-It is added to what the image has at its edges, in the normalised space, without a bound; 30 px of 224. Or it covers them.
+It is added to what the image has at its edges, in the normalised space, without a bound; 30 px of 224.
 """
 
 from vptx.geometry import Geometry
@@ -21,7 +21,8 @@ class BorderPrompter(FramePrompter):
         **others: ``space`` and ``bound`` of :class:`~vptx.prompters.image.ImagePrompter`.
 
     Raises:
-        ValueError: no whole number of pixels, or an unknown ``compose``; when bound, so many that nothing of the image is left.
+        ValueError: no whole number of pixels; an unknown ``compose``; when bound, so many that nothing of the image is
+            left.
     """
 
     def __init__(self, width: int = 30, init: str = 'gaussian', compose: str = 'add', **others) -> None:

@@ -17,7 +17,16 @@ from vptx.geometry import Geometry
 from vptx.prompters.base import Prompter
 from vptx.prompters.pixels import INITS, SPACES, check_choice, check_size, draw_pixels, in_network
 
-__all__ = ['BOUNDS', 'COMPOSITIONS', 'FramePrompter', 'ImagePrompter', 'PlacedPrompter', 'embed_small', 'frame', 'middle']
+__all__ = [
+    'BOUNDS',
+    'COMPOSITIONS',
+    'FramePrompter',
+    'ImagePrompter',
+    'PlacedPrompter',
+    'embed_small',
+    'frame',
+    'middle',
+]
 
 #: Of P; ``'clamp'`` bounds x' instead.
 BOUNDS = dict(none=nn.Identity(), tanh=torch.tanh, sigmoid=torch.sigmoid, clamp=nn.Identity())
@@ -72,7 +81,7 @@ class ImagePrompter(Prompter):
         return nn.Parameter(draw_pixels(torch.empty(shape), self.init, geometry, self.space))
 
     def squash(self, pixels: Tensor) -> Tensor:
-        """The bound: (3, h, w) -> (3, h, w), or, where they replace, (4, h, w) with ones, of which M is made, behind."""
+        """The bound: (3, h, w) -> (3, h, w); or (4, h, w), with ones that become M, where pixels replace others."""
         bounded = BOUNDS[self.bound](pixels)
         return bounded if self.compose == 'add' else torch.cat([bounded, torch.ones_like(bounded[:1])])
 
@@ -86,8 +95,8 @@ class ImagePrompter(Prompter):
         return image
 
     def pattern(self, canvas: Tensor) -> Tensor:
-        """What is added to a canvas (B, 3, H, W), in :attr:`space`, squashed and zero outside of the mask: (3, H, W), or
-        (B, 3, H, W) where it differs from sample to sample; with the fourth channel of :meth:`squash`."""
+        """What is added to a canvas (B, 3, H, W), in :attr:`space`, squashed and zero outside of the mask: (3, H, W),
+        or (B, 3, H, W) where it differs from sample to sample; with a fourth channel where :meth:`squash` has one."""
         raise NotImplementedError(f'{type(self).__name__} must define pattern(canvas)')
 
     def image(self, image: Tensor) -> Tensor:

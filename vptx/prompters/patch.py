@@ -29,7 +29,7 @@ class PatchPrompter(ImagePrompter):
         **others: ``space`` and ``bound`` of :class:`~vptx.prompters.image.ImagePrompter`.
 
     Raises:
-        ValueError: no whole number of pixels, or an unknown ``compose``; when bound, a patch that is not on the image.
+        ValueError: no whole number of pixels; an unknown ``compose``; when bound, a patch that is not on the image.
     """
 
     def __init__(
