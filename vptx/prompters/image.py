@@ -20,6 +20,7 @@ from vptx.prompters.pixels import INITS, SPACES, check_choice, check_size, draw_
 __all__ = [
     'BOUNDS',
     'COMPOSITIONS',
+    'NORMS',
     'FramePrompter',
     'ImagePrompter',
     'PlacedPrompter',
@@ -31,6 +32,8 @@ __all__ = [
 #: Of P; ``'clamp'`` bounds x' instead.
 BOUNDS = dict(none=nn.Identity(), tanh=torch.tanh, sigmoid=torch.sigmoid, clamp=nn.Identity())
 COMPOSITIONS = ('add', 'replace')
+#: Of networks that make pixels or masks: of one image alone, or of a batch.
+NORMS = {'group': lambda width: nn.GroupNorm(1, width), 'batch': nn.BatchNorm2d}
 
 
 class ImagePrompter(Prompter):

@@ -12,11 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry
-from vptx.prompters.image import ImagePrompter
+from vptx.prompters.image import NORMS, ImagePrompter
 from vptx.prompters.pixels import check_choice
 from vptx.registry import PROMPTERS
 
-NORMS = {'group': lambda width: nn.GroupNorm(1, width), 'batch': nn.BatchNorm2d}
 POOLED = 3  # layers whose maps are halved: 2 ** 3 = 8 px
 
 
