@@ -107,12 +107,15 @@ def shrink(config: Config) -> None:
             if 'depth' in changes:
                 hook.tune = [pattern.replace('11', str(changes['depth'] - 1)) for pattern in hook.tune]
             draw(hook)
+            if encoder := (hook.get('prompter') or {}).get('encoder'):
+                encoder.update(TINY[encoder.type][0])
 
 
 def draw(hook: dict) -> None:
-    """A prompter that brings weights of its own draws them."""
-    if (hook.get('prompter') or {}).get('weights'):
-        hook.prompter.weights = None
+    """A prompter that brings weights of its own, or a network with weights, draws them."""
+    for part in (hook.get('prompter'), (hook.get('prompter') or {}).get('encoder')):
+        if (part or {}).get('weights'):
+            part.weights = None
 
 
 def number_of_classes(config: Config) -> int:
@@ -158,7 +161,10 @@ def test_config_trains(leaf, net, tmp_path):
     assert stop.first_lr > 0
     *warmups, decay = runner.param_schedulers  # all have taken one step
     if not warmups:
-        assert stop.first_lr == pytest.approx(config.optim_wrapper.optimizer.lr)
+        # A power law of the steps does not begin at one.
+        law = config.param_scheduler[0]
+        begins = config.optim_wrapper.optimizer.lr / law.get('offset', 1) ** law.get('power', 0)
+        assert stop.first_lr == pytest.approx(begins)
         return
     for _ in range(decay.begin - 1):
         for scheduler in (*warmups, decay):
