@@ -12,10 +12,17 @@ from torch import Tensor
 
 from vptx.geometry import Geometry, Site
 
-__all__ = ['AMONG_TOKENS', 'Prompter', 'TokenPrompter']
+__all__ = ['AMONG_TOKENS', 'Prompter', 'TokenPrompter', 'check_whole']
 
 #: The doors by which a prompter changes what goes on among the tokens.
 AMONG_TOKENS = frozenset({'tokens', 'memory'})
+
+
+def check_whole(name: str, number: int, least: int = 1) -> int:
+    """``number``, or a ValueError that says what ``name`` must be."""
+    if not isinstance(number, int) or number < least:
+        raise ValueError(f'{name} must be a whole number of at least {least}, not {number!r}')
+    return number
 
 
 class Prompter(BaseModule):
@@ -116,11 +123,9 @@ class TokenPrompter(Prompter):
 
     def __init__(self, num_tokens: int, layers: Sequence[int] | None = None, carry: bool = True) -> None:
         super().__init__()
-        if not isinstance(num_tokens, int) or num_tokens < 1:
-            raise ValueError(f'num_tokens must be a whole number of at least 1, not {num_tokens!r}')
         if layers is not None and (isinstance(layers, (str, int)) or len(layers) == 0):
             raise ValueError(f'layers must be a list of at least one layer, or None for all; not {layers!r}')
-        self.num_tokens = num_tokens
+        self.num_tokens = check_whole('num_tokens', num_tokens)
         self.carry = carry
         self._asked = layers
 

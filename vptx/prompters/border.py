@@ -5,6 +5,7 @@ It is added to what the image has at its edges, in the normalised space, without
 """
 
 from vptx.geometry import Geometry
+from vptx.prompters.base import check_whole
 from vptx.prompters.image import COMPOSITIONS, FramePrompter
 from vptx.prompters.pixels import check_choice
 from vptx.registry import PROMPTERS
@@ -27,9 +28,7 @@ class BorderPrompter(FramePrompter):
 
     def __init__(self, width: int = 30, init: str = 'gaussian', compose: str = 'add', **others) -> None:
         super().__init__(init=init, **others)
-        if not isinstance(width, int) or width < 1:
-            raise ValueError(f'width must be a whole number of at least 1, not {width!r}')
-        self.margins = (width,) * 4
+        self.margins = (check_whole('width', width),) * 4
         self.compose = check_choice('compose', compose, COMPOSITIONS)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vptx.files import digest
 from vptx.geometry import Geometry
+from vptx.prompters.base import check_whole
 from vptx.prompters.image import NORMS, ImagePrompter
 from vptx.prompters.pixels import check_choice
 from vptx.registry import NETS, PROMPTERS, build
@@ -55,9 +56,7 @@ class CoordinatorPrompter(ImagePrompter):
         bound: str = 'clamp',
     ) -> None:
         super().__init__(space, bound)
-        if not isinstance(channels, int) or channels < 1:
-            raise ValueError(f'channels must be a whole number of at least 1, not {channels!r}')
-        self.channels = channels
+        self.channels = check_whole('channels', channels)
         self.strength = strength
         self.norm = check_choice('norm', norm, tuple(NORMS))
         self._asked = encoder

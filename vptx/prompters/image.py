@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry
-from vptx.prompters.base import Prompter
+from vptx.prompters.base import Prompter, check_whole
 from vptx.prompters.pixels import INITS, SPACES, check_choice, check_size, draw_pixels, in_network
 
 __all__ = [
@@ -147,9 +147,7 @@ class PlacedPrompter(ImagePrompter):
 
     def __init__(self, side: int, **others) -> None:
         super().__init__(**others)
-        if not isinstance(side, int) or side < 1:
-            raise ValueError(f'side must be a whole number of at least 1, not {side!r}')
-        self.side = side
+        self.side = check_whole('side', side)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         if self.side >= min(geometry.image):

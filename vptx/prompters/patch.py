@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vptx.geometry import Geometry
+from vptx.prompters.base import check_whole
 from vptx.prompters.image import COMPOSITIONS, ImagePrompter
 from vptx.prompters.pixels import check_choice
 from vptx.registry import PROMPTERS
@@ -42,9 +43,7 @@ class PatchPrompter(ImagePrompter):
         **others,
     ) -> None:
         super().__init__(init=init, **others)
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f'size must be a whole number of at least 1, not {size!r}')
-        self.patch_size = size
+        self.patch_size = check_whole('size', size)
         self.position = position
         self.random = random
         self.compose = check_choice('compose', compose, COMPOSITIONS)

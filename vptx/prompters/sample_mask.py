@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry
+from vptx.prompters.base import check_whole
 from vptx.prompters.image import NORMS, ImagePrompter
 from vptx.prompters.pixels import check_choice
 from vptx.registry import PROMPTERS
@@ -35,9 +36,7 @@ class SampleMaskPrompter(ImagePrompter):
 
     def __init__(self, layers: int = 5, norm: str = 'group', **others) -> None:
         super().__init__(**others)
-        if not isinstance(layers, int) or layers <= POOLED:
-            raise ValueError(f'layers must be a whole number of at least {POOLED + 1}, not {layers!r}')
-        self.layers = layers
+        self.layers = check_whole('layers', layers, POOLED + 1)
         self.norm = check_choice('norm', norm, tuple(NORMS))
 
     def allocate(self, geometry: Geometry) -> None:
