@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vptx.backbones.base import Context, KeyValue, LayerOutput, Net
+from vptx.backbones.linear import FusedLinear
 from vptx.geometry import Site
 from vptx.mappings.base import LabelMapping
 from vptx.prompters.base import AMONG_TOKENS, Prompter
@@ -276,7 +277,8 @@ class PromptedNetwork(BaseModule):
 
     @torch.no_grad()
     def fold(self) -> 'PromptedNetwork':
-        """Compute the keys and values of all memory once, for inference; training again unfolds.
+        """Compute the keys and values of all memory once, for inference, and let the network's linear layers add their
+        bias on the way; training again unfolds.
 
         Raises:
             ValueError: nothing to fold: no prompts enter as memory, or they differ from sample to sample.
@@ -297,13 +299,16 @@ class PromptedNetwork(BaseModule):
             for part, tensor in zip(('key', 'value'), net.keys_values(prompts, layer), strict=True):
                 self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
         self.folded = set(memory)
+        FusedLinear.fuse(net)
         return self
 
     def unfold(self) -> None:
-        """Forget folded keys and values."""
+        """Forget folded keys and values; the network's layers are its own again."""
         for layer in self.folded:
             delattr(self, f'key_{layer}')
             delattr(self, f'value_{layer}')
+        if self.folded:
+            FusedLinear.part(self.net)
         self.folded = set()
 
     def _load_from_state_dict(self, *arguments: Any) -> None:

@@ -12,7 +12,7 @@ _base_ = [
 ]
 
 # Numbers of the network itself take a tenth of a head's rate.
-grid = {'base_lr': [0.001 * 256 / 40, 0.003 * 256 / 40, 0.01 * 256 / 40]}
+grid = {'base_lr': [0.001 * 256 / 20, 0.003 * 256 / 20, 0.01 * 256 / 20]}
 
 model = dict(head=dict(num_classes=10))
 optim_wrapper = dict(optimizer=dict(lr=3e-3))

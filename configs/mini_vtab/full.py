@@ -12,7 +12,7 @@ _base_ = [
 ]
 
 # The whole network moves, so that it takes a hundredth of a head's rate.
-grid = {'base_lr': [0.0001 * 256 / 40, 0.0003 * 256 / 40, 0.001 * 256 / 40]}
+grid = {'base_lr': [0.0001 * 256 / 20, 0.0003 * 256 / 20, 0.001 * 256 / 20]}
 
 model = dict(head=dict(num_classes=10))
 optim_wrapper = dict(optimizer=dict(lr=3e-4))

@@ -35,7 +35,7 @@ def small(monkeypatch):
 
 def test_the_table():
     assert Counter(task.group for task in MINI_VTAB.values()) == dict(Natural=3, Specialized=3, Structured=4)
-    assert {task.sizes for task in MINI_VTAB.values()} == {(800, 200, 1000)}
+    assert {task.sizes for task in MINI_VTAB.values()} == {(200, 100, 500)}
     assert {name for name, task in TASKS.items() if task.suite == 'mini'} == set(MINI_VTAB)
 
 

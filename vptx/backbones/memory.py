@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from vptx.backbones.base import KeyValue
+from vptx.backbones.linear import linear
 
 __all__ = ['attend', 'attend_first', 'project']
 
@@ -107,7 +108,7 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None, heads: int, first: i
         first: 0 for all three, 1 for key and value alone.
     """
     rows = first * weight.shape[0] // 3
-    x = F.linear(x, weight[rows:], None if bias is None else bias[rows:])
+    x = linear(x, weight[rows:], None if bias is None else bias[rows:])
     # (..., n, parts * heads * d) -> (..., n, parts, heads, d) -> (parts, ..., heads, n, d)
     return x.unflatten(-1, (3 - first, heads, -1)).movedim(-4, -2).unbind(-4)
 

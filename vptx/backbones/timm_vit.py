@@ -14,6 +14,7 @@ from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
 from vptx.backbones.base import Context, KeyValue, is_unseen
+from vptx.backbones.linear import FusedLinear
 from vptx.backbones.memory import attend, attend_first, project
 from vptx.backbones.timm_net import TimmTransformer
 from vptx.geometry import Geometry
@@ -165,4 +166,4 @@ def _is_simple(block: nn.Module) -> bool:
     if type(block) is not Block or type(block.attn) is not Attention:
         return False
     attn = block.attn
-    return type(attn.qkv) is nn.Linear and attn.gate is None and isinstance(attn.k_norm, nn.Identity)
+    return type(attn.qkv) in (nn.Linear, FusedLinear) and attn.gate is None and isinstance(attn.k_norm, nn.Identity)

@@ -1,4 +1,4 @@
-"""A VTAB-1k in small, of ten tasks that need no download: 64 px, 800 images to train on, 200 to choose by, 1,000 to
+"""A VTAB-1k in small, of ten tasks that need no download: 64 px, 200 images to train on, 100 to choose by, 500 to
 test with, in the three groups of Zhai et al. 2019, https://arxiv.org/abs/1910.04867
 
     Natural        digits on photographs, photographs by a patch, drawn objects on photographs
@@ -257,7 +257,7 @@ class MiniTask(NamedTuple):
     group: str
     classes: int
     draw: Draw
-    sizes: tuple[int, int, int] = (800, 200, 1000)
+    sizes: tuple[int, int, int] = (200, 100, 500)
 
     @property
     def suite(self) -> str:
@@ -293,7 +293,7 @@ class MiniVTAB(ArrayDataset):
 
     Args:
         task: a name in :data:`MINI_VTAB`.
-        split: 'train' (800 images), 'val' (200), 'trainval' (1,000), 'test' (1,000).
+        split: 'train' (200 images), 'val' (100), 'trainval' (300), 'test' (500).
         subset: as of :class:`~vptx.datasets.image_list.ImageList`: some of the images of the split; None for all.
         seed: of all that is drawn at random.
         kwargs: of mmpretrain's BaseDataset.
