@@ -106,10 +106,10 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """SHA-256 over names, shapes and values, if there are any; its first 16 digits."""
+    """SHA-256 over names, shapes and values; its first 16 digits."""
     found = sha256()
     for name, tensor in tensors:
-        found.update(f'{name} {tuple(tensor.shape)} {tensor.dtype}'.encode())
-        if tensor.numel() and not tensor.is_meta:
-            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        values = tensor.detach().cpu().contiguous()
+        found.update(f'{name} {tuple(values.shape)} {values.dtype}'.encode())
+        found.update(values.reshape(-1).view(torch.uint8).numpy().data if values.numel() else b'')
     return found.hexdigest()[:16]

@@ -96,15 +96,23 @@ def test_nothing_trains_counts_or_saves_the_encoder(tmp_path):
     assert (tmp_path / 'prompt.safetensors').stat().st_size < 4 * 12_000 + 8_000
 
 
-def test_prompts_belong_to_their_encoder(tmp_path):
-    model, image = prompted(), pixels()
+@pytest.mark.parametrize('stacked', [False, True])
+def test_prompts_belong_to_their_encoder(stacked, tmp_path):
+    def made(seed=0):
+        torch.manual_seed(seed)
+        coordinator = dict(type='CoordinatorPrompter', encoder=ENCODER)
+        prompter = [coordinator, dict(type='DeepPrompter', num_tokens=2)] if stacked else coordinator
+        return vptx.attach(tiny(), prompter).eval()
+
+    model, image = made(), pixels()
     vptx.save_prompt(model, tmp_path / 'prompt.safetensors')
-    same, other = prompted(), prompted(seed=1)
+    same, other = made(), made(seed=1)
     with torch.no_grad():
-        same.prompter.trigger.zero_()
+        for parameter in same.prompter.parameters():
+            parameter.zero_()
     vptx.load_prompt(same, tmp_path / 'prompt.safetensors')
     assert torch.equal(same(image), model(image))
-    with pytest.raises(ValueError, match='learnt with another encoder than vit_tiny_patch16_224'):
+    with pytest.raises(ValueError, match=r'other frozen weights of .*, or of what .*Prompter brings, '):
         vptx.load_prompt(other, tmp_path / 'prompt.safetensors')
 
 

@@ -4,7 +4,7 @@ A prompter knows shapes (:class:`~vptx.geometry.Geometry`), never a network. The
 methods in the order in which they stand here; those it does not override leave everything as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from mmengine.model import BaseModule
@@ -53,6 +53,10 @@ class Prompter(BaseModule):
         Raises:
             ValueError: shapes that it cannot do with.
         """
+
+    def brought(self) -> Iterable[tuple[str, Tensor]]:
+        """Frozen numbers that it brings, by name, which no prompt file holds: the file's fingerprint covers them."""
+        return ()
 
     def image(self, image: Tensor) -> Tensor:
         """Door 1, on the image: (B, 3, H, W) -> (B, 3, H', W'), or (B, 3+T, H', W') with a :meth:`stem` for it."""

@@ -8,13 +8,13 @@ learnt; the encoder is another network than the one that is prompted, and stays 
 to be learnt from forward calls alone: :class:`~vptx.optim.SPSAOptimWrapper`.
 """
 
+from collections.abc import Iterable
 from math import gcd, prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vptx.files import digest
 from vptx.geometry import Geometry
 from vptx.prompters.base import check_whole
 from vptx.prompters.image import NORMS, ImagePrompter
@@ -40,11 +40,10 @@ class CoordinatorPrompter(ImagePrompter):
 
     Raises:
         ValueError: no whole number of channels, or an unknown norm; when bound, an encoder without a class token, or
-            with a larger one than the map; when loaded, prompts that were learnt with another encoder.
+            with a larger one than the map.
     """
 
     encoder: Any
-    encoder_digest: Tensor
 
     def __init__(
         self,
@@ -66,8 +65,6 @@ class CoordinatorPrompter(ImagePrompter):
         if self._asked is not None:
             self.encoder = _frozen(self._asked)
             seen = self.encoder.geometry.widths[-1]
-            name = bytes.fromhex(digest(self.encoder.named_buffers()))
-            self.register_buffer('encoder_digest', torch.tensor(list(name), dtype=torch.uint8, device='cpu'))
         self.map = self.channels, *(-(-side // CELL) for side in self.size)
         if prod(self.map) <= seen:
             raise ValueError(
@@ -99,14 +96,8 @@ class CoordinatorPrompter(ImagePrompter):
             tokens = net.block(tokens, layer, context)
         return tokens[:, 0]
 
-    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
-        found = state.get(f'{prefix}encoder_digest')
-        if found is not None and self.encoder is not None and found.tolist() != self.encoder_digest.tolist():
-            raise ValueError(
-                f'these prompts were learnt with another encoder than {self.encoder.geometry.name} as it is here '
-                f'({_hex(found)}, here {_hex(self.encoder_digest)}): give it the weights that it had'
-            )
-        super()._load_from_state_dict(state, prefix, *others)
+    def brought(self) -> Iterable[tuple[str, Tensor]]:
+        return () if self.encoder is None else self.encoder.named_buffers()
 
 
 def _frozen(config: dict) -> Any:
@@ -120,7 +111,3 @@ def _frozen(config: dict) -> Any:
             delattr(part, name)
             part.register_buffer(name, tensor.detach(), persistent=False)
     return net
-
-
-def _hex(digest: Tensor) -> str:
-    return bytes(digest.tolist()).hex()
