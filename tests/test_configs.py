@@ -107,12 +107,15 @@ def shrink(config: Config) -> None:
             if 'depth' in changes:
                 hook.tune = [pattern.replace('11', str(changes['depth'] - 1)) for pattern in hook.tune]
             draw(hook)
+            if encoder := (hook.get('prompter') or {}).get('encoder'):
+                encoder.update(TINY[encoder.type][0])
 
 
 def draw(hook: dict) -> None:
-    """A prompter that brings weights of its own draws them."""
-    if (hook.get('prompter') or {}).get('weights'):
-        hook.prompter.weights = None
+    """A prompter that brings weights of its own, or a network with weights, draws them."""
+    for part in (hook.get('prompter'), (hook.get('prompter') or {}).get('encoder')):
+        if (part or {}).get('weights'):
+            part.weights = None
 
 
 def number_of_classes(config: Config) -> int:
@@ -158,7 +161,10 @@ def test_config_trains(leaf, net, tmp_path):
     assert stop.first_lr > 0
     *warmups, decay = runner.param_schedulers  # all have taken one step
     if not warmups:
-        assert stop.first_lr == pytest.approx(config.optim_wrapper.optimizer.lr)
+        # A power law of the steps does not begin at one.
+        law = config.param_scheduler[0]
+        begins = config.optim_wrapper.optimizer.lr / law.get('offset', 1) ** law.get('power', 0)
+        assert stop.first_lr == pytest.approx(begins)
         return
     for _ in range(decay.begin - 1):
         for scheduler in (*warmups, decay):
@@ -252,6 +258,23 @@ def test_schedule_is_the_papers_but_for_the_first_epoch(protocol, at_zero):
     warm = [(epoch + (not at_zero)) / 10 for epoch in range(10)]
     cool = [0.5 * (1 + cos(pi * (epoch - 10) / 90)) for epoch in range(10, 100)]
     assert factors == pytest.approx(warm + cool, abs=1e-7)
+
+
+def test_bahngs_schedule_is_theirs():
+    """(t + 1) / 1000 of the rate in the steps of the warm-up, then the cosine of all the others."""
+    config = parsed('cls/resnet50_in1k_cifar100_vp.py')
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=config.optim_wrapper.optimizer.lr)
+    schedulers = [PARAM_SCHEDULERS.build(dict(scheduler, optimizer=optimizer)) for scheduler in config.param_scheduler]
+    rates = []
+    for _ in range(1100):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    steps = config.train_cfg.max_epochs * ceil(45_000 / config.train_dataloader.batch_size)
+    warm = [40 * (step + 1) / 1000 for step in range(1000)]
+    cool = [20 * (1 + cos(pi * (step - 1000) / (steps - 1000))) for step in range(1000, 1100)]
+    assert rates == pytest.approx(warm + cool, rel=1e-6)
 
 
 def real(leaf: str, num_tokens: int | None = None, net: str | None = None) -> nn.Module:

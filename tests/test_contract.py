@@ -415,7 +415,14 @@ def test_deepcopy_is_equal_and_apart(network, kind):
     assert find_hall(model).before is not None
 
 
-ON_IMAGE = ['BorderPrompter', 'LowRankPrompter', 'PatchPrompter', 'PixelPrompter', 'SampleMaskPrompter']
+ON_IMAGE = [
+    'BorderPrompter',
+    'CoordinatorPrompter',
+    'LowRankPrompter',
+    'PatchPrompter',
+    'PixelPrompter',
+    'SampleMaskPrompter',
+]
 # In the middle of what is learnt an image of any size is made small.
 ANY_SIZE = ['ReprogramPrompter', 'ScalePrompter']
 # What is learnt for each pixel or token of an image is learnt for images of one size.

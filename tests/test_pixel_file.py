@@ -125,6 +125,8 @@ class Late(Prompter):
             'SampleMaskPrompter cannot be written .* depends on the image',
         ),
         (dict(type='ScalePrompter', side=16), 'ScalePrompter cannot be written .* zooms'),
+        (dict(type='BorderPrompter', width=4, compose='replace'), 'BorderPrompter cannot be written .* covers'),
+        (dict(type='PixelPrompter', init='gaussian', bound='clamp'), 'PixelPrompter cannot .* depends on the image'),
         (dict(type='ChannelPrompter'), 'ChannelPrompter cannot be written .* adds channels'),
         (Late(), 'Late cannot be written'),
         (dict(type='DeepPrompter', num_tokens=2), 'DeepPrompter has no pixels on the image'),

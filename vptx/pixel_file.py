@@ -82,8 +82,8 @@ def read_pixels(model: nn.Module) -> PixelPrompt:
     """What the prompter of ``model`` does to every image.
 
     Raises:
-        ValueError: there is no prompter on the image; or it is no such sentence: it depends on the image, moves or
-            zooms it, or adds channels; or nobody knows how the network's pixels are normalised.
+        ValueError: there is no prompter on the image; or it is no such sentence: it depends on the image, moves,
+            zooms or covers it, or adds channels; or nobody knows how the network's pixels are normalised.
     """
     hall = find_hall(model)
     name = type(hall.prompter).__name__ if hall else type(model).__name__
@@ -106,8 +106,8 @@ def read_pixels(model: nn.Module) -> PixelPrompt:
         if torch.allclose(found.apply(noise), seen, rtol=1e-4, atol=1e-4):
             return found
     raise ValueError(
-        f'{name} cannot be written as pixels that any program can add: what it does depends on the image, zooms or '
-        'moves it, or adds channels; its prompt file (vptx.save_prompt) is the way to keep it'
+        f'{name} cannot be written as pixels that any program can add: what it does depends on the image, zooms, '
+        'moves or covers it, or adds channels; its prompt file (vptx.save_prompt) is the way to keep it'
     )
 
 

@@ -7,6 +7,7 @@ carries the same facts in ``meta['vptx']`` beside the optimizer.
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,9 @@ def kept_names(model: nn.Module) -> list[str]:
 
 def fingerprint(model: nn.Module) -> str:
     """SHA-256 over names, shapes and values of all that no prompt file of ``model`` holds; its first 16 digits."""
-    trained = set(kept_names(model))
-    return digest((name, tensor) for name, tensor in model.state_dict().items() if name not in trained)
+    trained, hall = set(kept_names(model)), find_hall(model)
+    frozen = ((name, tensor) for name, tensor in model.state_dict().items() if name not in trained)
+    return digest(chain(frozen, hall.prompter.brought() if hall else ()))
 
 
 def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) -> dict[str, Any]:
@@ -89,9 +91,17 @@ def check(model: nn.Module, tensors: Mapping[str, Tensor], facts: Mapping[str, A
         raise ValueError(f'{where} does not fit this model: it {"; ".join(faults[:5])}{more}')
     if facts['fingerprint'] != here['fingerprint']:
         raise ValueError(
-            f'{where} was trained on other frozen weights of {here["network"]} (fingerprint {facts["fingerprint"]}, '
+            f'{where} was trained on other frozen weights of {_frozen(model)} (fingerprint {facts["fingerprint"]}, '
             f'here {here["fingerprint"]}): load the weights it was trained on'
         )
+
+
+def _frozen(model: nn.Module) -> str:
+    """What has weights that no prompt file holds."""
+    hall = find_hall(model)
+    assert hall is not None
+    name, brought = hall.net.geometry.name, dict(hall.prompter.brought())
+    return f'{name}, or of what {type(hall.prompter).__name__} brings,' if brought else name
 
 
 def write_prompt(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ https://arxiv.org/abs/2303.14773, after Spall 1992. In step k = 0, 1, ..., with 
     m <- beta m + g,    w <- w - a_k (g + beta m),          a_k = a / (k + o)^alpha
 
 The second line is PyTorch's ``SGD(momentum=beta, nesterov=True)`` with a learning rate of :class:`InversePowerLR`, so
-all that is new is where a gradient comes from.
+all that is new is where a gradient comes from. The public code counts from k = 1: its o = 1 is an ``offset`` of 2 here.
 """
 
 from collections.abc import Iterator

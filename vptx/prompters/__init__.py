@@ -6,6 +6,7 @@ from .added import AddedPrompter
 from .base import Prompter, TokenPrompter
 from .border import BorderPrompter
 from .channel import ChannelPrompter
+from .coordinator import CoordinatorPrompter
 from .deep import DeepPrompter
 from .embedding import PromptEmbedding
 from .image import ImagePrompter
@@ -30,6 +31,7 @@ __all__ = [
     'AddedPrompter',
     'BorderPrompter',
     'ChannelPrompter',
+    'CoordinatorPrompter',
     'DeepPrompter',
     'ImagePrompter',
     'LoRA',

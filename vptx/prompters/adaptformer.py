@@ -13,7 +13,7 @@ from math import sqrt
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry, Site
-from vptx.prompters.base import Prompter
+from vptx.prompters.base import Prompter, check_whole
 from vptx.registry import PROMPTERS
 
 
@@ -34,11 +34,9 @@ class AdaptFormer(Prompter):
 
     def __init__(self, hidden: int = 64, scale: float = 0.1, dropout: float = 0.0) -> None:
         super().__init__()
-        if not isinstance(hidden, int) or hidden < 1:
-            raise ValueError(f'hidden must be a whole number of at least 1, not {hidden!r}')
         if not 0 <= dropout < 1:
             raise ValueError(f'dropout must be in [0, 1), not {dropout}')
-        self.hidden = hidden
+        self.hidden = check_whole('hidden', hidden)
         self.scale = scale
         self.dropout = dropout
 

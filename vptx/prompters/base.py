@@ -4,7 +4,7 @@ A prompter knows shapes (:class:`~vptx.geometry.Geometry`), never a network. The
 methods in the order in which they stand here; those it does not override leave everything as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from mmengine.model import BaseModule
@@ -12,10 +12,17 @@ from torch import Tensor
 
 from vptx.geometry import Geometry, Site
 
-__all__ = ['AMONG_TOKENS', 'Prompter', 'TokenPrompter']
+__all__ = ['AMONG_TOKENS', 'Prompter', 'TokenPrompter', 'check_whole']
 
 #: The doors by which a prompter changes what goes on among the tokens.
 AMONG_TOKENS = frozenset({'tokens', 'memory'})
+
+
+def check_whole(name: str, number: int, least: int = 1) -> int:
+    """``number``, or a ValueError that says what ``name`` must be."""
+    if not isinstance(number, int) or number < least:
+        raise ValueError(f'{name} must be a whole number of at least {least}, not {number!r}')
+    return number
 
 
 class Prompter(BaseModule):
@@ -46,6 +53,10 @@ class Prompter(BaseModule):
         Raises:
             ValueError: shapes that it cannot do with.
         """
+
+    def brought(self) -> Iterable[tuple[str, Tensor]]:
+        """Frozen numbers that it brings, by name, which no prompt file holds: the file's fingerprint covers them."""
+        return ()
 
     def image(self, image: Tensor) -> Tensor:
         """Door 1, on the image: (B, 3, H, W) -> (B, 3, H', W'), or (B, 3+T, H', W') with a :meth:`stem` for it."""
@@ -116,11 +127,9 @@ class TokenPrompter(Prompter):
 
     def __init__(self, num_tokens: int, layers: Sequence[int] | None = None, carry: bool = True) -> None:
         super().__init__()
-        if not isinstance(num_tokens, int) or num_tokens < 1:
-            raise ValueError(f'num_tokens must be a whole number of at least 1, not {num_tokens!r}')
         if layers is not None and (isinstance(layers, (str, int)) or len(layers) == 0):
             raise ValueError(f'layers must be a list of at least one layer, or None for all; not {layers!r}')
-        self.num_tokens = num_tokens
+        self.num_tokens = check_whole('num_tokens', num_tokens)
         self.carry = carry
         self._asked = layers
 

@@ -5,7 +5,9 @@ It is added to what the image has at its edges, in the normalised space, without
 """
 
 from vptx.geometry import Geometry
-from vptx.prompters.image import FramePrompter
+from vptx.prompters.base import check_whole
+from vptx.prompters.image import COMPOSITIONS, FramePrompter
+from vptx.prompters.pixels import check_choice
 from vptx.registry import PROMPTERS
 
 
@@ -16,17 +18,18 @@ class BorderPrompter(FramePrompter):
     Args:
         width: T, pixels of each edge.
         init: ``'gaussian'``, as published; ``'zero'`` begins at the network as it is; ``'normalised'``.
+        compose: ``'add'``, as published, or ``'replace'``, the border in place of what the image has there.
         **others: ``space`` and ``bound`` of :class:`~vptx.prompters.image.ImagePrompter`.
 
     Raises:
-        ValueError: no whole number of pixels; when bound, so many that nothing of the image is left.
+        ValueError: no whole number of pixels; an unknown ``compose``; when bound, so many that nothing of the image is
+            left.
     """
 
-    def __init__(self, width: int = 30, init: str = 'gaussian', **others) -> None:
+    def __init__(self, width: int = 30, init: str = 'gaussian', compose: str = 'add', **others) -> None:
         super().__init__(init=init, **others)
-        if not isinstance(width, int) or width < 1:
-            raise ValueError(f'width must be a whole number of at least 1, not {width!r}')
-        self.margins = (width,) * 4
+        self.margins = (check_whole('width', width),) * 4
+        self.compose = check_choice('compose', compose, COMPOSITIONS)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         if 2 * self.margins[0] >= min(geometry.image):

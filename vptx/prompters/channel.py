@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry
-from vptx.prompters.base import Prompter
+from vptx.prompters.base import Prompter, check_whole
 from vptx.prompters.pixels import check_size, pixel_statistics
 from vptx.registry import PROMPTERS
 
@@ -45,13 +45,11 @@ class ChannelPrompter(Prompter):
 
     def __init__(self, num_channels: int = 3, init: str = 'uniform', stem: str = 'uniform') -> None:
         super().__init__()
-        if not isinstance(num_channels, int) or num_channels < 1:
-            raise ValueError(f'num_channels must be a whole number of at least 1, not {num_channels!r}')
         if init not in ('uniform', 'normalised'):
             raise ValueError(f"init must be 'uniform' or 'normalised', not '{init}'")
         if stem not in ('uniform', 'zero'):
             raise ValueError(f"stem must be 'uniform' or 'zero', not '{stem}'")
-        self.num_channels = num_channels
+        self.num_channels = check_whole('num_channels', num_channels)
         self.init = init
         self.stem_init = stem
 

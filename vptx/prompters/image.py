@@ -4,8 +4,9 @@
 
 ``place`` puts the image on the canvas that the network sees: as it is, small in the middle of it, or with an edge. P is
 learnt, as many numbers as are used: a frame, a patch, a matrix of low rank, all of the canvas. ``bound`` squashes it or
-does not; the mask M comes after that, so that what is not prompted gets exactly nothing (sigmoid(0) is 0.5). All of it
-is in a *space* (``pixels.py``), and the image is never taken out of its own: a prompt of zero changes no bit.
+does not; the mask M comes after that, so that what is not prompted gets exactly nothing (sigmoid(0) is 0.5). What is
+under the prompt stays, or is taken away first: (1 - M) * place(x). All of it is in a *space* (``pixels.py``), and the
+image is never taken out of its own: a prompt of zero changes no bit.
 """
 
 import torch
@@ -13,12 +14,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry
-from vptx.prompters.base import Prompter
+from vptx.prompters.base import Prompter, check_whole
 from vptx.prompters.pixels import INITS, SPACES, check_choice, check_size, draw_pixels, in_network
 
-__all__ = ['BOUNDS', 'FramePrompter', 'ImagePrompter', 'PlacedPrompter', 'embed_small', 'frame', 'middle']
+__all__ = [
+    'BOUNDS',
+    'COMPOSITIONS',
+    'NORMS',
+    'FramePrompter',
+    'ImagePrompter',
+    'PlacedPrompter',
+    'embed_small',
+    'frame',
+    'middle',
+]
 
-BOUNDS = dict(none=nn.Identity(), tanh=torch.tanh, sigmoid=torch.sigmoid)
+#: Of P; ``'clamp'`` bounds x' instead.
+BOUNDS = dict(none=nn.Identity(), tanh=torch.tanh, sigmoid=torch.sigmoid, clamp=nn.Identity())
+COMPOSITIONS = ('add', 'replace')
+#: Of networks that make pixels or masks: of one image alone, or of a batch.
+NORMS = {'group': lambda width: nn.GroupNorm(1, width), 'batch': nn.BatchNorm2d}
 
 
 class ImagePrompter(Prompter):
@@ -28,17 +43,24 @@ class ImagePrompter(Prompter):
     Args:
         space: what the prompt's numbers are: ``'normalised'``, as the network sees pixels; ``'unit'``, pixels in
             [0, 1]; ``'symmetric'``, in [-1, 1]. A learning rate means another thing in each: ``pixels.convert_lr``.
-        bound: ``'none'``, ``'tanh'`` (to (-1, 1)) or ``'sigmoid'`` (to (0, 1)), in that space.
+        bound: ``'none'``, ``'tanh'`` (to (-1, 1)) or ``'sigmoid'`` (to (0, 1)), in that space; ``'clamp'`` cuts the
+            prompted image off at black and white, as BlackVIP does, whatever the space.
         init: ``'zero'``, ``'gaussian'``, N(0, 1), or ``'normalised'``, U(0, 1) pixels, in that space and before the
             bound.
+
+    Attributes:
+        compose: ``'add'``, or ``'replace'`` where the prompt covers what is under it; for a subclass to offer.
 
     Raises:
         ValueError: an unknown ``space``, ``bound`` or ``init``; an image of another size than the prompt is for.
     """
 
     doors = frozenset({'image'})
+    compose: str = 'add'
     scale: Tensor
     zero: Tensor
+    black: Tensor
+    white: Tensor
 
     def __init__(self, space: str = 'normalised', bound: str = 'none', init: str = 'zero') -> None:
         super().__init__()
@@ -51,6 +73,10 @@ class ImagePrompter(Prompter):
         scale, zero = in_network(self.space, geometry)
         self.register_buffer('scale', scale, persistent=False)
         self.register_buffer('zero', zero, persistent=False)
+        if self.bound == 'clamp':
+            one, black = in_network('unit', geometry)
+            self.register_buffer('black', black, persistent=False)
+            self.register_buffer('white', black + one, persistent=False)
         self.allocate(geometry)
 
     def draw(self, geometry: Geometry, *shape: int) -> nn.Parameter:
@@ -58,8 +84,9 @@ class ImagePrompter(Prompter):
         return nn.Parameter(draw_pixels(torch.empty(shape), self.init, geometry, self.space))
 
     def squash(self, pixels: Tensor) -> Tensor:
-        """The bound."""
-        return BOUNDS[self.bound](pixels)
+        """The bound: (3, h, w) -> (3, h, w); or (4, h, w), with ones that become M, where pixels replace others."""
+        bounded = BOUNDS[self.bound](pixels)
+        return bounded if self.compose == 'add' else torch.cat([bounded, torch.ones_like(bounded[:1])])
 
     def allocate(self, geometry: Geometry) -> None:
         """Draw the parameters for a canvas of :attr:`size`."""
@@ -71,13 +98,18 @@ class ImagePrompter(Prompter):
         return image
 
     def pattern(self, canvas: Tensor) -> Tensor:
-        """What is added to a canvas (B, 3, H, W), in :attr:`space`, bounded and zero outside of the mask: (3, H, W), or
-        (B, 3, H, W) where it differs from sample to sample."""
+        """What is added to a canvas (B, 3, H, W), in :attr:`space`, squashed and zero outside of the mask: (3, H, W),
+        or (B, 3, H, W) where it differs from sample to sample; with a fourth channel where :meth:`squash` has one."""
         raise NotImplementedError(f'{type(self).__name__} must define pattern(canvas)')
 
     def image(self, image: Tensor) -> Tensor:
         canvas = self.place(image)
-        return canvas + self.scale * self.pattern(canvas)
+        pixels = self.pattern(canvas)
+        if self.compose == 'replace':
+            pixels, mask = pixels.split([3, 1], dim=-3)
+            canvas = torch.where(mask > 0, self.zero, canvas)
+        prompted = canvas + self.scale * pixels
+        return prompted.clamp(self.black, self.white) if self.bound == 'clamp' else prompted
 
 
 class FramePrompter(ImagePrompter):
@@ -98,7 +130,7 @@ class FramePrompter(ImagePrompter):
         (height, width), (top, bottom, left, right) = self.size, self.margins
         above, below = self.squash(self.rows).split([top, bottom], dim=1)
         before, behind = self.squash(self.columns).split([left, right], dim=2)
-        hole = before.new_zeros(3, height - top - bottom, width - left - right)
+        hole = before.new_zeros(len(before), height - top - bottom, width - left - right)
         return torch.cat([above, torch.cat([before, hole, behind], dim=2), below], dim=1)
 
 
@@ -115,9 +147,7 @@ class PlacedPrompter(ImagePrompter):
 
     def __init__(self, side: int, **others) -> None:
         super().__init__(**others)
-        if not isinstance(side, int) or side < 1:
-            raise ValueError(f'side must be a whole number of at least 1, not {side!r}')
-        self.side = side
+        self.side = check_whole('side', side)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         if self.side >= min(geometry.image):

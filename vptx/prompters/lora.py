@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry, Site
-from vptx.prompters.base import Prompter
+from vptx.prompters.base import Prompter, check_whole
 from vptx.registry import PROMPTERS
 
 # The queries, keys and values of most networks are the three parts of one map.
@@ -45,14 +45,12 @@ class LoRA(Prompter):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not isinstance(rank, int) or rank < 1:
-            raise ValueError(f'rank must be a whole number of at least 1, not {rank!r}')
         known = [*_PARTS, 'proj', 'fc1', 'fc2']
         if isinstance(targets, str) or not targets or not set(targets) <= set(known):
             raise ValueError(f'targets must be a list of {", ".join(known)}, not {targets!r}')
         if not 0 <= dropout < 1:
             raise ValueError(f'dropout must be in [0, 1), not {dropout}')
-        self.rank = rank
+        self.rank = check_whole('rank', rank)
         self.scale = (rank if alpha is None else alpha) / rank
         self.targets = tuple(targets)
         self.dropout = nn.Dropout(dropout)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry
+from vptx.prompters.base import check_whole
 from vptx.prompters.image import ImagePrompter
 from vptx.registry import PROMPTERS
 
@@ -28,9 +29,7 @@ class LowRankPrompter(ImagePrompter):
 
     def __init__(self, rank: int = 4, space: str = 'unit', bound: str = 'none') -> None:
         super().__init__(space, bound)
-        if not isinstance(rank, int) or rank < 1:
-            raise ValueError(f'rank must be a whole number of at least 1, not {rank!r}')
-        self.rank = rank
+        self.rank = check_whole('rank', rank)
 
     def allocate(self, geometry: Geometry) -> None:
         height, width = self.size

@@ -13,6 +13,7 @@ It is what the paper plugs into ConvNeXt-B and ResNet-50, with T from 1, 3, 5, 7
 from torch import Tensor
 
 from vptx.geometry import Geometry
+from vptx.prompters.base import check_whole
 from vptx.prompters.image import FramePrompter, frame
 from vptx.prompters.pixels import check_size
 from vptx.registry import PROMPTERS
@@ -35,10 +36,8 @@ class PadPrompter(FramePrompter):
 
     def __init__(self, pad_size: int = 8, init: str = 'normalised', **others) -> None:
         super().__init__(init=init, **others)
-        if not isinstance(pad_size, int) or pad_size < 1:
-            raise ValueError(f'pad_size must be a whole number of at least 1, not {pad_size!r}')
-        self.pad_size = pad_size
-        self.margins = (pad_size,) * 4
+        self.pad_size = check_whole('pad_size', pad_size)
+        self.margins = (self.pad_size,) * 4
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         pad, (height, width) = self.pad_size, geometry.image

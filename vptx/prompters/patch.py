@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vptx.geometry import Geometry
-from vptx.prompters.image import ImagePrompter
+from vptx.prompters.base import check_whole
+from vptx.prompters.image import COMPOSITIONS, ImagePrompter
+from vptx.prompters.pixels import check_choice
 from vptx.registry import PROMPTERS
 
 
@@ -24,21 +26,27 @@ class PatchPrompter(ImagePrompter):
         random: whether each sample of training has it anywhere, all positions being as likely. At evaluation it is at
             ``position``.
         init: ``'gaussian'``, as published; ``'zero'``, ``'normalised'``.
+        compose: ``'add'``, as published, or ``'replace'``, the patch in place of what is under it.
         **others: ``space`` and ``bound`` of :class:`~vptx.prompters.image.ImagePrompter`.
 
     Raises:
-        ValueError: no whole number of pixels; when bound, a patch that is not on the image.
+        ValueError: no whole number of pixels; an unknown ``compose``; when bound, a patch that is not on the image.
     """
 
     def __init__(
-        self, size: int = 30, position: tuple[int, int] = (0, 0), random: bool = False, init: str = 'gaussian', **others
+        self,
+        size: int = 30,
+        position: tuple[int, int] = (0, 0),
+        random: bool = False,
+        init: str = 'gaussian',
+        compose: str = 'add',
+        **others,
     ) -> None:
         super().__init__(init=init, **others)
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f'size must be a whole number of at least 1, not {size!r}')
-        self.patch_size = size
+        self.patch_size = check_whole('size', size)
         self.position = position
         self.random = random
+        self.compose = check_choice('compose', compose, COMPOSITIONS)
 
     def allocate(self, geometry: Geometry) -> None:
         size = self.patch_size
@@ -60,6 +68,6 @@ class PatchPrompter(ImagePrompter):
             (torch.randint(room - size + 1, (len(canvas), 1)) + torch.arange(size)).to(canvas.device)
             for room in self.size
         )
-        where = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)[:, None].expand(-1, 3, -1)
-        empty = patch.new_zeros(len(canvas), 3, height * width)
+        where = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)[:, None].expand(-1, len(patch), -1)
+        empty = patch.new_zeros(len(canvas), len(patch), height * width)
         return empty.scatter(2, where, patch.flatten(1).expand(len(canvas), -1, -1)).unflatten(2, self.size)

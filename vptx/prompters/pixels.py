@@ -85,9 +85,9 @@ def pixel_statistics(geometry: Geometry) -> tuple[tuple[float, ...], tuple[float
     """
     if not geometry.mean:
         raise ValueError(
-            f"init='normalised' and spaces other than 'normalised' need the mean and the standard deviation of the "
-            f'pixels that {geometry.name} takes: attach to a model that has them, in a data_preprocessor around the '
-            'backbone, or choose another init or space'
+            "init='normalised' and bound='clamp', and spaces other than 'normalised' need the mean and the standard "
+            f'deviation of the pixels that {geometry.name} takes: attach to a model that has them, in a '
+            'data_preprocessor around the backbone, or choose another init, bound or space'
         )
     return geometry.mean, geometry.std
 

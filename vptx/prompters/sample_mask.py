@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry
-from vptx.prompters.image import ImagePrompter
+from vptx.prompters.base import check_whole
+from vptx.prompters.image import NORMS, ImagePrompter
 from vptx.prompters.pixels import check_choice
 from vptx.registry import PROMPTERS
 
-NORMS = {'group': lambda width: nn.GroupNorm(1, width), 'batch': nn.BatchNorm2d}
 POOLED = 3  # layers whose maps are halved: 2 ** 3 = 8 px
 
 
@@ -36,9 +36,7 @@ class SampleMaskPrompter(ImagePrompter):
 
     def __init__(self, layers: int = 5, norm: str = 'group', **others) -> None:
         super().__init__(**others)
-        if not isinstance(layers, int) or layers <= POOLED:
-            raise ValueError(f'layers must be a whole number of at least {POOLED + 1}, not {layers!r}')
-        self.layers = layers
+        self.layers = check_whole('layers', layers, POOLED + 1)
         self.norm = check_choice('norm', norm, tuple(NORMS))
 
     def allocate(self, geometry: Geometry) -> None:

@@ -3,7 +3,8 @@
 prompter=[dict(type='BorderPrompter'), dict(type='DeepPrompter', num_tokens=10)]
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from torch import Tensor, nn
 
@@ -56,6 +57,9 @@ class StackedPrompter(Prompter):
         later = [prompter for prompter, wide in zip(self.prompters, widened) if 'image' in prompter.doors and not wide]
         if sum(widened) > 1 or (any(widened) and later and list(self.prompters).index(later[-1]) > widened.index(True)):
             raise ValueError('a prompter that adds channels to the image is the last one of a stack that is on it')
+
+    def brought(self) -> Iterable[tuple[str, Tensor]]:
+        return chain.from_iterable(prompter.brought() for prompter in self.prompters)
 
     def image(self, image: Tensor) -> Tensor:
         for prompter in self.prompters:
