@@ -2,7 +2,7 @@
 graph, by every kernel of attention that the device has.
 
 The yardstick is the usual form of the same prompts, among the tokens of each layer, in single precision. How far output
-and gradients are from it is compared with rounding and, in half precision, with how far the usual form itself is.
+and prompt gradients are from it is compared with rounding and, in half precision, with how far the usual form itself is.
 """
 
 import warnings
@@ -36,7 +36,7 @@ class Way:
         bounds: how far output and gradients may be off; none for what others are compared with.
         may_refuse: whether a device may do without it.
         output: how far the output is off, relative to its length.
-        gradients: the same of the gradients of all that trains.
+        gradients: the same of the prompts' gradients.
         steps: seconds of a training step, in each round.
         refusal: why there is none; empty if there is.
     """
@@ -85,7 +85,8 @@ def compare_ways(
         candidate.model.zero_grad()
         with kernel():
             output = take_step(candidate.model if model is None else model, image, dtype)
-        return output.float(), torch.cat([parameter.grad.flatten() for parameter in candidate.trains])
+        prompts = candidate.model.prompter.parameters()
+        return output.float(), torch.cat([parameter.grad.flatten() for parameter in prompts])
 
     single, name = torch.float32, str(half).removeprefix('torch.')
     steps = {
