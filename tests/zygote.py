@@ -88,6 +88,8 @@ def run(argv: list[str], cwd: str, log: str, environment: dict[str, str]) -> Non
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):  # as Python ends
+            print(end.code, file=sys.stderr)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
