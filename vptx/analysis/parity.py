@@ -2,7 +2,8 @@
 graph, by every kernel of attention that the device has.
 
 The yardstick is the usual form of the same prompts, among the tokens of each layer, in single precision. How far output
-and prompt gradients are from it is compared with rounding and, in half precision, with how far the usual form itself is.
+and prompt gradients are from it is compared with rounding and, in half precision, with how far the usual form is
+itself.
 """
 
 import warnings
