@@ -235,7 +235,13 @@ def write_weights(path: Path, seed: int = 0, **options) -> Path:
 def environment() -> dict[str, str]:
     """For a process that must find vptx and this module."""
     found = os.pathsep.join([str(REPO), str(REPO / 'tests')])
-    return {**os.environ, 'PYTHONPATH': found, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+    return {
+        **os.environ,
+        'PYTHONPATH': found,
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '',
+        'HF_HUB_OFFLINE': '1',
+    }
 
 
 def tool(name: str, *arguments: Any, check: bool = True) -> subprocess.CompletedProcess:

@@ -5,12 +5,10 @@ and prompted. So a page shows files, and what is done with them, just as a reade
 """
 
 import argparse
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -44,7 +42,7 @@ def blocks(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize('page', [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
-def test_python_blocks_run(page, tmp_path):
+def test_python_blocks_run(page, tmp_path, zygote):
     shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
     (tmp_path / 'weights').symlink_to(ROOT / 'weights')
     script = []
@@ -58,9 +56,8 @@ def test_python_blocks_run(page, tmp_path):
         if 'model = dict(' in code or '_base_ = ' in code:
             script.append(BUILD.format(path=name[1], narrow=NARROW))
     (tmp_path / 'page.py').write_text('\n'.join(script))
-    environment = {**os.environ, 'PYTHONPATH': f'{tmp_path}:{ROOT}', 'HF_HUB_OFFLINE': '1', 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run([sys.executable, 'page.py'], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    status, output = zygote.script(tmp_path / 'page.py', log=tmp_path / 'log')
+    assert status == 0, output[-3000:]
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)

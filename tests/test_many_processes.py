@@ -71,6 +71,19 @@ def test_two_learn_what_one_learns_from_the_same_batches(tmp_path, together, wei
     close(trained(tmp_path / 'two'), trained(tmp_path / 'one'))
 
 
+def test_two_share_features_and_learn_what_one_learns_without(tmp_path, together, weights):
+    """With the gradients of several batches added up. Each computes its features, or waits for the other's."""
+    linear = dict(type='PromptTuningHook', tune=['head'])
+    changes = dict(param_scheduler=[], val_cfg=None, val_dataloader=None, val_evaluator=None)
+    changes |= {'model.backbone.net': net(weights=weights), 'optim_wrapper.optimizer': dict(type='SGD', lr=0.1)}
+    runner(tmp_path / 'one', hooks=[linear], train_dataloader=batch(12), **changes).train()
+    cache = dict(type='FeatureCacheHook', folder=str(tmp_path / 'features'))
+    adding = {'optim_wrapper.accumulative_counts': 2}
+    together('two', hooks=[linear, cache], train_dataloader=batch(3), **changes, **adding)
+    close(trained(tmp_path / 'two'), trained(tmp_path / 'one'))
+    assert len(list((tmp_path / 'features').glob('*/features.npy'))) == 1
+
+
 MAPPED = {'model.head': dict(type='ClsHead', _delete_=True), 'optim_wrapper.optimizer': dict(type='SGD', lr=0.0)}
 
 

@@ -34,6 +34,10 @@ class Zygote:
         """Run a tool in a process of its own: its exit status (negative: the signal that killed it) and output."""
         return self._fork([str(REPO / 'tools' / f'{name}.py'), *map(str, arguments)], cwd, log)
 
+    def script(self, path: Path, log: Path) -> tuple[int, str]:
+        """As :meth:`run`, a script in its own folder."""
+        return self._fork([str(path)], path.parent, log)
+
     def torchrun(self, processes: int, name: str, *arguments, restarts: int = 0, log: Path) -> tuple[int, str]:
         """As :meth:`run`, by torchrun in several processes, which it forks where it else starts interpreters."""
         from torch.distributed import run
@@ -77,13 +81,15 @@ def run(argv: list[str], cwd: str, log: str, environment: dict[str, str]) -> Non
     for stream in (1, 2):
         os.dup2(output, stream)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.argv, sys.path[0] = argv, str(REPO / 'tools')
+    sys.argv, sys.path[:1] = argv, [cwd, str(REPO / 'tools')]
     status = 1
     try:
         runpy.run_path(argv[0], run_name='__main__')
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):  # as Python ends
+            print(end.code, file=sys.stderr)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

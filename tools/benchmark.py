@@ -12,27 +12,12 @@ from pathlib import Path
 
 import timm
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
-from vptx.analysis.speed import candidates, markdown, measure, plot, write_json
+from vptx.analysis.speed import candidates, find_device, markdown, measure, plot, read_methods, write_json
 from vptx.files import write_whole
 
 PROMPTERS = Path(__file__).parent.parent / 'configs' / '_base_' / 'prompters'
-
-
-def read_methods(names: list[str], prompts: list[int], options: dict) -> dict[str, tuple]:
-    """By name, prompter and patterns of what trains, as the config of the method has them. A method that has a number
-    of prompts is there once for each of ``prompts``; ``options`` replace what a prompter's config says."""
-    methods = {}
-    for name in names:
-        hook = Config.fromfile(PROMPTERS / f'{name}.py').custom_hooks[0]
-        prompter = dict(hook['prompter']) if 'prompter' in hook else None
-        if prompter:
-            prompter |= {option: value for option, value in options.items() if option in prompter}
-        for number in prompts if prompter and 'num_tokens' in prompter else [None]:
-            config = prompter if number is None else dict(prompter, num_tokens=number)
-            methods[name if number is None else f'{name}, {number} prompts'] = (config, list(hook['tune']))
-    return methods
 
 
 def main() -> None:
@@ -56,13 +41,18 @@ def main() -> None:
     parser.add_argument('--net-options', nargs='+', action=DictAction, default={}, help='of timm, such as depth=2')
     parser.add_argument('--out', default='work_dirs/benchmark', help='folder for table, numbers and plot')
     args = parser.parse_args()
+    try:
+        device = find_device(args.device)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    image = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
-    methods, results, tables = read_methods(args.methods, args.prompts, args.options), {}, []
+    image = torch.randn(args.batch, 3, args.size, args.size, device=device)
+    methods = read_methods([PROMPTERS / f'{name}.py' for name in args.methods], args.prompts, args.options)
+    results, tables = {}, []
     for net in args.nets:
         options = {'img_size': args.size, 'num_classes': args.classes, **args.net_options}
-        network = timm.create_model(net, **options).to(args.device)
+        network = timm.create_model(net, **options).to(device)
         results[net] = measure(
             candidates(network, methods),
             image,
@@ -75,7 +65,7 @@ def main() -> None:
     print('\n\n'.join(tables))
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    on = torch.cuda.get_device_name() if args.device == 'cuda' else platform.processor() or platform.machine()
+    on = torch.cuda.get_device_name() if device.type == 'cuda' else platform.processor() or platform.machine()
     settings = {**vars(args), 'processor': on, 'torch': torch.__version__, 'timm': timm.__version__}
     write_json(results, settings, out / 'benchmark.json')
     write_whole(out / 'table.md', '\n\n'.join(tables).encode())

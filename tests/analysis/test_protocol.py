@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
-from runs import REPO, hook, tiny_config, tool
+from runs import REPO, hook, tiny_config
 from suites import write_vtab
 
 from vptx.analysis.protocol import (
@@ -203,11 +203,11 @@ def test_means_of_groups_and_of_tasks():
     assert 'FGVC' not in means and 'mean of tasks' not in group_means(outcomes[:-1])
 
 
-def test_the_tool_says_what_is_missing(tmp_path):
+def test_the_tool_says_what_is_missing(tmp_path, start):
     path = config_file(tmp_path, tmp_path / 'nowhere')
-    done = tool('experiment', path, '--out', tmp_path / 'out', check=False)
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("VTAB-1k's kitti: there is no")
+    status, output = start('experiment', path, '--out', tmp_path / 'out', log=tmp_path / 'log')
+    assert status == 1
+    assert output.splitlines()[-1].startswith("VTAB-1k's kitti: there is no")
 
 
 def test_all_tasks_are_those_of_the_configs_suite(tmp_path, monkeypatch, judged, capsys):

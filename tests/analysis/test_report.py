@@ -5,7 +5,6 @@ from dataclasses import asdict
 
 import pytest
 from PIL import Image
-from runs import tool
 from scipy.stats import t as student
 
 from vptx.analysis.protocol import Outcome
@@ -112,14 +111,14 @@ def test_the_papers_numbers_stand_beside_ours(tmp_path):
     assert theirs['*Natural*'] == '78.49'  # table 1 has 78.48 of numbers that were not rounded
 
 
-def test_the_page_needs_no_other_file(tmp_path):
+def test_the_page_needs_no_other_file(tmp_path, start):
     leave(tmp_path, by_place)
-    done = tool('report', tmp_path, '--title', 'Prompts & others')
-    assert done.stdout.split()[-2:] == [str(tmp_path / 'report.html'), str(tmp_path / 'report.md')]
+    status, output = start('report', tmp_path, '--title', 'Prompts & others', log=tmp_path / 'log')
+    assert status == 0 and output.split()[-2:] == [str(tmp_path / 'report.html'), str(tmp_path / 'report.md')]
     page = (tmp_path / 'report.html').read_text()
     assert '<h1>Prompts &amp; others</h1>' in page and '<em>mean of tasks</em>' in page and '<td>55.30</td>' in page
     assert page.count('src="data:image/png;base64,') == page.count('<img') == 3 and 'http' not in page
     for name in ('accuracies', 'curve_base_lr', 'curve_num_tokens'):
         assert Image.open(tmp_path / f'{name}.png').width > 500
-    failed = tool('report', tmp_path / 'nowhere', check=False)
-    assert failed.returncode == 1 and 'give the --out of tools/experiment.py or tools/sweep.py' in failed.stderr
+    status, output = start('report', tmp_path / 'nowhere', log=tmp_path / 'log')
+    assert status == 1 and 'give the --out of tools/experiment.py or tools/sweep.py' in output

@@ -1,7 +1,5 @@
 """What goes with what: told by the doors, and as the documentation says."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +79,6 @@ def test_a_network_that_no_file_knows():
     assert '## Add a network' in (ROOT / 'CONTRIBUTING.md').read_text()
 
 
-def test_the_tool_prints_it(printed):
-    done = subprocess.run([sys.executable, 'tools/list.py'], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == printed + '\n'
+def test_the_tool_prints_it(printed, start, tmp_path):
+    status, output = start('list', log=tmp_path / 'log')
+    assert status == 0 and output.endswith(f'{printed}\n')

@@ -1,10 +1,6 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
-from runs import environment, tool
 
 from vptx.datasets import scenes
 
@@ -43,13 +39,14 @@ def test_unknown_split():
         scenes.compose('all', 0)
 
 
-def test_the_tool_writes_ade20ks_layout(tmp_path):
+def test_the_tool_writes_ade20ks_layout(tmp_path, start):
     pytest.importorskip('mmseg')
     from vptx.segmentation import MiniADE
 
     out = tmp_path / 'mini'
-    done = tool('make_mini_ade', '--out', out, '--train', 3, '--val', 2, '--test', 1, '--size', 48)
-    assert f'{out}: 3 + 2 + 1 images of 48 x 48 pixels, 12 classes' in done.stdout
+    few = ['--train', 3, '--val', 2, '--test', 1, '--size', 48]
+    status, output = start('make_mini_ade', '--out', out, *few, log=tmp_path / 'log')
+    assert status == 0 and f'{out}: 3 + 2 + 1 images of 48 x 48 pixels, 12 classes' in output
     for split, number in (('training', 3), ('validation', 2), ('testing', 1)):
         data = MiniADE(
             data_root=str(out), data_prefix=dict(img_path=f'images/{split}', seg_map_path=f'annotations/{split}')
@@ -58,7 +55,5 @@ def test_the_tool_writes_ade20ks_layout(tmp_path):
     _, mask = scenes.compose('train', 2, 48)
     written = np.asarray(Image.open(out / 'annotations' / 'training' / 'ADE_train_00000003.png'))
     assert np.array_equal(written, mask)
-    again = subprocess.run(
-        [sys.executable, 'tools/make_mini_ade.py', '--out', str(out)], env=environment(), capture_output=True, text=True
-    )
-    assert again.returncode == 1 and again.stderr.strip().endswith('is not empty: remove it, or give another --out')
+    status, output = start('make_mini_ade', '--out', out, log=tmp_path / 'log')
+    assert status == 1 and 'is not empty: remove it, or give another --out' in output

@@ -111,6 +111,7 @@ CASES = {
         MAPPED,
     ),
     'bfloat16': (LINEAR, {'optim_wrapper.type': 'BFloat16OptimWrapper'}),
+    'gradients added up': (LINEAR, {'optim_wrapper.accumulative_counts': 2}),
     'workers': (LINEAR, {'train_dataloader.num_workers': 2, 'train_dataloader.persistent_workers': True}),
     'by iteration': (
         LINEAR,
@@ -166,6 +167,18 @@ def test_a_run_ends_as_one_that_computes_all_anew(tmp_path, seen, name):
     if not name.startswith('Swin'):
         # One to find what trains, two to compare, of each of three splits; these on the way to a layer as well.
         assert seen[0] <= 24 < once
+
+
+def test_a_compiled_run_ends_so_too(tmp_path):
+    weights = {'model.backbone.net': net(weights=str(write_weights(tmp_path / 'weights.pth')))}
+    plug = hook(dict(type='DeepPrompter', num_tokens=3, layers=[-1]))
+    runner(tmp_path / 'plain', hooks=[plug], **weights, **UNJUDGED).train()
+    compiled = dict(weights, **UNJUDGED, compile=dict(backend='eager'))
+    runner(tmp_path / 'compiled', hooks=[plug, cache(tmp_path)], **compiled).train()
+    plain, ours = (load(newest(tmp_path / name))['state_dict'] for name in ('plain', 'compiled'))
+    assert len(kept(tmp_path)) == 1 and ours.keys() == plain.keys()
+    for key, tensor in ours.items():
+        assert torch.allclose(tensor, plain[key], atol=1e-5), key
 
 
 REFUSED = {

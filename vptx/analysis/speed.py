@@ -12,8 +12,7 @@ does strikes them alike, and a ratio is that of two times of the same round. The
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -25,6 +24,7 @@ from typing import Any
 import torch
 from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.jit_handles import get_shape
+from mmengine.config import Config
 from torch import Tensor, nn
 
 import vptx
@@ -34,14 +34,19 @@ from vptx.prompted import PromptedNetwork
 from vptx.readout import OWN
 
 __all__ = [
+    'CONCATENATED',
     'Candidate',
     'Result',
     'candidates',
     'count_flops',
+    'find_device',
     'kept_bytes',
     'markdown',
     'measure',
     'plot',
+    'read_methods',
+    'take_step',
+    'timed',
     'write_json',
 ]
 
@@ -102,6 +107,42 @@ class Result:
     values: int = 0
 
 
+def find_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ValueError: a GPU is asked for where there is none.
+    """
+    device = torch.device(name)
+    if device.type == 'cuda' and not torch.cuda.is_available():
+        raise ValueError(f'PyTorch {torch.__version__} finds no GPU here: run this where there is one, or --device cpu')
+    return device
+
+
+def read_methods(
+    paths: Iterable[Path], prompts: Sequence[int], options: Mapping[str, Any]
+) -> dict[str, tuple[dict | None, list[str]]]:
+    """By name, prompter and patterns of what trains, as the methods' configs have them.
+
+    Args:
+        paths: of configs, of ``configs/_base_/prompters``.
+        prompts: a method that has a number of prompts is there once for each of these.
+        options: replace what a prompter's config says.
+    """
+    methods: dict[str, tuple[dict | None, list[str]]] = {}
+    for path in paths:
+        hook = Config.fromfile(path).custom_hooks[0]
+        prompter = dict(hook['prompter']) if 'prompter' in hook else None
+        if prompter:
+            prompter |= {option: value for option, value in options.items() if option in prompter}
+        if prompter is None or 'num_tokens' not in prompter:
+            methods[path.stem] = (prompter, list(hook['tune']))
+            continue
+        for number in prompts:
+            methods[f'{path.stem}, {number} prompts'] = (dict(prompter, num_tokens=number), list(hook['tune']))
+    return methods
+
+
 def candidates(network: nn.Module, methods: Mapping[str, tuple[dict | None, Sequence[str]]]) -> list[Candidate]:
     """The yardsticks, and each method with its concatenated form where that is another.
 
@@ -145,6 +186,29 @@ def _is_foldable(model: nn.Module) -> bool:
     return True
 
 
+def take_step(model: Callable[[Tensor], Tensor], image: Tensor, dtype: torch.dtype) -> Tensor:
+    """Forward and backward of a training step; output (B, C), while gradients stay where they are. In a ``dtype`` other
+    than float32, by autocast."""
+    with _precision(image.device, dtype):
+        output = model(image)
+    output.float().square().mean().backward()
+    return output.detach()
+
+
+def _precision(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def timed(run: Callable[[], Any], device: torch.device, clock: str = 'wall') -> float:
+    """Seconds that ``run`` takes, all that it started on the device included."""
+    now = dict(wall=time.perf_counter, cpu=time.process_time)[clock]
+    _wait(device)
+    start = now()
+    run()
+    _wait(device)
+    return now() - start
+
+
 def measure(
     found: Sequence[Candidate],
     image: Tensor,
@@ -163,26 +227,16 @@ def measure(
         clock: ``'wall'``, or ``'cpu'``, the time that the process was given: for a machine that others use too.
         say: told of each round, counted from 1, and of the results so far.
     """
-    device, now = image.device, dict(wall=time.perf_counter, cpu=time.process_time)[clock]
-    half = torch.autocast(device.type, dtype) if dtype != torch.float32 else nullcontext()
+    device = image.device
 
     def step(candidate: Candidate) -> None:
-        with half:
-            loss = candidate.model(image).float().square().mean()
-        loss.backward()
+        take_step(candidate.model, image, dtype)
         for parameter in candidate.trains:
             parameter.grad = None
 
     def infer(candidate: Candidate) -> None:
-        with half, torch.inference_mode():
+        with _precision(device, dtype), torch.inference_mode():
             candidate.model(image)
-
-    def timed(run: Callable[[Candidate], None], candidate: Candidate) -> float:
-        _wait(device)
-        start = now()
-        run(candidate)
-        _wait(device)
-        return now() - start
 
     results = []
     for candidate in found:
@@ -191,16 +245,16 @@ def measure(
         candidate.take_turn(training=True)
         result.trained = sum(parameter.numel() for parameter in candidate.trains)
         result.values = sum(parameter.numel() for parameter in candidate.model.parameters())
-        with half:
+        with _precision(device, dtype):
             result.kept = kept_bytes(candidate.model, image)
         result.peak = _peak_bytes(partial(step, candidate), device)
         results.append(result)
     for number in range(rounds):
         for candidate, result in zip(found, results, strict=True):
             candidate.take_turn(training=True)
-            result.train.append(timed(step, candidate))
+            result.train.append(timed(partial(step, candidate), device, clock))
             candidate.take_turn(training=False)
-            result.infer.append(timed(infer, candidate))
+            result.infer.append(timed(partial(infer, candidate), device, clock))
         say(number + 1, results)
     return results
 
@@ -271,19 +325,25 @@ def _attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
     return int(torch.Size(leading).numel() * rows * keys * (width + value_width))
 
 
-def markdown(results: Sequence[Result]) -> str:
-    """A table of medians, and of medians of ratios to the floor of the same round."""
+def markdown(results: Sequence[Result], batch: int | None = None) -> str:
+    """A table of medians, and of medians of ratios to the floor of the same round; of images a second instead of
+    milliseconds where ``batch`` says how many images were timed."""
     floor = results[0]
     memory = 'kept, MB' if floor.peak is None else 'peak, MB'
-    head = ['', 'step, ms', '/ floor', 'inference, ms', '/ floor', memory, '/ floor', 'GMAC', 'trained']
+    unit, over = ('ms', '/ floor') if batch is None else ('images/s', 'time / floor')
+    head = ['', f'step, {unit}', over, f'inference, {unit}', over, memory, '/ floor', 'GMAC', 'trained']
+
+    def speed(times: Sequence[float]) -> str:
+        return f'{1e3 * median(times):.0f}' if batch is None else f'{batch / median(times):,.0f}'
+
     lines = [f'| {" | ".join(head)} |', f'|---|{"---:|" * (len(head) - 1)}']
     for result in results:
         used, least = (r.kept if r.peak is None else r.peak for r in (result, floor))
         cells = [
             result.name,
-            f'{1e3 * median(result.train):.0f}',
+            speed(result.train),
             f'{_ratio(result.train, floor.train):.3f}',
-            f'{1e3 * median(result.infer):.0f}',
+            speed(result.infer),
             f'{_ratio(result.infer, floor.infer):.3f}',
             f'{used / 1e6:.0f}',
             f'{used / least:.3f}',
