@@ -383,7 +383,16 @@ def test_saved_and_loaded_into_a_fresh_copy_it_is_the_same(network, kind, tmp_pa
 
 
 @every_pair
-def test_detach_gives_back_the_same(network, kind, training=True):
+def test_detach_gives_back_the_same(network, kind):
+    attach_and_detach(network, kind, training=True)
+
+
+@every_family
+def test_detach_gives_back_the_same_in_eval_mode(network, kind):
+    attach_and_detach(network, kind, training=False)
+
+
+def attach_and_detach(network, kind, training):
     model, image = fitting(network, kind), images()
     for parameter in list(model.parameters())[::2]:
         parameter.requires_grad = False
@@ -403,11 +412,6 @@ def test_detach_gives_back_the_same(network, kind, training=True):
     assert all(module.training is training for module in back.modules())
     assert list(back.state_dict()) == list(state)
     assert torch.equal(back.eval()(image), expected)
-
-
-@every_family
-def test_detach_gives_back_the_same_in_eval_mode(network, kind):
-    test_detach_gives_back_the_same(network, kind, training=False)
 
 
 @every_family
