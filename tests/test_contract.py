@@ -384,12 +384,20 @@ def test_saved_and_loaded_into_a_fresh_copy_it_is_the_same(network, kind, tmp_pa
 
 @every_pair
 def test_detach_gives_back_the_same(network, kind):
+    attach_and_detach(network, kind, training=True)
+
+
+@every_family
+def test_detach_gives_back_the_same_in_eval_mode(network, kind):
+    attach_and_detach(network, kind, training=False)
+
+
+def attach_and_detach(network, kind, training):
     model, image = fitting(network, kind), images()
     for parameter in list(model.parameters())[::2]:
         parameter.requires_grad = False
     expected, state = model(image), deepcopy(model.state_dict())
-    model.train().get_submodule(middle(network)).eval()
-    modes = [module.training for module in model.modules()]
+    model.train(training)
     flags = [parameter.requires_grad for parameter in model.parameters()]
     if refusal(network, kind):
         with pytest.raises(ValueError, match=refusal(network, kind)):
@@ -401,7 +409,7 @@ def test_detach_gives_back_the_same(network, kind):
         back = vptx.detach(plugged)
     assert back is model
     assert [parameter.requires_grad for parameter in back.parameters()] == flags
-    assert [module.training for module in back.modules()] == modes
+    assert all(module.training is training for module in back.modules())
     assert list(back.state_dict()) == list(state)
     assert torch.equal(back.eval()(image), expected)
 
