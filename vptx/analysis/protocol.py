@@ -31,6 +31,7 @@ __all__ = [
     'Outcome',
     'Study',
     'experiment',
+    'families',
     'final_config',
     'group_means',
     'markdown',
@@ -131,6 +132,11 @@ class Outcome:
     stopped: int = 0
     missing: list[str] = field(default_factory=list)
     variant: str = ''
+
+    @property
+    def config(self) -> str:
+        """Name of the config alone."""
+        return self.method.removesuffix(f'_{self.variant}') if self.variant else self.method
 
 
 class Study:
@@ -309,21 +315,32 @@ def group_means(outcomes: Sequence[Outcome]) -> dict[str, float]:
     return means
 
 
-def _side_by_side(task: str, outcomes: Sequence[Outcome]) -> list[str]:
-    """A row for each config that has variants, a column for each of them."""
-    rows: dict[str, dict[str, str]] = {}
+def families(outcomes: Sequence[Outcome]) -> dict[tuple[str, ...], list[str]]:
+    """Variants, in order -> the configs that have them. Such configs stand in one table."""
+    variants: dict[str, dict[str, None]] = {}
     for o in outcomes:
-        if o.task == task and o.variant:
-            rows.setdefault(o.method.removesuffix(f'_{o.variant}'), {})[o.variant] = spread(o.test)
-    variants = list(dict.fromkeys(variant for found in rows.values() for variant in found))
-    lines = [[method, *(found.get(variant, '') for variant in variants)] for method, found in rows.items()]
-    return [table([f'{task}: test %, mean (range)', *variants], lines), ''] if rows else []
+        if o.variant:
+            variants.setdefault(o.config, {})[o.variant] = None
+    found: dict[tuple[str, ...], list[str]] = {}
+    for config, names in variants.items():
+        found.setdefault(tuple(names), []).append(config)
+    return found
+
+
+def _side_by_side(outcomes: Sequence[Outcome], variants: Sequence[str], configs: Sequence[str]) -> str:
+    """A row for each config and task, a column for each variant."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for o in outcomes:
+        if o.config in configs and o.variant:
+            rows.setdefault((o.config, o.task), {})[o.variant] = spread(o.test)
+    lines = [[*row, *(found.get(variant, '') for variant in variants)] for row, found in rows.items()]
+    return table(['test %, mean (range)', 'task', *variants], lines, text=2)
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
     """A table: mean (lowest to highest) over the seeds, and what validation chose; then the means over tasks. Before
-    it, where configs have variants, those beside each other for each task."""
-    lines = [line for task in dict.fromkeys(o.task for o in outcomes) for line in _side_by_side(task, outcomes)]
+    it, where configs have variants, those beside each other."""
+    lines = [f'{_side_by_side(outcomes, *family)}\n' for family in families(outcomes).items()]
     lines += [
         '| config | task | chosen on val | val % | test %, mean (range) | trained |',
         '|---|---|---|---:|---:|---:|',
