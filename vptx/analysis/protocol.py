@@ -298,10 +298,10 @@ def experiment(found: Sequence[Study], out: str | Path) -> list[Outcome]:
     return [study.outcome() for study in found]
 
 
-def group_means(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Means of one method's test accuracies over the tasks of a suite, in per cent: of each group that is complete and,
+def group_means(reached: Mapping[str, float]) -> dict[str, float]:
+    """Means of one method's test accuracies, by task, over a suite, in per cent: of each group that is complete and,
     where all groups of several are, both means that papers report, of the groups and of the tasks."""
-    reached = {o.task: mean(o.test) for o in outcomes if o.task in TASKS and o.test}
+    reached = {task: value for task, value in reached.items() if task in TASKS}
     groups: dict[str, list[str]] = {}
     for name, task in TASKS.items():
         if task.suite in {TASKS[found].suite for found in reached}:
@@ -351,7 +351,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
         for o in outcomes
     ]
     for method in dict.fromkeys(o.method for o in outcomes):
-        means = group_means([o for o in outcomes if o.method == method])
+        means = group_means({o.task: mean(o.test) for o in outcomes if o.method == method and o.test})
         if means:
             lines += ['', f'{method}: ' + ', '.join(f'{name} {value:.2f}' for name, value in means.items())]
     lines += [f'\nNot there: {o.method} {o.task} {", ".join(o.missing)}' for o in outcomes if o.missing]
