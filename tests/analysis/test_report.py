@@ -129,7 +129,7 @@ def test_variants_have_a_table_and_a_curve_and_are_compared_with_their_like(tmp_
     sections = dict(part.split('\n\n', 1) for part in (tmp_path / 'out/report.md').read_text().split('\n## ')[1:])
     assert list(sections)[:3] == ['Test accuracy', 'depth', 'init']
     depth = cells(sections['depth'].split('\n\n')[0])
-    assert depth['depth_1-2'] == {'tissue': '**68.0**', 'count': '**59.0**', '*mean of these*': '**63.50**'}
+    assert depth['1-2'] == {'tissue': '**68.0**', 'count': '**59.0**', '*mean of these*': '**63.50**'}
     assert 'variants_depth.png' in sections['depth'] and (tmp_path / 'out/variants_depth.png').is_file()
 
 
@@ -160,7 +160,7 @@ def test_the_page_needs_no_other_file(tmp_path):
     assert (
         '<h1>Prompts &amp; others</h1>' in page
         and '<em>mean of tasks</em>' in page
-        and '<td class="n"><b>55.30</b></td>' in page
+        and '<td class="n"><span><b>55.30</b></span></td>' in page
     )
     assert page.count('src="data:image/png;base64,') == page.count('<img') == 3 and 'http' not in page
     for name in ('accuracies', 'curve_base_lr', 'curve_num_tokens'):

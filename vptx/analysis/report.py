@@ -130,29 +130,42 @@ def _baseline(found: Found) -> str | None:
 def accuracies(found: Found, methods: Sequence[str]) -> str:
     """Method by task, for each suite: means over the seeds, the best of a column in bold; below a method, in italics,
     the paper's where it has the same."""
-    short, parts = _short(found.methods()), []
+    short, parts = _short(methods), []
     holes = {(o.method, o.task) for o in found.outcomes if o.missing and o.method in methods}
     for suite in dict.fromkeys(map(_suite, found.tasks())):
         tasks = [t for t in found.tasks() if _suite(t) == suite and any(t in found.of(m) for m in methods)]
         rows = {m: _with_means(found.means(m), tasks) for m in methods if found.of(m).keys() & set(tasks)}
-        groups = dict.fromkeys(TASKS[task].group for task in tasks) if suite else ()
-        means = [name for name in (*groups, *MEANS, PARTIAL) if any(name in row for row in rows.values())]
-        best = {c: max(row[c] for row in rows.values() if c in row) for row in rows.values() for c in row}
+        best = {column: max(r[column] for r in rows.values() if column in r) for row in rows.values() for column in row}
+        columns = [column for column in _columns(tasks) if column in tasks or column in best]
         lines = []
         for method, row in rows.items():
-            cells = _cells(row, tasks, means)
             lines.append([short[method]])
-            for column, text in zip((*tasks, *means), cells, strict=True):
+            for column in columns:
                 bold = len(rows) > 1 and column in row and row[column] == best[column]
+                text = _number(row, column, tasks)
                 lines[-1].append((f'**{text}**' if bold else text) + '†' * ((method, column) in holes))
             theirs = _with_means(PAPER.get(method, {}), tasks) | PAPER_GROUPS.get((method, suite), {})
-            if theirs.keys() & {*tasks, *means}:
-                lines.append([f'*{short[method]}, Jia et al.*', *(t if t == DASH else f'*{t}*' for t in _cells(theirs, tasks, means))])
+            if theirs.keys() & set(columns):
+                cells = (f'*{_number(theirs, column, tasks)}*' if column in theirs else DASH for column in columns)
+                lines.append([f'*{short[method]}, Jia et al.*', *cells])
         if rows:
-            parts.append(table(['test %', *(_plain(task) for task in tasks), *(f'*{name}*' for name in means)], lines))
+            head = (column.removeprefix('mini_') if column in tasks else f'*{column}*' for column in columns)
+            parts.append(table(['test %', *head], lines))
     if holes:
         parts.append('† not all of its runs are there: see the end. A mean stands only where all of its tasks do.')
     return '\n\n'.join(parts)
+
+
+def _columns(tasks: Sequence[str]) -> list[str]:
+    """Tasks, each group followed by its mean, and the means of all."""
+    columns: dict[str, list[str]] = {}
+    for task in tasks:
+        columns.setdefault(TASKS[task].group if task in TASKS else '', []).append(task)
+    return [*(column for group, own in columns.items() for column in (*own, group)), *MEANS, PARTIAL]
+
+
+def _number(row: Mapping[str, float], column: str, tasks: Sequence[str]) -> str:
+    return f'{row[column]:.{1 if column in tasks else 2}f}' if column in row else DASH
 
 
 def _with_means(reached: Mapping[str, float], tasks: Sequence[str]) -> dict[str, float]:
@@ -164,11 +177,6 @@ def _with_means(reached: Mapping[str, float], tasks: Sequence[str]) -> dict[str,
     if len(tasks) > 1 and row.keys() >= set(tasks) and set(tasks) < whole:
         row[PARTIAL] = mean(row[task] for task in tasks)
     return row
-
-
-def _cells(row: Mapping[str, float], tasks: Sequence[str], means: Sequence[str]) -> list[str]:
-    digits = [*((task, 1) for task in tasks), *((name, 2) for name in means)]
-    return [f'{row[column]:.{places}f}' if column in row else DASH for column, places in digits]
 
 
 def _plain(task: str) -> str:
@@ -272,18 +280,19 @@ def significance(found: Found) -> list[tuple[str, str, int, float, float, float]
 
 
 def _significance(found: Found) -> str:
-    short, tests = _short(found.methods()), significance(found)
+    short, tests, plain = _short(found.methods()), significance(found), found.plain()
     if not tests:
         return 'No two methods that could be compared have two tasks in common.'
-    lines = [
-        [f'{short[better]} > {short[worse]}', str(tasks), f'{gain:+.2f}', f'{t:.2g}', f'{w:.2g}']
-        for better, worse, tasks, gain, t, w in tests
-    ]
+    lines: dict[bool, list[list[str]]] = {}
+    for better, worse, tasks, gain, t, w in tests:
+        line = [f'{short[better]} > {short[worse]}', str(tasks), f'{gain:+.2f}', f'{t:.2g}', f'{w:.2g}']
+        lines.setdefault(better in plain, []).append(line)
     few = min(tasks for _, _, tasks, *_ in tests)
     note = (
         f'\n\nWith {few} tasks the Wilcoxon test cannot fall below {0.5**few:.2g}. ' if few < 6 else '\n\n'
     ) + 'The direction was chosen by looking, and nothing is corrected for the number of tests.'
-    return table(['pair', 'tasks', 'mean gain', 'p, t-test', 'p, Wilcoxon'], lines) + note
+    head = ['pair', 'tasks', 'mean gain', 'p, t-test', 'p, Wilcoxon']
+    return '\n\n'.join(table(head, lines[which]) for which in (True, False) if which in lines) + note
 
 
 # ------------------------------------------------------------------------------------------------------ curves
@@ -478,6 +487,9 @@ th {{ border-bottom: 2px solid #222; vertical-align: bottom }}
 .n {{ text-align: right }}
 th:first-child, td:first-child {{ position: sticky; left: 0; background: #fff; padding-left: 0 }}
 th em, td em {{ color: #666 }}
+.wide {{ font-size: 13.5px }}
+.wide th, .wide td {{ padding: .25em .42em }}
+.wide th.n span {{ writing-mode: vertical-rl; transform: rotate(180deg); padding: .4em 0 }}
 tbody tr:hover td {{ background: #f4f7fa }}
 figure {{ margin: 1.6em 0 }}
 img {{ max-width: 100%; height: auto }}
@@ -485,8 +497,8 @@ figcaption, .note {{ color: #666; font-size: 14px; max-width: 52em }}
 summary {{ cursor: pointer; color: #0072b2 }}
 </style>
 """
-# Rows that a table shows without being asked.
-SHOWN = 30
+# Rows that a table shows without being asked, and columns whose headings still have room side by side.
+SHOWN, ROOM = 30, 9
 
 
 def _contents(sections: Iterable[Section]) -> str:
@@ -502,7 +514,8 @@ def _html(text: str) -> str:
         if block.startswith('|'):
             head, rule, *rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
             kinds = [' class="n"' if mark.endswith(':') else '' for mark in rule]
-            made = f'<table><thead>{_row(head, kinds, "th")}</thead><tbody>'
+            wide = ' class="wide"' if len(head) > ROOM else ''
+            made = f'<table{wide}><thead>{_row(head, kinds, "th")}</thead><tbody>'
             made += ''.join(_row(row, kinds, 'td') for row in rows) + '</tbody></table>'
             many = len(rows) > SHOWN
             parts.append(f'<details><summary>{len(rows)} rows</summary>{made}</details>' if many else made)
@@ -514,7 +527,7 @@ def _html(text: str) -> str:
 
 
 def _row(cells: Sequence[str], kinds: Sequence[str], tag: str) -> str:
-    made = (f'<{tag}{kind}>{_inline(cell)}</{tag}>' for cell, kind in zip(cells, kinds, strict=True))
+    made = (f'<{tag}{kind}><span>{_inline(cell)}</span></{tag}>' for cell, kind in zip(cells, kinds, strict=True))
     return f'<tr>{"".join(made)}</tr>'
 
 
