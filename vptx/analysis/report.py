@@ -455,7 +455,7 @@ def write(found: Found, out: str | Path, title: str = 'Report', look: Sequence[s
     """
     out, sections = Path(out), list(_sections(found, look))
     seeds = sum(len(o.test) for o in found.outcomes)
-    summary = f'{len(found.methods())} methods, {len(found.tasks())} tasks, {seeds} runs on the test split.'
+    summary = f'Methods: {len(found.methods())}. Tasks: {len(found.tasks())}. Runs on the test split: {seeds}.'
     markdown = [f'# {title}', summary]
     page = [f'<h1>{html.escape(title)}</h1>', f'<p>{summary}</p>', _contents(sections)]
     for number, section in enumerate(sections):
@@ -477,7 +477,7 @@ def write(found: Found, out: str | Path, title: str = 'Report', look: Sequence[s
 _HEAD = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 76em; margin: 2em auto; padding: 0 1.5em; color: #222 }}
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 86em; margin: 2em auto; padding: 0 1.5em; color: #222 }}
 h2 {{ margin: 2.2em 0 .6em }}
 nav {{ display: flex; flex-wrap: wrap; gap: .2em 1.4em }}
 a {{ color: #0072b2; text-decoration: none }}
@@ -488,7 +488,7 @@ th {{ border-bottom: 2px solid #222; vertical-align: bottom }}
 th:first-child, td:first-child {{ position: sticky; left: 0; background: #fff; padding-left: 0 }}
 th em, td em {{ color: #666 }}
 .wide {{ font-size: 13.5px }}
-.wide th, .wide td {{ padding: .25em .42em }}
+.wide th:not(:first-child), .wide td:not(:first-child) {{ padding: .25em .42em }}
 .wide th.n span {{ writing-mode: vertical-rl; transform: rotate(180deg); padding: .4em 0 }}
 tbody tr:hover td {{ background: #f4f7fa }}
 figure {{ margin: 1.6em 0 }}

@@ -119,7 +119,7 @@ NAMED = 20
 
 def draw_tsne(found: Mapping[str, np.ndarray], labels: np.ndarray, classes: Sequence[str], seed: int = 0) -> Figure:
     """A panel for each method: its features (n, D) of the same images in the plane, a colour for each class."""
-    figure, panels = _panels(len(found), 3.2, 3.2)
+    figure, panels = _panels(len(found), 2.7, 2.8)
     colours = colormaps['tab10' if len(classes) <= 10 else 'tab20'].colors
     for panel, (name, values) in zip(panels, found.items(), strict=True):
         plane = TSNE(init='pca', perplexity=min(30, (len(values) - 1) / 3), random_state=seed).fit_transform(values)
@@ -140,7 +140,7 @@ def draw_tsne(found: Mapping[str, np.ndarray], labels: np.ndarray, classes: Sequ
 def draw_shares(found: Mapping[str, np.ndarray]) -> Figure:
     """A panel for each method: a bar for each layer, what the class token attends to; shares (L, 3)."""
     depth = max(map(len, found.values()))
-    figure, panels = _panels(len(found), 3.2, 0.8 + 0.22 * depth)
+    figure, panels = _panels(len(found), 2.7, 0.9 + 0.22 * depth)
     for panel, (name, shares) in zip(panels, found.items(), strict=True):
         left = np.zeros(len(shares))
         for i, part in enumerate(('itself', 'prompts', 'patches')):
@@ -149,18 +149,18 @@ def draw_shares(found: Mapping[str, np.ndarray]) -> Figure:
         panel.set_title(name, loc='left', fontsize=10)
         panel.set_ylim(len(shares) + 0.6, 0.4)
         panel.set_yticks(range(1, len(shares) + 1))
-        panel.set_ylabel('layer')
         panel.set_xlim(0, 100)
-        panel.set_xlabel('attention of the class token, %')
         panel.spines[:].set_visible(False)
         panel.tick_params(length=0)
+    figure.supylabel('layer', fontsize=10)
+    figure.supxlabel('attention of the class token, %', fontsize=10)
     figure.legend(*panels[0].get_legend_handles_labels(), loc='outside upper center', ncols=3, frameon=False)
     return figure
 
 
 def _panels(number: int, width: float, height: float) -> tuple[Figure, Sequence[Any]]:
-    """A figure of as many panels, in inches, three to a row."""
-    columns = min(3, number)
+    """A figure of as many panels, in inches, four to a row."""
+    columns = min(4, number)
     rows = ceil(number / columns)
     figure = Figure(figsize=(width * columns + 0.8, height * rows + 0.4), layout='constrained')
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
