@@ -7,9 +7,11 @@ import pytest
 from PIL import Image
 from runs import tool
 from scipy.stats import t as student
+from suites import write_vtab
+from test_protocol import config_file
 
 from vptx.analysis.paper import PAPER, PAPER_GROUPS
-from vptx.analysis.protocol import Outcome, group_means
+from vptx.analysis.protocol import Outcome, experiment, group_means, studies
 from vptx.analysis.report import accuracies, costs, curves, ranges, read, significance, write
 from vptx.analysis.trials import write_table
 from vptx.datasets import TASKS
@@ -150,6 +152,18 @@ def test_the_papers_tasks_agree_with_its_groups(method):
     for group in ('Natural', 'Specialized', 'Structured', 'FGVC'):
         theirs = PAPER_GROUPS[method, 'fgvc' if group == 'FGVC' else 'vtab'][group]
         assert means[group] == pytest.approx(theirs, abs=0.05)
+
+
+def test_tokens_of_every_method_that_left_a_prompt_file(tmp_path):
+    write_vtab(tmp_path / 'data', 'kitti')
+    path = config_file(tmp_path, tmp_path / 'data', grid={'base_lr': [1.28]})
+    experiment(studies([path], tmp_path / 'out', options={'final.seeds': [1]}), tmp_path / 'out')
+    write(read([tmp_path / 'out']), tmp_path / 'out', look=['kitti'])
+    text = (tmp_path / 'out/report.md').read_text()
+    assert '## Tokens of kitti' in text and 'sees of 6 images' in text
+    assert all((tmp_path / 'out' / f'{name}_kitti.png').is_file() for name in ('tsne', 'attention'))
+    with pytest.raises(ValueError, match=r"no run on the test split of 'dmlab' has left a prompt file"):
+        write(read([tmp_path / 'out']), tmp_path / 'out', look=['dmlab'])
 
 
 def test_the_page_needs_no_other_file(tmp_path):
