@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 from PIL import Image
-from runs import tool
+from runs import tool, write_weights
 from scipy.stats import t as student
 from suites import write_vtab
 from test_protocol import config_file
@@ -157,7 +157,9 @@ def test_the_papers_tasks_agree_with_its_groups(method):
 def test_tokens_of_every_method_that_left_a_prompt_file(tmp_path):
     write_vtab(tmp_path / 'data', 'kitti')
     path = config_file(tmp_path, tmp_path / 'data', grid={'base_lr': [1.28]})
-    experiment(studies([path], tmp_path / 'out', options={'final.seeds': [1]}), tmp_path / 'out')
+    weights = str(write_weights(tmp_path / 'weights.pth'))
+    options = {'final.seeds': [1], 'model.backbone.net.weights': weights}
+    experiment(studies([path], tmp_path / 'out', options=options), tmp_path / 'out')
     write(read([tmp_path / 'out']), tmp_path / 'out', look=['kitti'])
     text = (tmp_path / 'out/report.md').read_text()
     assert '## Tokens of kitti' in text and 'sees of 6 images' in text

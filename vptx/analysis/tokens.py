@@ -120,7 +120,8 @@ NAMED = 20
 def draw_tsne(found: Mapping[str, np.ndarray], labels: np.ndarray, classes: Sequence[str], seed: int = 0) -> Figure:
     """A panel for each method: its features (n, D) of the same images in the plane, a colour for each class."""
     figure, panels = _panels(len(found), 2.7, 2.8)
-    colours = colormaps['tab10' if len(classes) <= 10 else 'tab20'].colors
+    shades = 10 if len(classes) <= 10 else 20
+    colours = colormaps[f'tab{shades}'](range(shades))
     for panel, (name, values) in zip(panels, found.items(), strict=True):
         plane = TSNE(init='pca', perplexity=min(30, (len(values) - 1) / 3), random_state=seed).fit_transform(values)
         for label in np.unique(labels):
@@ -166,4 +167,4 @@ def _panels(number: int, width: float, height: float) -> tuple[Figure, Sequence[
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for unused in panels[number:]:
         unused.remove()
-    return figure, panels[:number]
+    return figure, [*panels[:number]]
