@@ -340,7 +340,7 @@ def _over_variants(found: Found, configs: Sequence[str]) -> dict[str, dict[str, 
 
 
 def _look(found: Found, task: str) -> 'Section':
-    """What the methods make of images of the task's test split.
+    """What the methods make of images of the task's test split; variants, which are many, where there is nothing else.
 
     Raises:
         ValueError: there is no prompt file of any.
@@ -348,7 +348,7 @@ def _look(found: Found, task: str) -> 'Section':
     short = _short(found.methods())
     seen: dict[str, np.ndarray] = {}
     shares: dict[str, np.ndarray] = {}
-    for method in found.methods():
+    for method in found.plain() or found.methods():
         o, folder = found.of(method).get(task), found.folders.get((method, task))
         if o is None or o.point is None or folder is None:
             continue
