@@ -1,6 +1,7 @@
 """What studies found, as papers show it:
 
 python tools/report.py work_dirs/experiment
+python tools/report.py work_dirs/experiment --look mini_count mini_digits
 python tools/report.py work_dirs/experiment work_dirs/others --out work_dirs/report --title 'Prompts and others'
 
 Leaves report.html, one file with its figures inside, and report.md with its figures beside it.
@@ -19,11 +20,10 @@ def main() -> None:
     parser.add_argument('--title', default='Report')
     parser.add_argument(
         '--look',
-        nargs=2,
-        action='append',
+        nargs='+',
         default=[],
-        metavar=('CONFIG', 'PROMPT_FILE'),
-        help='draw class tokens of a trained model by t-SNE, and what they attend to; may be given several times',
+        metavar='TASK',
+        help='draw class tokens of all methods on these tasks by t-SNE, and what they attend to',
     )
     args = parser.parse_args()
     out = Path(args.out or args.folders[0])

@@ -5,26 +5,33 @@ from dataclasses import asdict
 
 import pytest
 from PIL import Image
+from runs import write_weights
 from scipy.stats import t as student
+from suites import write_vtab
+from test_protocol import config_file
 
-from vptx.analysis.protocol import Outcome
+from vptx.analysis.paper import PAPER, PAPER_GROUPS
+from vptx.analysis.protocol import Outcome, experiment, group_means, studies
 from vptx.analysis.report import accuracies, costs, curves, ranges, read, significance, write
 from vptx.analysis.trials import write_table
 from vptx.datasets import TASKS
 
 MINI = [name for name, task in TASKS.items() if task.suite == 'mini']
+VTAB = [name for name, task in TASKS.items() if task.suite == 'vtab']
 
 
-def leave(folder, accuracy, methods=('mini_full', 'mini_linear', 'mini_vpt_deep'), tasks=MINI):
-    """Results of three seeds, ``accuracy(method, task)`` give or take one."""
+def leave(folder, accuracy, methods=('mini_full', 'mini_linear', 'mini_vpt_deep'), tasks=MINI, config=None):
+    """Results of three seeds, ``accuracy(method, task)`` give or take one; methods may be variants of a config."""
     outcomes, rows = [], []
     for method in methods:
+        variant = method.removeprefix(f'{config}_') if config else ''
         for task in tasks:
             middle = accuracy(method, task)
             if middle is None:
-                outcomes.append(Outcome(method, task, None, 0.0, missing=['select/base_lr=1']))
+                outcomes.append(Outcome(method, task, None, 0.0, missing=['select/base_lr=1'], variant=variant))
                 continue
-            outcomes.append(Outcome(method, task, {'base_lr': 2.0}, 50.0, [middle - 1, middle, middle + 1]))
+            seeds = [middle - 1, middle, middle + 1]
+            outcomes.append(Outcome(method, task, {'base_lr': 2.0}, 50.0, seeds, variant=variant))
             facts = dict(config=method, task=task, trained=100, seed=1, seconds=2.0, megabytes=30.0, kilobytes=4.0)
             rows += [dict(facts, split='val', accuracy=40 + lr, base_lr=lr, num_tokens=5) for lr in (1.0, 2.0)]
             rows.append(dict(facts, split='val', accuracy=41.5, base_lr=1.0, num_tokens=50))
@@ -49,10 +56,10 @@ def by_place(method, task):
 
 def test_tables(tmp_path):
     found = read([leave(tmp_path, by_place)])
-    deep = cells(accuracies(found))['vpt_deep']
-    assert deep['digits'] == '49.0' and deep['location'] == '60.0'
-    assert deep['*Natural*'] == '51.33' and deep['*Specialized*'] == '55.00' and deep['*Structured*'] == '58.50'
-    assert deep['*mean of groups*'] == '54.94' and deep['*mean of tasks*'] == '55.30'
+    deep = cells(accuracies(found, found.methods()))['vpt_deep']
+    assert deep['digits'] == '49.0' and deep['location'] == '**60.0**'  # the best of the three
+    assert deep['*Natural*'] == '**51.33**' and deep['*Structured*'] == '**58.50**'
+    assert deep['*mean of groups*'] == '**54.94**' and deep['*mean of tasks*'] == '**55.30**'
     cost = cells(costs(found).split('\n\n')[0])
     assert cost['vpt_deep'] == {
         'tasks won against full': '9 of 10',
@@ -83,9 +90,9 @@ def test_significance_is_paired_and_one_sided(tmp_path):
 
 def test_what_is_missing_is_told_and_no_mean_is_taken_over_it(tmp_path):
     found = read([leave(tmp_path / 'a', lambda m, t: None if (m, t) == ('mini_linear', 'mini_retina') else 50.0)])
-    linear = cells(accuracies(found).split('\n\n')[0])['linear']
-    assert linear['retina'] == linear['*Specialized*'] == linear['*mean of tasks*'] == '-'
-    assert linear['*Natural*'] == '50.00'
+    linear = cells(accuracies(found, found.methods()).split('\n\n')[0])['linear']
+    assert linear['retina'] == '-†' and linear['*Specialized*'] == linear['*mean of tasks*'] == '-'
+    assert linear['*Natural*'] == '**50.00**'
     write(found, tmp_path / 'out')
     report = (tmp_path / 'out' / 'report.md').read_text()
     assert '- mini_linear, mini_retina: select/base_lr=1' in report
@@ -100,15 +107,65 @@ def test_what_is_missing_is_told_and_no_mean_is_taken_over_it(tmp_path):
 def test_curves_take_each_value_at_the_best_of_the_others(tmp_path):
     found = curves(read([leave(tmp_path, by_place, methods=['mini_vpt_deep', 'mini_full'])]))
     assert set(found) == {'base_lr', 'num_tokens'}
-    assert found['num_tokens']['vpt_deep, mini_count'] == [('5', 42.0), ('50', 41.5)]
-    assert found['base_lr']['vpt_deep, mini_count'] == [('1.0', 41.5), ('2.0', 42.0)]
+    assert found['num_tokens']['vpt_deep']['mini_count'] == [('5', 42.0), ('50', 41.5)]
+    assert found['base_lr']['vpt_deep']['mini_count'] == [('1.0', 41.5), ('2.0', 42.0)]
+
+
+def test_variants_have_a_table_and_a_curve_and_are_compared_with_their_like(tmp_path):
+    def value(method, task):
+        return 50.0 + len(method) * (1 + tasks.index(task))
+
+    tasks = ['mini_count', 'mini_tissue']
+    leave(tmp_path / 'a', value, ['depth_1', 'depth_1-2'], tasks, 'depth')
+    leave(tmp_path / 'b', value, ['init_1', 'init_mean'], tasks, 'init')
+    leave(tmp_path / 'c', value, ['linear'], tasks)
+    found = read([tmp_path / name for name in 'abc'])
+    assert found.plain() == ['linear']
+    assert {test[:2] for test in significance(found)} == {
+        ('depth_1-2', 'depth_1'),
+        ('init_mean', 'init_1'),
+        ('depth_1', 'init_1'),  # the same variant of another config
+    }
+    assert set(curves(found)['base_lr']) == {'linear'}
+    write(found, tmp_path / 'out')
+    sections = dict(part.split('\n\n', 1) for part in (tmp_path / 'out/report.md').read_text().split('\n## ')[1:])
+    assert list(sections)[:3] == ['Test accuracy', 'depth', 'init']
+    depth = cells(sections['depth'].split('\n\n')[0])
+    assert depth['1-2'] == {'tissue': '**68.0**', 'count': '**59.0**', '*mean of these*': '**63.50**'}
+    assert 'variants_depth.png' in sections['depth'] and (tmp_path / 'out/variants_depth.png').is_file()
 
 
 def test_the_papers_numbers_stand_beside_ours(tmp_path):
     leave(tmp_path, lambda m, t: 70.0, methods=['vitb16_in21k_vpt_deep'], tasks=['cifar', 'svhn'])
-    theirs = cells(accuracies(read([tmp_path])))['vitb16_in21k_vpt_deep, Jia et al.']
-    assert theirs['cifar'] == '78.8' and theirs['svhn'] == '78.1'
-    assert theirs['*Natural*'] == '78.49'  # table 1 has 78.48 of numbers that were not rounded
+    found = read([tmp_path])
+    theirs = cells(accuracies(found, found.methods()))['*vitb16_in21k_vpt_deep, Jia et al.*']
+    assert theirs == {'cifar': '*78.8*', 'svhn': '*78.1*', '*mean of these*': '*78.45*'}
+    leave(tmp_path, lambda m, t: 70.0, methods=['vitb16_in21k_adapter', 'swinb_in22k_vpt_deep'], tasks=VTAB)
+    found = read([tmp_path])
+    theirs = cells(accuracies(found, found.methods()))['*swinb_in22k_vpt_deep, Jia et al.*']
+    assert (theirs['cifar'], theirs['*Structured*'], theirs['*mean of groups*']) == ('-', '*53.35*', '*71.55*')
+
+
+@pytest.mark.parametrize('method', PAPER)
+def test_the_papers_tasks_agree_with_its_groups(method):
+    means = group_means(PAPER[method])
+    for group in ('Natural', 'Specialized', 'Structured', 'FGVC'):
+        theirs = PAPER_GROUPS[method, 'fgvc' if group == 'FGVC' else 'vtab'][group]
+        assert means[group] == pytest.approx(theirs, abs=0.05)
+
+
+def test_tokens_of_every_method_that_left_a_prompt_file(tmp_path):
+    write_vtab(tmp_path / 'data', 'kitti')
+    path = config_file(tmp_path, tmp_path / 'data', grid={'base_lr': [1.28]})
+    weights = str(write_weights(tmp_path / 'weights.pth'))
+    options = {'final.seeds': [1], 'model.backbone.net.weights': weights}
+    experiment(studies([path], tmp_path / 'out', options=options), tmp_path / 'out')
+    write(read([tmp_path / 'out']), tmp_path / 'out', look=['kitti'])
+    text = (tmp_path / 'out/report.md').read_text()
+    assert '## Tokens of kitti' in text and 'sees of 6 images' in text
+    assert all((tmp_path / 'out' / f'{name}_kitti.png').is_file() for name in ('tsne', 'attention'))
+    with pytest.raises(ValueError, match=r"no run on the test split of 'dmlab' has left a prompt file"):
+        write(read([tmp_path / 'out']), tmp_path / 'out', look=['dmlab'])
 
 
 def test_the_page_needs_no_other_file(tmp_path, start):
@@ -116,7 +173,11 @@ def test_the_page_needs_no_other_file(tmp_path, start):
     status, output = start('report', tmp_path, '--title', 'Prompts & others', log=tmp_path / 'log')
     assert status == 0 and output.split()[-2:] == [str(tmp_path / 'report.html'), str(tmp_path / 'report.md')]
     page = (tmp_path / 'report.html').read_text()
-    assert '<h1>Prompts &amp; others</h1>' in page and '<em>mean of tasks</em>' in page and '<td>55.30</td>' in page
+    assert (
+        '<h1>Prompts &amp; others</h1>' in page
+        and '<em>mean of tasks</em>' in page
+        and '<td class="n"><span><b>55.30</b></span></td>' in page
+    )
     assert page.count('src="data:image/png;base64,') == page.count('<img') == 3 and 'http' not in page
     for name in ('accuracies', 'curve_base_lr', 'curve_num_tokens'):
         assert Image.open(tmp_path / f'{name}.png').width > 500

@@ -21,8 +21,8 @@ def test_attention_of_prompts_that_are_like_any_token(prompter, tmp_path):
     shares = attention_shares(model, batches_of(config, 1))
     # One class token, three prompts, four patches.
     np.testing.assert_allclose(shares, [[1 / 8, 3 / 8, 4 / 8]] * 2, atol=1e-6)
-    drawn = draw_shares(shares).axes[0]
-    assert [round(bar.get_width(), 1) for bar in drawn.patches] == [12.5] * 2 + [37.5] * 2 + [50.0] * 2
+    _, two = draw_shares({'one': shares, 'two': shares}).axes
+    assert [round(bar.get_width(), 1) for bar in two.patches] == [12.5] * 2 + [37.5] * 2 + [50.0] * 2
 
 
 def test_attention_is_that_of_the_network(tmp_path):
@@ -50,7 +50,7 @@ def test_features_and_their_picture(tmp_path):
     again, _ = features(model, batches_of(config, 2))
     np.testing.assert_array_equal(values, again)
     assert values.shape == (12, 32) and sorted(labels) == [0] * 4 + [1] * 4 + [2] * 4
-    figure = draw_tsne(values, labels, ('bright', 'dark', 'striped'))
+    figure = draw_tsne({'one': values}, labels, ('bright', 'dark', 'striped'))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ['bright', 'dark', 'striped']
     assert sum(len(dots.get_offsets()) for dots in figure.axes[0].collections) == 12
 

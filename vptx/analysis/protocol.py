@@ -31,6 +31,7 @@ __all__ = [
     'Outcome',
     'Study',
     'experiment',
+    'families',
     'final_config',
     'group_means',
     'markdown',
@@ -131,6 +132,11 @@ class Outcome:
     stopped: int = 0
     missing: list[str] = field(default_factory=list)
     variant: str = ''
+
+    @property
+    def config(self) -> str:
+        """Name of the config alone."""
+        return self.method.removesuffix(f'_{self.variant}') if self.variant else self.method
 
 
 class Study:
@@ -292,10 +298,10 @@ def experiment(found: Sequence[Study], out: str | Path) -> list[Outcome]:
     return [study.outcome() for study in found]
 
 
-def group_means(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """Means of one method's test accuracies over the tasks of a suite, in per cent: of each group that is complete and,
+def group_means(reached: Mapping[str, float]) -> dict[str, float]:
+    """Means of one method's test accuracies, by task, over a suite, in per cent: of each group that is complete and,
     where all groups of several are, both means that papers report, of the groups and of the tasks."""
-    reached = {o.task: mean(o.test) for o in outcomes if o.task in TASKS and o.test}
+    reached = {task: value for task, value in reached.items() if task in TASKS}
     groups: dict[str, list[str]] = {}
     for name, task in TASKS.items():
         if task.suite in {TASKS[found].suite for found in reached}:
@@ -309,21 +315,32 @@ def group_means(outcomes: Sequence[Outcome]) -> dict[str, float]:
     return means
 
 
-def _side_by_side(task: str, outcomes: Sequence[Outcome]) -> list[str]:
-    """A row for each config that has variants, a column for each of them."""
-    rows: dict[str, dict[str, str]] = {}
+def families(outcomes: Sequence[Outcome]) -> dict[tuple[str, ...], list[str]]:
+    """Variants, in order -> the configs that have them. Such configs stand in one table."""
+    variants: dict[str, dict[str, None]] = {}
     for o in outcomes:
-        if o.task == task and o.variant:
-            rows.setdefault(o.method.removesuffix(f'_{o.variant}'), {})[o.variant] = spread(o.test)
-    variants = list(dict.fromkeys(variant for found in rows.values() for variant in found))
-    lines = [[method, *(found.get(variant, '') for variant in variants)] for method, found in rows.items()]
-    return [table([f'{task}: test %, mean (range)', *variants], lines), ''] if rows else []
+        if o.variant:
+            variants.setdefault(o.config, {})[o.variant] = None
+    found: dict[tuple[str, ...], list[str]] = {}
+    for config, names in variants.items():
+        found.setdefault(tuple(names), []).append(config)
+    return found
+
+
+def _side_by_side(outcomes: Sequence[Outcome], variants: Sequence[str], configs: Sequence[str]) -> str:
+    """A row for each config and task, a column for each variant."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for o in outcomes:
+        if o.config in configs and o.variant:
+            rows.setdefault((o.config, o.task), {})[o.variant] = spread(o.test)
+    lines = [[*row, *(found.get(variant, '') for variant in variants)] for row, found in rows.items()]
+    return table(['test %, mean (range)', 'task', *variants], lines, text=2)
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
     """A table: mean (lowest to highest) over the seeds, and what validation chose; then the means over tasks. Before
-    it, where configs have variants, those beside each other for each task."""
-    lines = [line for task in dict.fromkeys(o.task for o in outcomes) for line in _side_by_side(task, outcomes)]
+    it, where configs have variants, those beside each other."""
+    lines = [f'{_side_by_side(outcomes, *family)}\n' for family in families(outcomes).items()]
     lines += [
         '| config | task | chosen on val | val % | test %, mean (range) | trained |',
         '|---|---|---|---:|---:|---:|',
@@ -334,7 +351,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
         for o in outcomes
     ]
     for method in dict.fromkeys(o.method for o in outcomes):
-        means = group_means([o for o in outcomes if o.method == method])
+        means = group_means({o.task: mean(o.test) for o in outcomes if o.method == method and o.test})
         if means:
             lines += ['', f'{method}: ' + ', '.join(f'{name} {value:.2f}' for name, value in means.items())]
     lines += [f'\nNot there: {o.method} {o.task} {", ".join(o.missing)}' for o in outcomes if o.missing]

@@ -1,9 +1,10 @@
 """What studies found, as papers show it: a page of HTML that needs no other file, and the same as Markdown.
 
-    tables          method by task, with means of complete groups and both means of a suite; wins against full
-                    fine-tuning; what is trained, stored and spent
+    tables          method by task, with means of complete groups and both means of a suite; the same of configs with
+                    variants, such as ablations; wins against full fine-tuning; what is trained, stored and spent
     significance    paired one-sided t-test and Wilcoxon signed-rank test over tasks, between methods (scipy)
-    curves          what validation said along every axis of a grid, each value at the best of the others
+    curves          test accuracy over the variants of a config; what validation said along every axis of a grid
+    tokens          what methods make of the images of a task: class tokens by t-SNE, and what they attend to
     missing         whatever is not there, by name: no mean is taken over half a group
 
 Read are the files that ``tools/experiment.py`` and ``tools/sweep.py`` leave.
@@ -12,20 +13,25 @@ Read are the files that ``tools/experiment.py`` and ``tools/sweep.py`` leave.
 import csv
 import html
 import json
+import re
 from base64 import b64encode
-from collections.abc import Sequence
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
 
+import numpy as np
+from matplotlib.figure import Figure
 from mmengine.config import Config
 
-from vptx.analysis.paper import PAPER
-from vptx.analysis.protocol import Outcome, group_means
-from vptx.analysis.results import COLOURS, spread, table
+from vptx.analysis.figures import draw_accuracies, draw_curve, is_number, png
+from vptx.analysis.paper import PAPER, PAPER_GROUPS
+from vptx.analysis.protocol import Outcome, families, final_config, group_means
+from vptx.analysis.results import spread, table
 from vptx.analysis.tokens import attention_shares, batches_of, draw_shares, draw_tsne, features
+from vptx.analysis.trials import name_of
 from vptx.apis import init_model
 from vptx.datasets import TASKS
 from vptx.files import write_whole
@@ -34,6 +40,7 @@ __all__ = ['Found', 'curves', 'read', 'significance', 'write']
 
 DASH = '-'
 MEANS = ('mean of groups', 'mean of tasks')
+PARTIAL = 'mean of these'
 
 
 @dataclass
@@ -43,13 +50,19 @@ class Found:
     Attributes:
         outcomes: one for each method and task.
         trials: one row of ``trials.csv`` for each run, as text.
+        folders: method and task -> the folder of its study.
     """
 
     outcomes: list[Outcome]
     trials: list[dict[str, str]]
+    folders: dict[tuple[str, str], Path] = field(default_factory=dict)
 
     def methods(self) -> list[str]:
         return list(dict.fromkeys(o.method for o in self.outcomes))
+
+    def plain(self) -> list[str]:
+        """Methods that are no variants."""
+        return list(dict.fromkeys(o.method for o in self.outcomes if not o.variant))
 
     def tasks(self) -> list[str]:
         """In the order of the papers' tables; those of no suite come last."""
@@ -60,9 +73,14 @@ class Found:
     def of(self, method: str) -> dict[str, Outcome]:
         return {o.task: o for o in self.outcomes if o.method == method}
 
-    def reached(self, method: str) -> dict[str, float]:
-        """Mean test accuracy of each task that has one, in per cent."""
-        return {task: mean(o.test) for task, o in self.of(method).items() if o.test}
+    def reached(self, method: str) -> dict[str, list[float]]:
+        """Test accuracies of each task that has some, in per cent, in the order of :meth:`tasks`."""
+        of = self.of(method)
+        return {task: of[task].test for task in self.tasks() if task in of and of[task].test}
+
+    def means(self, method: str) -> dict[str, float]:
+        """Those, averaged over the seeds."""
+        return {task: mean(test) for task, test in self.reached(method).items()}
 
     def final(self, method: str) -> list[dict[str, str]]:
         """Its runs on the test split."""
@@ -76,22 +94,20 @@ def read(folders: Sequence[str | Path]) -> Found:
         FileNotFoundError: a folder without results.
         ValueError: two folders have the same method on the same task.
     """
-    outcomes: list[Outcome] = []
-    trials: list[dict[str, str]] = []
+    found = Found([], [])
     for folder in map(Path, folders):
         if not (folder / 'results.json').is_file():
             raise FileNotFoundError(
                 f'there is no {folder / "results.json"}: give the --out of tools/experiment.py or tools/sweep.py'
             )
-        outcomes += [Outcome(**row) for row in json.loads((folder / 'results.json').read_text())]
+        for o in (Outcome(**row) for row in json.loads((folder / 'results.json').read_text())):
+            if (o.method, o.task) in found.folders:
+                raise ValueError(f'{o.method} on {o.task} is in several of {", ".join(map(str, folders))}')
+            found.outcomes.append(o)
+            found.folders[o.method, o.task] = folder / o.method / o.task
         with (folder / 'trials.csv').open(newline='') as file:
-            trials += csv.DictReader(file)
-    seen: set[tuple[str, str]] = set()
-    for o in outcomes:
-        if (o.method, o.task) in seen:
-            raise ValueError(f'{o.method} on {o.task} is in several of {", ".join(map(str, folders))}')
-        seen.add((o.method, o.task))
-    return Found(outcomes, trials)
+            found.trials += csv.DictReader(file)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------ tables
@@ -111,33 +127,60 @@ def _baseline(found: Found) -> str | None:
     return next((method for method in found.methods() if method.split('_')[-1] == 'full'), None)
 
 
-def accuracies(found: Found) -> str:
-    """Method by task, for each suite: mean over the seeds; below, the paper's where it has the same."""
-    short, parts = _short(found.methods()), []
-    for suite in dict.fromkeys(_suite(task) for task in found.tasks()):
-        tasks = [task for task in found.tasks() if _suite(task) == suite]
-        every = {method: group_means([found.of(method)[t] for t in tasks if t in found.of(method)]) for method in short}
-        groups = list(dict.fromkeys(TASKS[task].group for task in tasks)) if suite else []
-        several = len({task.group for task in TASKS.values() if task.suite == suite}) > 1
-        means = [*groups, *(MEANS if several else ())]
-        head = ['test %', *(task.removeprefix('mini_') for task in tasks), *(f'*{name}*' for name in means)]
+def accuracies(found: Found, methods: Sequence[str]) -> str:
+    """Method by task, for each suite: means over the seeds, the best of a column in bold; below a method, in italics,
+    the paper's where it has the same."""
+    short, parts = _short(methods), []
+    holes = {(o.method, o.task) for o in found.outcomes if o.missing and o.method in methods}
+    for suite in dict.fromkeys(map(_suite, found.tasks())):
+        tasks = [t for t in found.tasks() if _suite(t) == suite and any(t in found.of(m) for m in methods)]
+        rows = {m: _with_means(found.means(m), tasks) for m in methods if found.of(m).keys() & set(tasks)}
+        best = {column: max(r[column] for r in rows.values() if column in r) for row in rows.values() for column in row}
+        columns = [column for column in _columns(tasks) if column in tasks or column in best]
         lines = []
-        for method, name in short.items():
-            of, reached = found.of(method), found.reached(method)
-            if not of.keys() & set(tasks):
-                continue
-            cells = [f'{reached[t]:.1f}' + '†' * (len(of[t].missing) > 0) if t in reached else DASH for t in tasks]
-            lines.append([name, *cells, *(f'{every[method][m]:.2f}' if m in every[method] else DASH for m in means)])
-            if suite == 'vtab' and method in PAPER:
-                theirs = PAPER[method]
-                summary = group_means([Outcome(method, task, {}, 0.0, [value]) for task, value in theirs.items()])
-                lines.append(
-                    [f'{name}, Jia et al.', *(f'{theirs[t]:.1f}' for t in tasks), *(f'{summary[m]:.2f}' for m in means)]
-                )
-        parts.append(table(head, lines))
-    if any(o.missing for o in found.outcomes):
+        for method, row in rows.items():
+            lines.append([short[method]])
+            for column in columns:
+                bold = len(rows) > 1 and column in row and row[column] == best[column]
+                text = _number(row, column, tasks)
+                lines[-1].append((f'**{text}**' if bold else text) + '†' * ((method, column) in holes))
+            theirs = _with_means(PAPER.get(method, {}), tasks) | PAPER_GROUPS.get((method, suite), {})
+            if theirs.keys() & set(columns):
+                cells = (f'*{_number(theirs, column, tasks)}*' if column in theirs else DASH for column in columns)
+                lines.append([f'*{short[method]}, Jia et al.*', *cells])
+        if rows:
+            head = (column.removeprefix('mini_') if column in tasks else f'*{column}*' for column in columns)
+            parts.append(table(['test %', *head], lines))
+    if holes:
         parts.append('† not all of its runs are there: see the end. A mean stands only where all of its tasks do.')
     return '\n\n'.join(parts)
+
+
+def _columns(tasks: Sequence[str]) -> list[str]:
+    """Tasks, each group followed by its mean, and the means of all."""
+    columns: dict[str, list[str]] = {}
+    for task in tasks:
+        columns.setdefault(TASKS[task].group if task in TASKS else '', []).append(task)
+    return [*(column for group, own in columns.items() for column in (*own, group)), *MEANS, PARTIAL]
+
+
+def _number(row: Mapping[str, float], column: str, tasks: Sequence[str]) -> str:
+    return f'{row[column]:.{1 if column in tasks else 2}f}' if column in row else DASH
+
+
+def _with_means(reached: Mapping[str, float], tasks: Sequence[str]) -> dict[str, float]:
+    """Of those tasks, with the means that can be taken: of groups and suite where they are complete, else of all that
+    are shown."""
+    row = {task: reached[task] for task in tasks if task in reached}
+    row |= group_means(row)
+    whole = {name for name, task in TASKS.items() if task.suite in map(_suite, tasks)}
+    if len(tasks) > 1 and row.keys() >= set(tasks) and set(tasks) < whole:
+        row[PARTIAL] = mean(row[task] for task in tasks)
+    return row
+
+
+def _plain(task: str) -> str:
+    return task.removeprefix('mini_')
 
 
 def _suite(task: str) -> str:
@@ -149,11 +192,11 @@ def ranges(found: Found) -> str:
     short = _short(found.methods())
     edge = _edges(found)
     lines = [
-        [short[o.method], o.task, f'{o.val:.1f}', spread(o.test) or DASH, str(len(o.test)), _point(o, edge)]
+        [short[o.method], _plain(o.task), _point(o, edge), f'{o.val:.1f}', spread(o.test) or DASH, str(len(o.test))]
         for o in found.outcomes
     ]
     note = '\n\n\\* the smallest or the largest of its rates: another may be better.' if edge else ''
-    return table(['method', 'task', 'val %', 'test %, mean (range)', 'seeds', 'chosen on val'], lines) + note
+    return table(['method', 'task', 'chosen on val', 'val %', 'test %, mean (range)', 'seeds'], lines, text=3) + note
 
 
 def _point(o: Outcome, edge: set[tuple[str, str]]) -> str:
@@ -182,10 +225,10 @@ def _edges(found: Found) -> set[tuple[str, str]]:
 def costs(found: Found) -> str:
     """Wins against full fine-tuning, what is trained, stored and spent."""
     short, full = _short(found.methods()), _baseline(found)
-    against = found.reached(full) if full else {}
+    against = found.means(full) if full else {}
     lines = []
     for method, name in short.items():
-        reached, rows = found.reached(method), found.final(method)
+        reached, rows = found.means(method), found.final(method)
         both = reached.keys() & against.keys()
         wins = DASH if method == full or not both else f'{sum(reached[t] > against[t] for t in both)} of {len(both)}'
         one_each = {row['task']: float(row['kilobytes']) for row in rows}
@@ -214,41 +257,42 @@ def costs(found: Found) -> str:
 def significance(found: Found) -> list[tuple[str, str, int, float, float, float]]:
     """For each two methods with at least two tasks in common: better, worse, number of tasks, mean difference in
     points, p of the paired one-sided t-test, p of the Wilcoxon signed-rank test. The alternative of both is that the
-    first is better; tasks are the pairs, means over the seeds are what is compared."""
+    first is better; tasks are the pairs, means over the seeds are what is compared. Variants are compared with those of
+    the same config, and with the same variant of another."""
     from scipy.stats import ttest_rel, wilcoxon
 
     tests = []
-    methods = found.methods()
-    for i, one in enumerate(methods):
-        for other in methods[i + 1 :]:
-            a, b = found.reached(one), found.reached(other)
-            tasks = [task for task in found.tasks() if task in a and task in b]
-            if len(tasks) < 2:
-                continue
-            gain = mean(a[t] - b[t] for t in tasks)
-            if not any(a[t] - b[t] for t in tasks):
-                continue
-            better, worse, (x, y) = (one, other, (a, b)) if gain >= 0 else (other, one, (b, a))
-            xs, ys = [x[t] for t in tasks], [y[t] for t in tasks]
-            t = ttest_rel(xs, ys, alternative='greater').pvalue
-            w = wilcoxon(xs, ys, alternative='greater').pvalue
-            tests.append((better, worse, len(tasks), abs(gain), float(t), float(w)))
+    kinds = {o.method: (o.config, o.variant) for o in found.outcomes}
+    for one, other in combinations(found.methods(), 2):
+        if not any(mine == theirs for mine, theirs in zip(kinds[one], kinds[other], strict=True)):
+            continue
+        a, b = found.means(one), found.means(other)
+        tasks = [task for task in a if task in b]
+        gains = [a[task] - b[task] for task in tasks]
+        if len(tasks) < 2 or not any(gains):
+            continue
+        better, worse, (x, y) = (one, other, (a, b)) if sum(gains) >= 0 else (other, one, (b, a))
+        xs, ys = [x[task] for task in tasks], [y[task] for task in tasks]
+        t = ttest_rel(xs, ys, alternative='greater').pvalue
+        w = wilcoxon(xs, ys, alternative='greater').pvalue
+        tests.append((better, worse, len(tasks), abs(mean(gains)), float(t), float(w)))
     return tests
 
 
 def _significance(found: Found) -> str:
-    short, tests = _short(found.methods()), significance(found)
+    short, tests, plain = _short(found.methods()), significance(found), found.plain()
     if not tests:
-        return 'No two methods have two tasks in common.'
-    lines = [
-        [f'{short[better]} > {short[worse]}', str(tasks), f'{gain:+.2f}', f'{t:.2g}', f'{w:.2g}']
-        for better, worse, tasks, gain, t, w in tests
-    ]
+        return 'No two methods that could be compared have two tasks in common.'
+    lines: dict[bool, list[list[str]]] = {}
+    for better, worse, tasks, gain, t, w in tests:
+        line = [f'{short[better]} > {short[worse]}', str(tasks), f'{gain:+.2f}', f'{t:.2g}', f'{w:.2g}']
+        lines.setdefault(better in plain, []).append(line)
     few = min(tasks for _, _, tasks, *_ in tests)
     note = (
         f'\n\nWith {few} tasks the Wilcoxon test cannot fall below {0.5**few:.2g}. ' if few < 6 else '\n\n'
     ) + 'The direction was chosen by looking, and nothing is corrected for the number of tests.'
-    return table(['pair', 'tasks', 'mean gain', 'p, t-test', 'p, Wilcoxon'], lines) + note
+    head = ['pair', 'tasks', 'mean gain', 'p, t-test', 'p, Wilcoxon']
+    return '\n\n'.join(table(head, lines[which]) for which in (True, False) if which in lines) + note
 
 
 # ------------------------------------------------------------------------------------------------------ curves
@@ -260,111 +304,74 @@ _FACTS = {
 }
 
 
-def curves(found: Found) -> dict[str, dict[str, list[tuple[str, float]]]]:
-    """axis -> 'method, task' -> (value, validation accuracy in per cent): each value at the best of the other axes.
+def curves(found: Found) -> dict[str, dict[str, dict[str, list[tuple[str, float]]]]]:
+    """axis -> method -> task -> (value, validation accuracy in per cent): each value at the best of the other axes.
 
-    Axes with one value are none. Numbers are in ascending order, whatever else in that of the runs.
+    Axes with one value are none, and variants have a curve of their own. Numbers are in ascending order, whatever else
+    in that of the runs.
     """
-    found_at: dict[str, dict[str, dict[str, float]]] = {}
-    short = _short(found.methods())
+    short = {method: name for method, name in _short(found.methods()).items() if method in found.plain()}
+    reached: dict[tuple[str, str, str], dict[str, float]] = {}
     for row in found.trials:
-        if row['split'] != 'val' or not row['accuracy']:
+        if row['split'] != 'val' or not row['accuracy'] or row['config'] not in short:
             continue
         for axis, value in row.items():
             if axis not in _FACTS and value:
-                line = found_at.setdefault(axis, {}).setdefault(f'{short[row["config"]]}, {row["task"]}', {})
+                line = reached.setdefault((axis, short[row['config']], row['task']), {})
                 line[value] = max(line.get(value, 0.0), float(row['accuracy']))
-    result: dict[str, dict[str, list[tuple[str, float]]]] = {}
-    for axis, lines in found_at.items():
-        for name, line in lines.items():
-            if len(line) > 1:
-                numbers = all(_is_number(value) for value in line)
-                points = sorted(line.items(), key=lambda p: float(p[0])) if numbers else list(line.items())
-                result.setdefault(axis, {})[name] = points
+    result: dict[str, dict[str, dict[str, list[tuple[str, float]]]]] = {}
+    for (axis, method, task), line in reached.items():
+        if len(line) > 1:
+            points = sorted(line.items(), key=lambda p: float(p[0])) if all(map(is_number, line)) else [*line.items()]
+            result.setdefault(axis, {}).setdefault(method, {})[task] = points
     return result
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _over_variants(found: Found, configs: Sequence[str]) -> dict[str, dict[str, list[tuple[str, float]]]]:
+    """config -> task -> (variant, test accuracy in per cent)."""
+    lines: dict[str, dict[str, list[tuple[str, float]]]] = {config: {} for config in configs}
+    for o in found.outcomes:
+        if o.config in lines and o.variant and o.test:
+            lines[o.config].setdefault(o.task, []).append((o.variant, mean(o.test)))
+    return lines
 
 
-def _draw_curve(lines: dict[str, list[tuple[str, float]]], axis: str) -> bytes:
-    """One panel: a thin line for each method and task, coloured by method; a bold one for the mean over its tasks."""
-    from matplotlib.figure import Figure
+# ------------------------------------------------------------------------------------------------------ tokens
 
-    figure = Figure(figsize=(6.4, 3.6), layout='constrained')
-    panel = figure.subplots()
-    methods = list(dict.fromkeys(name.partition(', ')[0] for name in lines))
-    values = list(dict.fromkeys(value for line in lines.values() for value, _ in line))
-    if all(map(_is_number, values)):
-        values.sort(key=float)
-    for i, method in enumerate(methods):
-        colour = COLOURS[i % len(COLOURS)]
-        mine = [dict(line) for name, line in lines.items() if name.partition(', ')[0] == method]
-        for line in mine:
-            panel.plot([values.index(v) for v in line], list(line.values()), color=colour, alpha=0.3, linewidth=1)
-        shared = [v for v in values if all(v in line for line in mine)]
-        label = f'{method}, mean of {len(mine)}' if len(mine) > 1 else method
-        panel.plot(
-            [values.index(v) for v in shared],
-            [mean(line[v] for line in mine) for v in shared],
-            'o-',
-            color=colour,
-            linewidth=2.2,
-            label=label,
+
+def _look(found: Found, task: str) -> 'Section':
+    """What the methods make of images of the task's test split; variants, which are many, where there is nothing else.
+
+    Raises:
+        ValueError: there is no prompt file of any.
+    """
+    short = _short(found.methods())
+    seen: dict[str, np.ndarray] = {}
+    shares: dict[str, np.ndarray] = {}
+    for method in found.plain() or found.methods():
+        o, folder = found.of(method).get(task), found.folders.get((method, task))
+        if o is None or o.point is None or folder is None:
+            continue
+        for prompt_file in sorted(folder.glob(f'final/{name_of(o.point)}/seed*/prompt.safetensors'))[:1]:
+            config = final_config(Config.fromfile(folder / 'config.py'), o.point, seed=0)
+            model, batches = init_model(config, prompt_file), batches_of(config, 5)
+            seen[short[method]], labels = features(model, batches)
+            names = model.dataset_meta.get('classes') or [str(label) for label in range(int(labels.max()) + 1)]
+            with suppress(ValueError):  # no class token, or no softmax to listen to
+                shares[short[method]] = attention_shares(model, batches)
+    if not seen:
+        raise ValueError(f"no run on the test split of '{task}' has left a prompt file; there are: {found.tasks()}")
+    figures = [
+        Picture(
+            f'tsne_{task}',
+            f'What the head sees of {len(labels)} images of the test split, by t-SNE, coloured by class; first seed.',
+            draw_tsne(seen, labels, names),
         )
-    panel.set_xticks(range(len(values)), [f'{float(v):g}' if _is_number(v) else v for v in values])
-    panel.set_xlabel(axis.rpartition('.')[2].replace('_', ' '))
-    panel.set_ylabel('validation accuracy, %')
-    _clean(panel)
-    panel.legend(frameon=False, fontsize=8)
-    return _png(figure)
-
-
-def _draw_accuracies(found: Found) -> bytes:
-    """A row for each task, a dot for each method: the mean over seeds, with a bar from the lowest to the highest."""
-    from matplotlib.figure import Figure
-
-    tasks, short = found.tasks(), _short(found.methods())
-    step = 0.7 / len(short)
-    figure = Figure(figsize=(7.2, 1.2 + len(tasks) * max(0.4, 0.13 * len(short))), layout='constrained')
-    panel = figure.subplots()
-    for i, (method, name) in enumerate(short.items()):
-        colour, named = COLOURS[i % len(COLOURS)], False
-        for row, task in enumerate(tasks):
-            o = found.of(method).get(task)
-            if o is None or not o.test:
-                continue
-            y = row + step * (i - (len(short) - 1) / 2)
-            panel.plot([min(o.test), max(o.test)], [y, y], color=colour, alpha=0.35, linewidth=4)
-            panel.plot(mean(o.test), y, 'o', color=colour, markersize=5, label=None if named else name)
-            named = True
-    for row in range(1, len(tasks), 2):
-        panel.axhspan(row - 0.5, row + 0.5, color='0.96', zorder=0)
-    panel.set_yticks(range(len(tasks)), tasks)
-    panel.set_ylim(len(tasks) - 0.5, -0.5)
-    panel.set_xlabel('test accuracy, %')
-    _clean(panel)
-    figure.legend(loc='outside upper center', ncols=min(5, len(short)), frameon=False)
-    return _png(figure)
-
-
-def _clean(panel: Any) -> None:
-    panel.grid(color='0.9', linewidth=0.8)
-    panel.set_axisbelow(True)
-    panel.tick_params(length=0)
-    for side in ('top', 'right', 'left'):
-        panel.spines[side].set_visible(False)
-
-
-def _png(figure: Any) -> bytes:
-    drawn = BytesIO()
-    figure.savefig(drawn, dpi=144, format='png')
-    return drawn.getvalue()
+    ]
+    if shares:
+        caption = 'What the class token attends to in each layer, on average over heads and these images.'
+        figures.append(Picture(f'attention_{task}', caption, draw_shares(shares)))
+    return Section(f'Tokens of {_plain(task)}', '', figures)
 
 
 # -------------------------------------------------------------------------------------------------------- page
@@ -383,57 +390,86 @@ def _missing(found: Found) -> str:
     return '\n'.join(lines) or 'Nothing.'
 
 
-def _looks(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, list[tuple[str, bytes]]]]:
-    """A section for each config and prompt file: its class tokens, and what they attend to."""
-    sections = []
-    for number, (config_file, prompt_file) in enumerate(pairs):
-        config = Config.fromfile(config_file)
-        model = init_model(config, prompt_file)
-        batches = batches_of(config, 5)
-        values, labels = features(model, batches)
-        meta: Any = model.dataset_meta
-        names = meta.get('classes') or [str(label) for label in range(int(labels.max()) + 1)]
-        figures = [
-            (f'tsne_{number}', _png(draw_tsne(values, labels, names))),
-            (f'attention_{number}', _png(draw_shares(attention_shares(model, batches)))),
-        ]
-        text = (
-            f'{prompt_file}: what the head sees of {len(labels)} images of the test split, by t-SNE, coloured by '
-            'class; and what the class token attends to in each layer, on average over heads and images.'
+@dataclass
+class Picture:
+    """A figure, the name of its file, and what is said below it."""
+
+    name: str
+    caption: str
+    figure: Figure
+
+
+@dataclass
+class Section:
+    """A heading, what is written below it, as Markdown, and its figures."""
+
+    name: str
+    text: str
+    pictures: Sequence[Picture] = ()
+
+
+def _sections(found: Found, look: Sequence[str]) -> Iterator[Section]:
+    short, plain = _short(found.methods()), found.plain()
+    drawn = {short[method]: reached for method in plain if (reached := found.reached(method))}
+    if plain:
+        caption = 'Mean over the seeds, with a bar from the lowest to the highest.'
+        pictures = [Picture('accuracies', caption, draw_accuracies(drawn))] if drawn else []
+        yield Section('Test accuracy', accuracies(found, plain), pictures)
+    for configs in families(found.outcomes).values():
+        methods = [m for m in found.methods() if any(o.config in configs for o in found.of(m).values())]
+        lines = {config: tasks for config, tasks in _over_variants(found, configs).items() if tasks}
+        caption = 'Test accuracy, mean over the seeds: a thin line for each task, a bold one for their mean.'
+        name = ', '.join(configs)
+        picture = Picture(f'variants_{"_".join(configs)}', caption, draw_curve(lines, name, 'test accuracy, %'))
+        yield Section(name, accuracies(found, methods), [picture] if lines else [])
+    yield Section('Cost', costs(found))
+    yield Section('Significance', _significance(found))
+    pictures = [
+        Picture(
+            f'curve_{axis.rpartition(".")[2]}',
+            'Validation accuracy of one seed, each value at the best of the other axes: a thin line for each task, a '
+            'bold one for their mean.',
+            draw_curve(lines, axis, 'validation accuracy, %'),
         )
-        sections.append((f'Tokens of {Path(config_file).stem}', text, figures))
-    return sections
+        for axis, lines in curves(found).items()
+    ]
+    if pictures:
+        yield Section('Along the grid', '', pictures)
+    for task in look:
+        yield _look(found, task)
+    yield Section('Every cell', ranges(found))
+    yield Section('What is not there', _missing(found))
 
 
-def write(found: Found, out: str | Path, title: str = 'Report', looks: Sequence[tuple[str, str]] = ()) -> None:
+def write(found: Found, out: str | Path, title: str = 'Report', look: Sequence[str] = ()) -> None:
     """Write ``report.html``, with its figures inside, and ``report.md``, with its figures beside it, into ``out``.
 
     Args:
         found: of :func:`read`.
         out: folder.
         title: of the page.
-        looks: pairs of a config and a prompt file, whose class tokens are drawn.
+        look: tasks whose class tokens are drawn, and what they attend to, of every method with a prompt file.
+
+    Raises:
+        ValueError: a task to look at of which there is no prompt file.
     """
-    out = Path(out)
-    sections = [
-        ('Test accuracy', accuracies(found), [('accuracies', _draw_accuracies(found))]),
-        ('Cost', costs(found), []),
-        ('Significance', _significance(found), []),
-        ('Every cell', ranges(found), []),
-    ]
-    lines = curves(found)
-    if lines:
-        drawn = [(f'curve_{axis.rpartition(".")[2]}', _draw_curve(found_on, axis)) for axis, found_on in lines.items()]
-        text = 'Validation accuracy with one seed, each value at the best of the other axes. Not test accuracy.'
-        sections.append(('Along the grid', text, drawn))
-    sections += [*_looks(looks), ('What is not there', _missing(found), [])]
-    markdown, page = [f'# {title}'], [f'<h1>{html.escape(title)}</h1>']
-    for name, text, figures in sections:
-        markdown += [f'## {name}', text, *(f'![{figure}]({figure}.png)' for figure, _ in figures)]
-        page += [f'<h2>{html.escape(name)}</h2>', _html(text)]
-        for figure, picture in figures:
-            write_whole(out / f'{figure}.png', picture)
-            page.append(f'<img alt="{html.escape(figure)}" src="data:image/png;base64,{b64encode(picture).decode()}">')
+    out, sections = Path(out), list(_sections(found, look))
+    seeds = sum(len(o.test) for o in found.outcomes)
+    summary = f'Methods: {len(found.methods())}. Tasks: {len(found.tasks())}. Runs on the test split: {seeds}.'
+    markdown = [f'# {title}', summary]
+    page = [f'<h1>{html.escape(title)}</h1>', f'<p>{summary}</p>', _contents(sections)]
+    for number, section in enumerate(sections):
+        markdown += [f'## {section.name}', *filter(None, [section.text])]
+        page += [f'<h2 id="s{number}">{html.escape(section.name)}</h2>', _html(section.text)]
+        for picture in section.pictures:
+            drawn, width = png(picture.figure), 96 * picture.figure.get_figwidth()
+            write_whole(out / f'{picture.name}.png', drawn)
+            markdown += [f'![{picture.name}]({picture.name}.png)', picture.caption]
+            source = f'data:image/png;base64,{b64encode(drawn).decode()}'
+            page.append(
+                f'<figure><img alt="{html.escape(picture.name)}" width="{width:.0f}" src="{source}">'
+                f'<figcaption>{html.escape(picture.caption)}</figcaption></figure>'
+            )
     write_whole(out / 'report.md', ('\n\n'.join(markdown) + '\n').encode())
     write_whole(out / 'report.html', (_HEAD.format(title=html.escape(title)) + '\n'.join(page) + '\n').encode())
 
@@ -441,35 +477,61 @@ def write(found: Found, out: str | Path, title: str = 'Report', looks: Sequence[
 _HEAD = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }}
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 86em; margin: 2em auto; padding: 0 1.5em; color: #222 }}
+h2 {{ margin: 2.2em 0 .6em }}
+nav {{ display: flex; flex-wrap: wrap; gap: .2em 1.4em }}
+a {{ color: #0072b2; text-decoration: none }}
 table {{ border-collapse: collapse; display: block; overflow-x: auto; font-variant-numeric: tabular-nums }}
-th, td {{ padding: .25em .7em; text-align: right; border-bottom: 1px solid #e4e4e4; white-space: nowrap }}
-th {{ border-bottom: 2px solid #222 }}
-th:first-child, td:first-child {{ text-align: left }}
-img {{ max-width: 100% }}
+th, td {{ padding: .25em .6em; text-align: left; border-bottom: 1px solid #e4e4e4; white-space: nowrap }}
+th {{ border-bottom: 2px solid #222; vertical-align: bottom }}
+.n {{ text-align: right }}
+th:first-child, td:first-child {{ position: sticky; left: 0; background: #fff; padding-left: 0 }}
+th em, td em {{ color: #666 }}
+.wide {{ font-size: 13.5px }}
+.wide th:not(:first-child), .wide td:not(:first-child) {{ padding: .25em .42em }}
+.wide th.n span {{ writing-mode: vertical-rl; transform: rotate(180deg); padding: .4em 0 }}
+tbody tr:hover td {{ background: #f4f7fa }}
+figure {{ margin: 1.6em 0 }}
+img {{ max-width: 100%; height: auto }}
+figcaption, .note {{ color: #666; font-size: 14px; max-width: 52em }}
+summary {{ cursor: pointer; color: #0072b2 }}
 </style>
 """
+# Rows that a table shows without being asked, and columns whose headings still have room side by side.
+SHOWN, ROOM = 30, 9
+
+
+def _contents(sections: Iterable[Section]) -> str:
+    links = (f'<a href="#s{number}">{html.escape(section.name)}</a>' for number, section in enumerate(sections))
+    return f'<nav>{"".join(links)}</nav>'
 
 
 def _html(text: str) -> str:
     """The little Markdown that is written above: tables, lists, paragraphs, emphasis."""
     parts = []
-    for block in text.split('\n\n'):
+    for block in filter(None, text.split('\n\n')):
         lines = block.splitlines()
         if block.startswith('|'):
-            rows = [[_inline(cell.strip()) for cell in line.strip('|').split('|')] for line in lines]
-            head = ''.join(f'<th>{cell}</th>' for cell in rows[0])
-            body = ''.join(f'<tr>{"".join(f"<td>{cell}</td>" for cell in row)}</tr>' for row in rows[2:])
-            parts.append(f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+            head, rule, *rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
+            kinds = [' class="n"' if mark.endswith(':') else '' for mark in rule]
+            wide = ' class="wide"' if len(head) > ROOM else ''
+            made = f'<table{wide}><thead>{_row(head, kinds, "th")}</thead><tbody>'
+            made += ''.join(_row(row, kinds, 'td') for row in rows) + '</tbody></table>'
+            many = len(rows) > SHOWN
+            parts.append(f'<details><summary>{len(rows)} rows</summary>{made}</details>' if many else made)
         elif block.startswith('- '):
             parts.append(f'<ul>{"".join(f"<li>{_inline(line[2:])}</li>" for line in lines)}</ul>')
         else:
-            parts.append(f'<p>{_inline(block)}</p>')
+            parts.append(f'<p class="note">{_inline(block)}</p>')
     return '\n'.join(parts)
 
 
+def _row(cells: Sequence[str], kinds: Sequence[str], tag: str) -> str:
+    made = (f'<{tag}{kind}><span>{_inline(cell)}</span></{tag}>' for cell, kind in zip(cells, kinds, strict=True))
+    return f'<tr>{"".join(made)}</tr>'
+
+
 def _inline(text: str) -> str:
-    text = html.escape(text)
-    if text.startswith('*') and text.endswith('*') and len(text) > 2:
-        return f'<em>{text[1:-1]}</em>'
+    text = re.sub(r'(?<!\\)\*\*(.+?)\*\*', r'<b>\1</b>', html.escape(text))
+    text = re.sub(r'(?<!\\)\*(.+?)(?<!\\)\*', r'<em>\1</em>', text)
     return text.replace('\\*', '*')

@@ -165,8 +165,9 @@ def _methods(rows: Sequence[Row]) -> dict[str, list[tuple[str, dict[str | None, 
     return found
 
 
-def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = ['---', *['---:'] * (len(head) - 1)]
+def table(head: Sequence[str], lines: Sequence[Sequence[str]], text: int = 1) -> str:
+    """Markdown; the first ``text`` columns are words, the others numbers."""
+    rule = [*['---'] * text, *['---:'] * (len(head) - text)]
     return '\n'.join([_line(head), f'|{"|".join(rule)}|', *map(_line, lines)])
 
 

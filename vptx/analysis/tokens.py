@@ -4,20 +4,25 @@ t-SNE: van der Maaten and Hinton 2008, Visualizing Data using t-SNE; Jia et al. 
 figure 9 of their supplement.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
+from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib import colormaps
+from matplotlib.figure import Figure  # without pyplot: no window, no global state
 from mmengine.config import Config
 from mmengine.runner import Runner
+from sklearn.manifold import TSNE
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
+from vptx.analysis.results import COLOURS
 from vptx.attach import find_hall
 
 __all__ = ['attention_shares', 'batches_of', 'draw_shares', 'draw_tsne', 'features']
@@ -108,47 +113,58 @@ def attention_shares(model: nn.Module, batches: Iterable[dict]) -> np.ndarray:
     return torch.stack(rows).unflatten(0, (-1, depth)).mean(0).cpu().numpy()
 
 
-def draw_tsne(values: np.ndarray, labels: np.ndarray, classes: Sequence[str], seed: int = 0) -> Any:
-    """A figure: features (n, D) in the plane, a colour for each class."""
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-    from sklearn.manifold import TSNE
+# A legend of more classes says nothing.
+NAMED = 20
 
-    places = TSNE(init='pca', perplexity=min(30, (len(values) - 1) / 3), random_state=seed).fit_transform(values)
-    figure = Figure(figsize=(5.4, 4.6), layout='constrained')
-    panel = figure.subplots()
-    colours = colormaps['tab20'](range(20))
-    for label in np.unique(labels):
-        mine = places[labels == label]
-        panel.scatter(
-            mine[:, 0], mine[:, 1], s=9, color=colours[label % len(colours)], label=str(classes[label]), linewidths=0
-        )
-    panel.set_xticks([])
-    panel.set_yticks([])
-    panel.spines[:].set_color('0.85')
-    figure.legend(loc='outside right upper', frameon=False, fontsize=7, markerscale=1.6)
+
+def draw_tsne(found: Mapping[str, np.ndarray], labels: np.ndarray, classes: Sequence[str], seed: int = 0) -> Figure:
+    """A panel for each method: its features (n, D) of the same images in the plane, a colour for each class."""
+    figure, panels = _panels(len(found), 2.7, 2.8)
+    shades = 10 if len(classes) <= 10 else 20
+    colours = colormaps[f'tab{shades}'](range(shades))
+    for panel, (name, values) in zip(panels, found.items(), strict=True):
+        plane = TSNE(init='pca', perplexity=min(30, (len(values) - 1) / 3), random_state=seed).fit_transform(values)
+        for label in np.unique(labels):
+            x, y = plane[labels == label].T
+            colour = colours[label % len(colours)]
+            panel.scatter(x, y, s=7, color=colour, label=str(classes[label]), linewidths=0)
+        panel.set_title(name, loc='left', fontsize=10)
+        panel.set_xticks([])
+        panel.set_yticks([])
+        panel.spines[:].set_color('0.85')
+    if len(classes) <= NAMED:
+        dots = panels[0].get_legend_handles_labels()
+        figure.legend(*dots, loc='outside right upper', frameon=False, fontsize=8, markerscale=2)
     return figure
 
 
-def draw_shares(shares: np.ndarray) -> Any:
-    """A figure: a bar for each layer, what the class token attends to."""
-    from matplotlib.figure import Figure
-
-    from vptx.analysis.results import COLOURS
-
-    figure = Figure(figsize=(6.4, 0.9 + 0.28 * len(shares)), layout='constrained')
-    panel = figure.subplots()
-    left = np.zeros(len(shares))
-    for i, name in enumerate(('itself', 'prompts', 'patches')):
-        panel.barh(range(1, len(shares) + 1), 100 * shares[:, i], left=100 * left, color=COLOURS[i], label=name)
-        left += shares[:, i]
-    panel.set_ylim(len(shares) + 0.6, 0.4)
-    panel.set_yticks(range(1, len(shares) + 1))
-    panel.set_ylabel('layer')
-    panel.set_xlim(0, 100)
-    panel.set_xlabel('attention of the class token, %')
-    figure.legend(loc='outside upper center', ncols=3, frameon=False)
-    for side in ('top', 'right', 'left', 'bottom'):
-        panel.spines[side].set_visible(False)
-    panel.tick_params(length=0)
+def draw_shares(found: Mapping[str, np.ndarray]) -> Figure:
+    """A panel for each method: a bar for each layer, what the class token attends to; shares (L, 3)."""
+    depth = max(map(len, found.values()))
+    figure, panels = _panels(len(found), 2.7, 0.9 + 0.22 * depth)
+    for panel, (name, shares) in zip(panels, found.items(), strict=True):
+        left = np.zeros(len(shares))
+        for i, part in enumerate(('itself', 'prompts', 'patches')):
+            panel.barh(range(1, len(shares) + 1), 100 * shares[:, i], left=100 * left, color=COLOURS[i], label=part)
+            left += shares[:, i]
+        panel.set_title(name, loc='left', fontsize=10)
+        panel.set_ylim(len(shares) + 0.6, 0.4)
+        panel.set_yticks(range(1, len(shares) + 1))
+        panel.set_xlim(0, 100)
+        panel.spines[:].set_visible(False)
+        panel.tick_params(length=0)
+    figure.supylabel('layer', fontsize=10)
+    figure.supxlabel('attention of the class token, %', fontsize=10)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc='outside upper center', ncols=3, frameon=False)
     return figure
+
+
+def _panels(number: int, width: float, height: float) -> tuple[Figure, Sequence[Any]]:
+    """A figure of as many panels, in inches, four to a row."""
+    columns = min(4, number)
+    rows = ceil(number / columns)
+    figure = Figure(figsize=(width * columns + 0.8, height * rows + 0.4), layout='constrained')
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for unused in panels[number:]:
+        unused.remove()
+    return figure, [*panels[:number]]

@@ -1,13 +1,15 @@
-"""Ablation: which layers of VPT-deep have prompts, from below and from above (figure 7), mini VTAB.
+"""Ablation on the mini VTAB: which of the six layers of VPT-deep have prompts, from below and from above (figure 7).
 
-Each value at the best of three rates, by validation accuracy:
+Each at the best of three rates, which validation chooses, tested with three seeds:
 
-python tools/sweep.py configs/mini_vtab/ablations/depth.py --tasks mini_objects mini_tissue mini_count
-python tools/report.py work_dirs/experiment
+python tools/sweep.py configs/mini_vtab/ablations/depth.py --tasks all --out work_dirs/ablations
+python tools/report.py work_dirs/ablations
 """
 
 _base_ = ['../vpt_deep.py']
 
-method_grid = {
-    'custom_hooks.0.prompter.layers': [[0], [0, 1, 2], [0, 1, 2, 3, 4, 5], [3, 4, 5], [5]],
+first_to_last = [(0, last) for last in range(6)] + [(first, 5) for first in range(1, 6)]
+variants = {
+    f'{first + 1}-{last + 1}': {'custom_hooks.0.prompter.layers': list(range(first, last + 1))}
+    for first, last in first_to_last
 }

@@ -1,11 +1,18 @@
-"""Ablation: what prompts start from of VPT-deep, mini VTAB.
+"""Ablation on the mini VTAB: what prompts of VPT-deep start from: noise, or tokens of the images (PromptInitHook).
 
-Each value at the best of three rates, by validation accuracy:
+Each at the best of three rates, which validation chooses, tested with three seeds:
 
-python tools/sweep.py configs/mini_vtab/ablations/init.py --tasks mini_objects mini_tissue mini_count
-python tools/report.py work_dirs/experiment
+python tools/sweep.py configs/mini_vtab/ablations/init.py --tasks all --out work_dirs/ablations
+python tools/report.py work_dirs/ablations
 """
 
 _base_ = ['../vpt_deep.py']
 
-method_grid = {'custom_hooks.0.prompter.init': ['normal', 'uniform']}
+prompts = dict(type='PromptTuningHook', prompter=dict(type='DeepPrompter', num_tokens=10), tune=['head'])
+variants = dict(
+    uniform={'custom_hooks.0.prompter.init': 'uniform'},
+    normal={'custom_hooks.0.prompter.init': 'normal'},
+    sample={'custom_hooks': [prompts, dict(type='PromptInitHook', pool='sample')]},
+    mean={'custom_hooks': [prompts, dict(type='PromptInitHook', pool='mean')]},
+    vipamin={'custom_hooks': [prompts, dict(type='PromptInitHook', pool='vipamin')]},
+)

@@ -1,11 +1,11 @@
-"""Ablation: how many prompts (figure 6) of VPT-deep, mini VTAB.
+"""Ablation on the mini VTAB: how many prompts VPT-deep has in each layer (figure 6).
 
-Each value at the best of three rates, by validation accuracy:
+Each at the best of three rates, which validation chooses, tested with three seeds:
 
-python tools/sweep.py configs/mini_vtab/ablations/length.py --tasks mini_objects mini_tissue mini_count
-python tools/report.py work_dirs/experiment
+python tools/sweep.py configs/mini_vtab/ablations/length.py --tasks all --out work_dirs/ablations
+python tools/report.py work_dirs/ablations
 """
 
 _base_ = ['../vpt_deep.py']
 
-method_grid = {'custom_hooks.0.prompter.num_tokens': [1, 5, 10, 50]}
+variants = {str(length): {'custom_hooks.0.prompter.num_tokens': length} for length in (1, 5, 10, 20, 50)}

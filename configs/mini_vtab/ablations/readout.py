@@ -1,11 +1,11 @@
-"""Ablation: what the head sees (figure 8) of VPT-deep, mini VTAB.
+"""Ablation on the mini VTAB: what the head sees of VPT-deep (figure 8).
 
-Each value at the best of three rates, by validation accuracy:
+Each at the best of three rates, which validation chooses, tested with three seeds:
 
-python tools/sweep.py configs/mini_vtab/ablations/readout.py --tasks mini_objects mini_tissue mini_count
-python tools/report.py work_dirs/experiment
+python tools/sweep.py configs/mini_vtab/ablations/readout.py --tasks all --out work_dirs/ablations
+python tools/report.py work_dirs/ablations
 """
 
 _base_ = ['../vpt_deep.py']
 
-method_grid = {'custom_hooks.0.readout': ['cls', 'mean', 'prompts', 'prompts+patches']}
+variants = {readout: {'custom_hooks.0.readout': readout} for readout in ('cls', 'mean', 'prompts', 'prompts+patches')}
