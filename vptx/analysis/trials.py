@@ -5,6 +5,7 @@ on when it is started again.
 """
 
 import csv
+import gc
 import hashlib
 import io
 import json
@@ -111,6 +112,7 @@ class Run:
         )
         DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain'))
         started = time.perf_counter()
+        gc.collect()  # a Runner is part of cycles, in which an earlier one keeps its network
         _forget_peak()
         runner = make_runner(config)
         if watch is not None:
