@@ -167,6 +167,9 @@ def test_config_trains(leaf, net, tmp_path):
         begins = config.optim_wrapper.optimizer.lr / law.get('offset', 1) ** law.get('power', 0)
         assert stop.first_lr == pytest.approx(begins)
         return
+    if decay.begin == 1:  # a warm-up of one epoch, which is one iteration here, has no way up
+        assert stop.first_lr == pytest.approx(config.optim_wrapper.optimizer.lr * warmups[0].start_factor)
+        return
     for _ in range(decay.begin - 1):
         for scheduler in (*warmups, decay):
             scheduler.step()
