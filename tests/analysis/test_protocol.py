@@ -1,10 +1,12 @@
 """The protocol on a small VTAB-1k, by real runs: what is chosen, on what, what is reported, and who sees the test
 split."""
 
+import gc
 import json
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
+from weakref import ref
 
 import pytest
 from mmengine.config import Config
@@ -185,6 +187,24 @@ def test_a_run_that_diverges_is_a_result(tmp_path):
     trial = run.do()
     assert trial.accuracy is None and trial.error and trial.seconds > 0
     assert run.do() == run.read() == trial  # kept like any other
+
+
+def test_an_earlier_network_is_let_go(tmp_path):
+    write_vtab(tmp_path / 'data', 'kitti')
+    (study,) = studies([config_file(tmp_path, tmp_path / 'data')], tmp_path / 'out')
+    networks, there = [], []
+
+    def watch(runner):
+        there.append([network() is not None for network in networks])
+        networks.append(ref(runner.model))
+
+    gc.disable()  # which would let it go some time, by chance in time for the next
+    try:
+        for run in study.selection:
+            run.do(watch)
+    finally:
+        gc.enable()
+    assert there == [[], [False]]
 
 
 def test_means_of_groups_and_of_tasks():
