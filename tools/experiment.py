@@ -19,6 +19,7 @@ from vptx.cli import FEATURES_HELP
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', nargs='+', help='config files')
+    parser.add_argument('--nets', nargs='+', default=[None], help="in place of the configs' own, from _base_/nets")
     parser.add_argument('--tasks', nargs='+', default=[None], help="of the configs' suite, or all; else their own")
     parser.add_argument('--out', default='work_dirs/experiment', help='folder of the runs')
     parser.add_argument(
@@ -28,7 +29,7 @@ def main() -> None:
     args = parser.parse_args()
     sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
     try:
-        found = studies(args.configs, args.out, args.tasks, args.cfg_options, args.features)
+        found = studies(args.configs, args.out, args.tasks, args.cfg_options, args.features, args.nets)
         print(f'\n{markdown(experiment(found, args.out))}')
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error

@@ -20,6 +20,7 @@ from vptx.cli import FEATURES_HELP
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', nargs='+', help='config files')
+    parser.add_argument('--nets', nargs='+', default=[None], help="in place of the configs' own, from _base_/nets")
     parser.add_argument('--tasks', nargs='+', default=[None], help="of the configs' suite, or all; else their own")
     parser.add_argument('--out', default='work_dirs/experiment', help='folder of the runs, which all machines see')
     parser.add_argument('--cpus', type=float, default=1, help='processors, and threads, of each run')
@@ -36,7 +37,7 @@ def main() -> None:
     try:
         from vptx.analysis.sweep import connect, sweep
 
-        found = studies(args.configs, args.out, args.tasks, args.cfg_options, args.features)
+        found = studies(args.configs, args.out, args.tasks, args.cfg_options, args.features, args.nets)
     except (FileNotFoundError, ImportError, ValueError) as error:
         raise SystemExit(str(error)) from error
     connect(args.address)

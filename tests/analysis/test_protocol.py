@@ -189,6 +189,20 @@ def test_a_run_that_diverges_is_a_result(tmp_path):
     assert run.do() == run.read() == trial  # kept like any other
 
 
+def test_nets_are_put_in_by_name(tmp_path):
+    leaves, nets = (
+        [REPO / f'configs/mini_vtab/{name}.py' for name in ('linear', 'full')],
+        ['vit_mini_mae', 'vit_mini_sup'],
+    )
+    found = studies(leaves, tmp_path, ['mini_count'], nets=nets)
+    assert [study.method for study in found] == [f'{net}_{leaf.stem}' for net in nets for leaf in leaves]
+    weights = [study.selection[0].config.model.backbone.net.weights for study in found]
+    assert [Path(file).name for file in weights] == ['vit_mini_mae.pth'] * 2 + ['vit_mini_sup.npz'] * 2
+    assert len({run.folder for study in found for run in study.selection}) == 4 * 3
+    with pytest.raises(ValueError, match="there is no net 'vit_maxi'"):
+        studies(leaves, tmp_path, nets=['vit_maxi'])
+
+
 def test_an_earlier_network_is_let_go(tmp_path):
     write_vtab(tmp_path / 'data', 'kitti')
     (study,) = studies([config_file(tmp_path, tmp_path / 'data')], tmp_path / 'out')

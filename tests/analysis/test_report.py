@@ -73,6 +73,13 @@ def test_tables(tmp_path):
     assert 'base_lr 2\\*' in ranges(found) and '49.0 (48.0 to 50.0)' in ranges(found)  # the largest rate of two
 
 
+def test_wins_are_counted_against_the_same_network(tmp_path):
+    level = dict(sup_full=60.0, sup_linear=50.0, mae_full=40.0, mae_linear=45.0, moco_linear=70.0)
+    found = read([leave(tmp_path, lambda method, task: level[method], methods=tuple(level))])
+    won = {name: row['tasks won against full'] for name, row in cells(costs(found).split('\n\n')[0]).items()}
+    assert won == dict(sup_full='-', sup_linear='0 of 10', mae_full='-', mae_linear='10 of 10', moco_linear='-')
+
+
 def test_significance_is_paired_and_one_sided(tmp_path):
     tests = {test[:2]: test[2:] for test in significance(read([leave(tmp_path, by_place)]))}
     assert set(tests) == {

@@ -23,7 +23,7 @@ from mmengine.config import Config
 
 from vptx.analysis.results import spread, table
 from vptx.analysis.trials import Point, Run, Trial, keep_apart, name_of, write_table
-from vptx.cli import keep_features
+from vptx.cli import keep_features, read_config
 from vptx.datasets import TASKS, set_task
 from vptx.files import write_whole
 
@@ -155,8 +155,9 @@ class Study:
         options: Mapping[str, Any],
         variant: str = '',
         features: str | Path | None = None,
+        net: str | None = None,
     ) -> None:
-        self.config = Config.fromfile(path)
+        self.config = read_config(path, net)
         if task is not None:
             set_task(self.config, task)
         if variant:
@@ -166,7 +167,7 @@ class Study:
             raise ValueError(f"{path} has no final=dict(split='trainval', seeds=[...]): what to report is not said")
         dataset = self.config.train_dataloader.dataset
         self.variant = variant
-        self.method = '_'.join(filter(None, (Path(path).stem, variant)))
+        self.method = '_'.join(filter(None, (net, Path(path).stem, variant)))
         self.task = task or dataset.get('task') or dataset.type
         self.out, self.name = Path(out), f'{self.method}/{self.task}'
         # A wider grid, more seeds and more variants add runs; they and kept features change none.
@@ -230,8 +231,9 @@ def studies(
     tasks: Sequence[str | None] = (None,),
     options: Mapping[str, Any] | None = None,
     features: str | Path | None = None,
+    nets: Sequence[str | None] = (None,),
 ) -> list[Study]:
-    """A study for each config, variant of it, and task. All are read before one is run: a mistake is told at once.
+    """A study for each net, config, variant of it, and task. All are read before one is run: a mistake is told at once.
 
     Args:
         configs: config files with ``grid``, maybe ``method_grid`` and ``variants``, and
@@ -242,9 +244,10 @@ def studies(
         options: settings to override in every config, ``{'key.of.setting': value}``.
         features: folder of features that frozen networks make of images (:class:`~vptx.hooks.FeatureCacheHook`), where
             a config has such a network; None computes them in every epoch.
+        nets: names of files in ``_base_/nets``, each put in place of the configs' own; None is their own.
 
     Raises:
-        ValueError: of :class:`Study`; ``'all'`` where the first config's data are no task of a suite.
+        ValueError: of :class:`Study`; no such net; ``'all'`` where the first config's data are no task of a suite.
     """
     if list(tasks) == ['all']:
         own = Config.fromfile(configs[0]).train_dataloader.dataset.get('task')
@@ -252,8 +255,8 @@ def studies(
             raise ValueError(f"tasks 'all': {configs[0]} is of no suite of tasks")
         tasks = [name for name, task in TASKS.items() if task.suite == TASKS[own].suite]
     return [
-        Study(path, task, out, options or {}, variant, features)
-        for path, task in product(configs, tasks)
+        Study(path, task, out, options or {}, variant, features, net)
+        for net, path, task in product(nets, configs, tasks)
         for variant in Config.fromfile(path).get('variants') or ['']
     ]
 

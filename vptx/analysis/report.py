@@ -122,9 +122,14 @@ def _short(methods: Sequence[str]) -> dict[str, str]:
     return {method: '_'.join(p[shared:]) for method, p in zip(methods, parts, strict=True)}
 
 
-def _baseline(found: Found) -> str | None:
-    """The method that is full fine-tuning, by the name of its config: what papers count wins against."""
-    return next((method for method in found.methods() if method.split('_')[-1] == 'full'), None)
+def _baseline(method: str, methods: Sequence[str]) -> str | None:
+    """Full fine-tuning of the same network, by the names of configs: what papers count wins against."""
+    parts = method.split('_')
+    for other in methods:
+        *network, last = other.split('_')
+        if last == 'full' and parts[: len(network)] == network:
+            return other
+    return None
 
 
 def accuracies(found: Found, methods: Sequence[str]) -> str:
@@ -224,11 +229,11 @@ def _edges(found: Found) -> set[tuple[str, str]]:
 
 def costs(found: Found) -> str:
     """Wins against full fine-tuning, what is trained, stored and spent."""
-    short, full = _short(found.methods()), _baseline(found)
-    against = found.means(full) if full else {}
-    lines = []
+    short, lines = _short(found.methods()), []
     for method, name in short.items():
         reached, rows = found.means(method), found.final(method)
+        full = _baseline(method, found.methods())
+        against = found.means(full) if full else {}
         both = reached.keys() & against.keys()
         wins = DASH if method == full or not both else f'{sum(reached[t] > against[t] for t in both)} of {len(both)}'
         one_each = {row['task']: float(row['kilobytes']) for row in rows}
