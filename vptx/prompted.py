@@ -1,4 +1,4 @@
-"""The hall: where a frozen network and a prompter meet. The only forward loop of vptx.
+"""The hall: where a frozen network and a prompter meet. The only forward loop with prompts.
 
 image -> embed -> (merge, enter, block, leave) x L -> finish -> readout
 """
