@@ -1,7 +1,9 @@
-"""The paper's experiment: a grid chosen on validation, then the test split over seeds:
+"""Methods, nets and tasks side by side: settings chosen on validation, then the test split over seeds.
 
-python tools/experiment.py configs/vtab/vitb16_in21k_vpt_deep.py --tasks all
+python tools/experiment.py configs/mini/digits_*.py --nets vit_mini_sup vit_mini_mae --jobs 2
+python tools/experiment.py configs/seg/mini_head.py configs/seg/mini_vpt.py --jobs 2
 python tools/experiment.py configs/vtab/vitb16_in21k_*.py --tasks cifar svhn dmlab
+python tools/experiment.py configs/vtab/vitb16_in21k_vpt_deep.py --tasks all
 
 What is finished is kept in --out, and found again when the same command is given again.
 """
@@ -10,29 +12,25 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from vptx.analysis.protocol import experiment, markdown, studies
-from vptx.cli import FEATURES_HELP
+from vptx.analysis.protocol import experiment, studies
+from vptx.analysis.results import markdown
+from vptx.cli import add_study_arguments
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', help='config files')
-    parser.add_argument('--nets', nargs='+', default=[None], help="in place of the configs' own, from _base_/nets")
-    parser.add_argument('--tasks', nargs='+', default=[None], help="of the configs' suite, or all; else their own")
-    parser.add_argument('--out', default='work_dirs/experiment', help='folder of the runs')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='settings to override, as key.of.setting=value'
-    )
-    parser.add_argument('--features', metavar='FOLDER', help=FEATURES_HELP)
-    args = parser.parse_args()
+    add_study_arguments(parser)
+    parser.add_argument('--jobs', type=int, default=1, help='runs side by side; threads are divided among them')
+    args = vars(parser.parse_args())
     sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
     try:
-        found = studies(args.configs, args.out, args.tasks, args.cfg_options, args.features, args.nets)
-        print(f'\n{markdown(experiment(found, args.out))}')
+        jobs = args.pop('jobs')
+        outcomes = experiment(studies(**args), args['out'], jobs)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
+    print(f'\n{markdown(outcomes)}')
+    if any(o.missing for o in outcomes):
+        raise SystemExit('some runs failed, and are run again when this command is given again')
 
 
 if __name__ == '__main__':

@@ -11,37 +11,31 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from vptx.analysis.protocol import markdown, studies
-from vptx.cli import FEATURES_HELP
+from vptx.analysis.protocol import studies
+from vptx.analysis.results import markdown
+from vptx.cli import add_study_arguments
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', help='config files')
-    parser.add_argument('--nets', nargs='+', default=[None], help="in place of the configs' own, from _base_/nets")
-    parser.add_argument('--tasks', nargs='+', default=[None], help="of the configs' suite, or all; else their own")
-    parser.add_argument('--out', default='work_dirs/experiment', help='folder of the runs, which all machines see')
+    add_study_arguments(parser)
     parser.add_argument('--cpus', type=float, default=1, help='processors, and threads, of each run')
     parser.add_argument('--gpus', type=float, help='share of a GPU of each run, such as 0.25: prompts are small')
     parser.add_argument('--asha', action='store_true', help='stop runs of the selection that fall behind')
     parser.add_argument('--judge-every', type=int, help='epochs between two looks at validation with --asha')
     parser.add_argument('--address', help="of a Ray cluster; by default the one this machine is part of; 'local': none")
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='settings to override, as key.of.setting=value'
-    )
-    parser.add_argument('--features', metavar='FOLDER', help=FEATURES_HELP)
-    args = parser.parse_args()
+    args = vars(parser.parse_args())
+    own = {name: args.pop(name) for name in ('cpus', 'gpus', 'asha', 'judge_every')}
+    address = args.pop('address')
     sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
     try:
         from vptx.analysis.sweep import connect, sweep
 
-        found = studies(args.configs, args.out, args.tasks, args.cfg_options, args.features, args.nets)
+        found = studies(**args)
+        connect(address)
+        outcomes, failed = sweep(found, args['out'], **own)
     except (FileNotFoundError, ImportError, ValueError) as error:
         raise SystemExit(str(error)) from error
-    connect(args.address)
-    outcomes, failed = sweep(found, args.out, args.cpus, args.gpus, args.asha, args.judge_every)
     print(f'\n{markdown(outcomes)}')
     if failed:
         raise SystemExit(f'{len(failed)} runs failed, and are run again when this command is given again: {failed}')

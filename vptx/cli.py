@@ -18,6 +18,7 @@ __all__ = [
     'FEATURES_HELP',
     'NET_HELP',
     'add_common_arguments',
+    'add_study_arguments',
     'keep_features',
     'load_config',
     'make_runner',
@@ -43,6 +44,33 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='of the processes of this run'
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_study_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of tools that run many configs: :func:`~vptx.analysis.protocol.studies`', by their names."""
+    parser.add_argument('configs', nargs='+', help='config files')
+    parser.add_argument('--nets', nargs='+', default=[None], help="in place of the configs' own, from _base_/nets")
+    parser.add_argument('--tasks', nargs='+', default=[None], help="of the configs' suite, or all; else their own")
+    parser.add_argument(
+        '--factors',
+        nargs='+',
+        type=float,
+        help='of the learning rate of configs without a grid, these and no others; else 0.3, 1, 3, and more while the '
+        'best is at an end',
+    )
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, help="of the runs on the test split; else the config's, or 42 43 44"
+    )
+    parser.add_argument('--out', default='work_dirs/experiment', help='folder of the runs; finished ones are kept')
+    parser.add_argument(
+        '--cfg-options',
+        dest='options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='settings to override in all, as key.of.setting=value',
+    )
+    parser.add_argument('--features', metavar='FOLDER', help=FEATURES_HELP)
 
 
 def read_config(path: str | Path, net: str | None = None) -> Config:

@@ -4,6 +4,7 @@ split."""
 import gc
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from weakref import ref
@@ -13,15 +14,9 @@ from mmengine.config import Config
 from runs import REPO, hook, tiny_config
 from suites import write_vtab
 
-from vptx.analysis.protocol import (
-    experiment,
-    final_config,
-    group_means,
-    markdown,
-    points,
-    selection_config,
-    studies,
-)
+from vptx.analysis import protocol
+from vptx.analysis.protocol import experiment, final_config, points, selection_config, studies
+from vptx.analysis.results import group_means, markdown
 from vptx.analysis.trials import Run, Trial, name_of
 from vptx.datasets import TASKS
 
@@ -113,15 +108,15 @@ def test_the_experiment_and_that_selection_never_sees_the_test_split(tmp_path):
     select = tmp_path / 'out' / 'deep' / 'kitti' / 'select'
     chosen = {p.parent.name: json.loads(p.read_text()) for p in select.glob('*/result.json')}
     assert sorted(chosen) == ['base_lr=0.0064_weight_decay=0', 'base_lr=1.28_weight_decay=0']  # all of it is done
-    assert all(0 <= trial['accuracy'] <= 100 for trial in chosen.values())
+    assert all(0 <= trial['score'] <= 100 for trial in chosen.values())
     times = {p: p.stat().st_mtime_ns for p in select.glob('*/result.json')}
 
     hidden.rename(folder / 'test.txt')
     tests.rename(folder / 'images' / 'test')
     (outcome,) = experiment(studies([path], tmp_path / 'out'), tmp_path / 'out')
     assert {p: p.stat().st_mtime_ns for p in select.glob('*/result.json')} == times  # and not run again
-    best = max(trial['accuracy'] for trial in chosen.values())
-    assert outcome.val == best == chosen[name_of(outcome.point)]['accuracy']
+    best = max(trial['score'] for trial in chosen.values())
+    assert outcome.val == best == chosen[name_of(outcome.point)]['score']
     assert len(outcome.test) == 2 and outcome.trained == 2 * 2 * 32 + 33 * 4
     final = tmp_path / 'out' / 'deep' / 'kitti' / 'final' / name_of(outcome.point)
     assert sorted(p.name for p in final.iterdir()) == ['seed1', 'seed2']
@@ -137,8 +132,13 @@ def test_the_experiment_and_that_selection_never_sees_the_test_split(tmp_path):
 
 @pytest.fixture
 def judged(monkeypatch):
-    """Accuracies in place of runs."""
+    """Accuracies in place of runs, and all in this process."""
     seen = []
+
+    def one_by_one(todo, jobs):
+        while runs := todo():
+            runs[0].do()
+            yield runs[0], ''
 
     def do(run):
         seen.append(run.seen)
@@ -146,6 +146,7 @@ def judged(monkeypatch):
         return run.write(Trial(run.point, accuracy, 7, '' if accuracy is not None else 'loss is nan'))
 
     monkeypatch.setattr(Run, 'do', do)
+    monkeypatch.setattr(protocol, 'side_by_side', one_by_one)
     judged = SimpleNamespace(seen=seen)
     return judged
 
@@ -158,8 +159,8 @@ def test_ties_go_to_the_smaller_rate_and_what_diverges_is_left_out(tmp_path, jud
     assert judged.seen == ['val'] * 4 + ['test'] * 2
 
     path = config_file(tmp_path, tmp_path, grid={'base_lr': [50]})
-    with pytest.raises(ValueError, match='no point of the grid came to an end, the first because loss is nan'):
-        experiment(studies([path], tmp_path / 'none'), tmp_path / 'none')
+    (outcome,) = experiment(studies([path], tmp_path / 'none'), tmp_path / 'none')
+    assert outcome.missing == ['final, for no point of the grid came to an end: loss is nan']
 
 
 def test_tasks_by_name(tmp_path, judged):
@@ -172,10 +173,19 @@ def test_tasks_by_name(tmp_path, judged):
         studies([path], tmp_path / 'out', tasks=['dmlab', 'SVHN'])
 
 
-def test_a_config_without_final(tmp_path):
-    path = config_file(tmp_path, tmp_path, final=None)
-    with pytest.raises(ValueError, match=r'deep\.py has no final=dict'):
-        studies([path], tmp_path / 'out')
+def test_a_config_without_final_trains_on_the_same_images(tmp_path):
+    path = config_file(tmp_path, tmp_path, final=None, randomness=dict(seed=None))
+    (study,) = studies([path], tmp_path / 'out')
+    config = final_config(study.config, {}, seed=3)
+    assert config.train_dataloader.dataset.split == 'train' and config.randomness.seed == 3
+    assert study.config.final.seeds == [42, 43, 44] and study.selection()[0].config.randomness.seed == 42
+    (study,) = studies([path], tmp_path / 'out', seeds=[5])
+    assert study.config.final.seeds == [5]
+
+
+def test_factors_have_no_place_in_a_grid(tmp_path):
+    with pytest.raises(ValueError, match=r'deep\.py has a grid of its own'):
+        studies([config_file(tmp_path, tmp_path)], tmp_path / 'out', factors=[1])
 
 
 def test_a_run_that_diverges_is_a_result(tmp_path):
@@ -185,7 +195,7 @@ def test_a_run_that_diverges_is_a_result(tmp_path):
     config.train_cfg.max_epochs = 4
     run = Run(tmp_path, 'run', selection_config(config, {'base_lr': 1e38}), {}, 'val')
     trial = run.do()
-    assert trial.accuracy is None and trial.error and trial.seconds > 0
+    assert trial.score is None and trial.error and trial.seconds > 0
     assert run.do() == run.read() == trial  # kept like any other
 
 
@@ -196,9 +206,9 @@ def test_nets_are_put_in_by_name(tmp_path):
     )
     found = studies(leaves, tmp_path, ['mini_count'], nets=nets)
     assert [study.method for study in found] == [f'{net}_{leaf.stem}' for net in nets for leaf in leaves]
-    weights = [study.selection[0].config.model.backbone.net.weights for study in found]
+    weights = [study.selection()[0].config.model.backbone.net.weights for study in found]
     assert [Path(file).name for file in weights] == ['vit_mini_mae.pth'] * 2 + ['vit_mini_sup.npz'] * 2
-    assert len({run.folder for study in found for run in study.selection}) == 4 * 3
+    assert len({run.folder for study in found for run in study.selection()}) == 4 * 3
     with pytest.raises(ValueError, match="there is no net 'vit_maxi'"):
         studies(leaves, tmp_path, nets=['vit_maxi'])
 
@@ -214,7 +224,7 @@ def test_an_earlier_network_is_let_go(tmp_path):
 
     gc.disable()  # which would let it go some time, by chance in time for the next
     try:
-        for run in study.selection:
+        for run in study.selection():
             run.do(watch)
     finally:
         gc.enable()
@@ -265,7 +275,7 @@ def test_a_wider_grid_and_more_seeds_run_only_what_is_new(tmp_path, judged):
     experiment(studies([path], tmp_path / 'out'), tmp_path / 'out')
     path = config_file(tmp_path, tmp_path, grid={'base_lr': [0.5, 1]}, final=dict(split='trainval', seeds=[1, 2]))
     found = studies([path], tmp_path / 'out')
-    assert [run.name for study in found for run in [*study.selection, *study.final()] if run.read() is None] == [
+    assert [run.name for study in found for run in [*study.selection(), *study.final()] if run.read() is None] == [
         'deep/kitti/select/base_lr=0.5',
         'deep/kitti/final/base_lr=1/seed2',
     ]
@@ -280,12 +290,12 @@ def test_variants_are_studies_of_their_own_side_by_side(tmp_path, judged):
     path = config_file(tmp_path, tmp_path, grid={'base_lr': [5, 1]}, variants=variants)
     judged.accuracies = lambda point: 40.0 + point['base_lr']
     found = studies([path], tmp_path / 'out')
-    assert [(study.name, len(study.selection)) for study in found] == [
+    assert [(study.name, len(study.selection())) for study in found] == [
         ('deep_few/kitti', 2),
         ('deep_many/kitti', 1),
         ('deep_none/kitti', 2),
     ]
-    configs = [study.selection[0].config for study in found]
+    configs = [study.selection()[0].config for study in found]
     assert [config.custom_hooks[0].prompter and config.custom_hooks[0].prompter.num_tokens for config in configs] == [
         1,
         9,
@@ -314,13 +324,13 @@ def test_what_is_missing_is_told(tmp_path, judged):
     path = config_file(tmp_path, tmp_path, grid={'base_lr': [5, 1]})
     (study,) = studies([path], tmp_path / 'out')
     judged.accuracies = lambda point: 40.0 + point['base_lr']
-    study.selection[0].do()
+    study.selection()[0].do()
     (outcome,) = [study.outcome()]
     assert outcome.point == {'base_lr': 1} and outcome.test == []
     assert outcome.missing == ['select/base_lr=5', 'final/base_lr=1/seed1', 'final/base_lr=1/seed2']
     assert 'Not there: deep kitti select/base_lr=5, final/base_lr=1/seed1' in markdown([outcome])
     study.final()[0].do()
-    study.selection[1].do()  # is better: what was tested before is another point's
+    study.selection()[1].do()  # is better: what was tested before is another point's
     assert study.outcome().point == {'base_lr': 5} and study.outcome().test == []
 
 
@@ -329,7 +339,8 @@ def test_features_that_are_kept_change_no_result(tmp_path):
     linear = [dict(type='PromptTuningHook', tune=['head'])]
     path, features = config_file(tmp_path, tmp_path / 'data', custom_hooks=linear), tmp_path / 'features'
     plain = experiment(studies([path], tmp_path / 'plain'), tmp_path / 'plain')
-    assert experiment(studies([path], tmp_path / 'kept', features=features), tmp_path / 'kept') == plain
+    kept = experiment(studies([path], tmp_path / 'kept', features=features), tmp_path / 'kept')
+    assert [replace(o, kilobytes=0) for o in kept] == [replace(o, kilobytes=0) for o in plain]
     # Two splits of the selection's network, whatever the rate, and two of each seed's own.
     assert len([place for place in features.iterdir() if place.name != '.locks']) == 2 + 2 * 2
     studies([path], tmp_path / 'kept')  # the same experiment as before

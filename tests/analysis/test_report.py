@@ -11,8 +11,9 @@ from suites import write_vtab
 from test_protocol import config_file
 
 from vptx.analysis.paper import PAPER, PAPER_GROUPS
-from vptx.analysis.protocol import Outcome, experiment, group_means, studies
+from vptx.analysis.protocol import experiment, studies
 from vptx.analysis.report import accuracies, costs, curves, ranges, read, significance, write
+from vptx.analysis.results import Outcome, group_means
 from vptx.analysis.trials import write_table
 from vptx.datasets import TASKS
 
@@ -24,18 +25,18 @@ def leave(folder, accuracy, methods=('mini_full', 'mini_linear', 'mini_vpt_deep'
     """Results of three seeds, ``accuracy(method, task)`` give or take one; methods may be variants of a config."""
     outcomes, rows = [], []
     for method in methods:
-        variant = method.removeprefix(f'{config}_') if config else ''
+        leaf, variant = (config, method.removeprefix(f'{config}_')) if config else (method, '')
         for task in tasks:
             middle = accuracy(method, task)
             if middle is None:
-                outcomes.append(Outcome(method, task, None, 0.0, missing=['select/base_lr=1'], variant=variant))
+                outcomes.append(Outcome(leaf, task, missing=['select/base_lr=1'], variant=variant))
                 continue
             seeds = [middle - 1, middle, middle + 1]
-            outcomes.append(Outcome(method, task, {'base_lr': 2.0}, 50.0, seeds, variant=variant))
+            outcomes.append(Outcome(leaf, task, {'base_lr': 2.0}, 50.0, seeds, variant=variant, at_edge=True))
             facts = dict(config=method, task=task, trained=100, seed=1, seconds=2.0, megabytes=30.0, kilobytes=4.0)
-            rows += [dict(facts, split='val', accuracy=40 + lr, base_lr=lr, num_tokens=5) for lr in (1.0, 2.0)]
-            rows.append(dict(facts, split='val', accuracy=41.5, base_lr=1.0, num_tokens=50))
-            rows += [dict(facts, split='test', accuracy=middle + i, base_lr=2.0, num_tokens=5) for i in (-1, 0, 1)]
+            rows += [dict(facts, split='val', score=40 + lr, base_lr=lr, num_tokens=5) for lr in (1.0, 2.0)]
+            rows.append(dict(facts, split='val', score=41.5, base_lr=1.0, num_tokens=50))
+            rows += [dict(facts, split='test', score=middle + i, base_lr=2.0, num_tokens=5) for i in (-1, 0, 1)]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'results.json').write_text(json.dumps([asdict(o) for o in outcomes]))
     write_table(folder / 'trials.csv', rows)

@@ -60,7 +60,7 @@ def test_a_sweep_that_is_killed_goes_on_and_a_run_that_fails_takes_nothing_with_
     assert [row['split'] for row in rows] == ['val'] * 4 + ['test'] * 2
     for row in rows:
         assert float(row['seconds']) > 0 and float(row['megabytes']) > 50 and int(row['trained']) > 0
-        assert row['seed'] in '012' and row['base_lr'] in ('0.0064', '1.28') and 0 <= float(row['accuracy']) <= 100
+        assert row['seed'] in '012' and row['base_lr'] in ('0.0064', '1.28') and 0 <= float(row['score']) <= 100
 
 
 @pytest.mark.slow
@@ -82,8 +82,8 @@ def test_runs_that_fall_behind_are_stopped_and_not_chosen_from(tmp_path, monkeyp
     finally:
         module.ray.shutdown()
     assert not failed and outcome.stopped == 1 and outcome.diverged == 0 and len(outcome.test) == 1
-    (stopped,) = [run.read() for run in found[0].selection if '1.28' in run.name]
-    assert stopped.accuracy is None and stopped.error.startswith('stopped after 1 of 3 epochs at ')
+    (stopped,) = [run.read() for run in found[0].selection() if '1.28' in run.name]
+    assert stopped.score is None and stopped.error.startswith('stopped after 1 of 3 epochs at ')
 
 
 def test_accuracies_of_different_studies_are_not_compared():
@@ -97,7 +97,7 @@ def test_accuracies_of_different_studies_are_not_compared():
     kept = []
     for name in reversed(names):  # the best first
         accuracy = 10 * int(name[-1]) + 100 * name.startswith('easy')
-        if asha.on_trial_result(None, trials[name], dict(epoch=1, accuracy=accuracy)) == 'CONTINUE':
+        if asha.on_trial_result(None, trials[name], dict(epoch=1, score=accuracy)) == 'CONTINUE':
             kept.append(name)
     assert {name[:4] for name in kept} == {'easy', 'hard'}
     assert 'hard/7' in kept and 'easy/7' in kept and not {'hard/0', 'easy/0'} & set(kept)
@@ -107,13 +107,13 @@ def test_what_was_stopped_is_written_by_the_driver_and_begun_anew_when_nobody_st
     from vptx.analysis.sweep import _Keep
 
     (study,) = studies([config_file(tmp_path, tmp_path)], tmp_path / 'out')
-    one, two = study.selection
+    one, two = study.selection()
     one.write(Trial(one.point, 50.0))
     two.folder.mkdir(parents=True)
     (two.folder / 'epoch_1.pth').touch()
-    keep = _Keep({run.name: run for run in study.selection})
-    for run in study.selection:
-        trial = SimpleNamespace(config=dict(run=run.name), last_result=dict(epoch=1, accuracy=25.0))
+    keep = _Keep({run.name: run for run in study.selection()})
+    for run in study.selection():
+        trial = SimpleNamespace(config=dict(run=run.name), last_result=dict(epoch=1, score=25.0))
         keep.on_trial_complete(0, [], trial)
     assert one.read() == Trial(one.point, 50.0)
     assert two.read().stopped and two.read().error == 'stopped after 1 of 1 epochs at 25.0 %'

@@ -18,7 +18,7 @@ from runs import REPO, differences, hook, load, net, newest, runner, write_confi
 
 import vptx.datasets  # noqa: F401  registers CustomImages
 import vptx.features as features_module
-from vptx.analysis.compare import compare
+from vptx.analysis.protocol import experiment, studies
 from vptx.backbones.timm_vit import TimmViT
 from vptx.hooks import NotFrozenError
 from vptx.registry import TRANSFORMS
@@ -344,7 +344,12 @@ def test_more_than_is_allowed_is_computed_as_ever(tmp_path):
 def test_processes_share_a_folder_and_what_a_killed_one_left_is_never_read(tmp_path):
     weights = {'model.backbone.net': net(weights=str(write_weights(tmp_path / 'weights.pth')))}
     path = write_config(tmp_path / 'linear.py', tmp_path / 'linear', hooks=[LINEAR], **weights)
-    plain = compare([str(path)], factors=[0.1, 1, 10], seeds=[0], out=tmp_path / 'plain')
+
+    def compared(out: Path, jobs: int = 1, **options) -> list:
+        found = experiment(studies([path], out, factors=[0.1, 1, 10], seeds=[0], **options), out, jobs)
+        return [replace(outcome, kilobytes=0) for outcome in found]
+
+    plain = compared(tmp_path / 'plain')
     killed = get_context('fork').Process(target=_killed_while_it_writes, args=(path, tmp_path / 'features'))
     killed.start()
     killed.join(120)
@@ -352,13 +357,11 @@ def test_processes_share_a_folder_and_what_a_killed_one_left_is_never_read(tmp_p
     (left,) = [path for path in (tmp_path / 'features').glob('.*') if path.name != '.locks']
     assert (left / 'features.npy').is_file() and not kept(tmp_path)
 
-    shared = compare(
-        [str(path)], factors=[0.1, 1, 10], seeds=[0], out=tmp_path / 'shared', jobs=2, features=tmp_path / 'features'
-    )
-    assert [replace(row, kilobytes=0) for row in shared] == [replace(row, kilobytes=0) for row in plain]
+    assert compared(tmp_path / 'shared', jobs=2, features=tmp_path / 'features') == plain
+    # One split to choose by, one to test with, and two to train on: with the seed, the network's own values differ.
     assert len(kept(tmp_path)) == 2 and not left.exists()
     # Features change no result, so runs with and without them are of one experiment.
-    assert compare([str(path)], factors=[0.1, 1, 10], seeds=[0], out=tmp_path / 'shared') == shared
+    assert compared(tmp_path / 'shared') == plain
 
 
 def _killed_while_it_writes(path: Path, features: Path) -> None:

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from math import ceil
 from statistics import mean
 from typing import Any
 
 from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
-from vptx.analysis.results import COLOURS
+from vptx.analysis.results import Outcome, methods_by_net
 
-__all__ = ['draw_accuracies', 'draw_curve', 'is_number', 'png']
+__all__ = ['draw_accuracies', 'draw_comparison', 'draw_curve', 'is_number', 'png']
 
+# Okabe and Ito's, which the colour-blind tell apart.
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#999999', '#CC79A7', '#E69F00', '#56B4E9')
 MARKERS = 'os^Dv'  # when colours have come to an end
+ACROSS = 4  # panels
 
 #: x and y of each point, in order; x is a number or a name, as text.
 Line = Sequence[tuple[str, float]]
@@ -42,6 +46,41 @@ def draw_accuracies(found: Mapping[str, Mapping[str, Sequence[float]]]) -> Figur
     panel.set_xlabel('test accuracy, %')
     _clean(panel, 'x')
     figure.legend(loc='outside upper center', ncols=min(5, len(found)), frameon=False)
+    return figure
+
+
+def draw_comparison(outcomes: Sequence[Outcome]) -> Figure:
+    """A panel for each task, a line for each method, a colour for each net: a dot at the mean over the seeds, with a
+    bar from the lowest to the highest."""
+    nets, tasks = list(dict.fromkeys(o.net for o in outcomes)), methods_by_net(outcomes)
+    tallest, step = max(map(len, tasks.values())), 0.62 / len(nets)
+    columns = min(ACROSS, len(tasks))
+    rows = ceil(len(tasks) / columns)
+    height = 0.7 + tallest * max(0.45, 0.2 * len(nets))
+    figure = Figure(figsize=(1.2 + 4.2 * columns, 0.4 + height * rows), layout='constrained')
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for place, (panel, (task, methods)) in enumerate(zip(panels, tasks.items(), strict=False)):
+        for line, by_net in enumerate(methods.values()):
+            if line % 2:
+                panel.axhspan(line - 0.5, line + 0.5, color='0.96', zorder=0)
+            for net, o in by_net.items():
+                if not o.test:
+                    continue
+                i = nets.index(net)
+                y, style = line + step * (i - (len(nets) - 1) / 2), _style(i)
+                panel.hlines(y, min(o.test), max(o.test), style['color'], alpha=0.35, linewidth=5)
+                panel.plot(mean(o.test), y, **style, markersize=6, markeredgecolor='white')
+        told = place % columns > 0 and [*methods] == [*list(tasks.values())[place - 1]]
+        panel.set_yticks(range(len(methods)), [''] * len(methods) if told else [*methods])
+        panel.set_ylim(len(methods) - 0.5, -0.5)
+        panel.set_title(task, loc='left', fontweight='bold')
+        panel.set_xlabel(f'test {next(o.metric for o in outcomes if o.task == task)}, %')
+        _clean(panel, 'x')
+    for panel in panels[len(tasks) :]:
+        panel.set_visible(False)
+    if len(nets) > 1:
+        dots = [panels[0].plot([], [], **_style(i), linestyle='', label=net)[0] for i, net in enumerate(nets)]
+        figure.legend(handles=dots, loc='outside upper center', ncols=len(nets), frameon=False)
     return figure
 
 

@@ -1,45 +1,64 @@
 """The paper's protocol: a grid on the images to train on, chosen by those to choose by, then the test split.
 
-    selection:  train on 'train', last epoch judged on 'val', every point of the grid, one seed
-    final:      train on ``final.split`` at the chosen point, last epoch judged on 'test', every seed of ``final.seeds``
+    selection:  train on 'train', the end judged on 'val', every point of the grid, one seed
+    final:      train on ``final.split`` at the chosen point, the end judged on 'test', every seed of ``final.seeds``
 
-What is compared, and so chosen by nobody, are configs, tasks and the ``variants`` of a config: settings by name, with a
-study, selection and final runs, for each of them.
+A config without a grid gets one of learning rates, multiples of its own; while the best is at an end, the grid grows
+there. An empty grid is one point, the config as it is. One without ``final`` trains on the same images again.
+
+What is compared, and so chosen by nobody, are configs, nets, tasks and the ``variants`` of a config: settings by name,
+with a study, selection and final runs, for each of them.
 
 A run of the selection is built without a test split: there is none that it could see.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import product
 from math import ceil
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from mmengine.config import Config
 
-from vptx.analysis.results import spread, table
-from vptx.analysis.trials import Point, Run, Trial, keep_apart, name_of, write_table
+from vptx.analysis.figures import draw_comparison, png
+from vptx.analysis.results import Outcome, markdown
+from vptx.analysis.trials import (
+    Point,
+    Run,
+    Trial,
+    keep_apart,
+    length,
+    metric_of,
+    name_of,
+    side_by_side,
+    write_table,
+)
 from vptx.cli import keep_features, read_config
 from vptx.datasets import TASKS, set_task
 from vptx.files import write_whole
 
 __all__ = [
-    'Outcome',
+    'FACTORS',
     'Study',
     'experiment',
-    'families',
     'final_config',
-    'group_means',
-    'markdown',
     'points',
     'report',
     'selection_config',
     'studies',
 ]
+
+#: Of the learning rate of a config that has no grid.
+FACTORS = (0.3, 1, 3)
+#: The axis that they make, beside which there is no other.
+RATE = 'optim_wrapper.optimizer.lr'
+#: How far such a grid may grow, in steps as wide as its last: so that a method that learns nothing comes to an end.
+GROWS = 3
+#: Of the runs on the test split, where the config says nothing.
+SEEDS = (42, 43, 44)
 
 
 def points(config: Config) -> list[Point]:
@@ -74,12 +93,12 @@ def _at(config: Config, point: Point) -> Config:
         config.optim_wrapper.optimizer.lr = point['base_lr'] * config.train_dataloader.batch_size / 256
     for unused in ('grid', 'method_grid', 'final', 'variants'):
         config.pop(unused, None)
-    config.train_cfg.val_interval = config.train_cfg.max_epochs + 1  # the last epoch is judged once, by us
+    config.train_cfg.val_begin = length(config) + 1  # the end is judged once, by us
     config.launcher = 'none'
     if config.get('visualizer'):
         config.visualizer.vis_backends = []
     if config.get('default_hooks', {}).get('checkpoint'):  # hundreds of runs, some of the whole network
-        config.default_hooks.checkpoint.interval = ceil(config.train_cfg.max_epochs / 10)
+        config.default_hooks.checkpoint.interval = ceil(length(config) / 10)
     return config
 
 
@@ -90,61 +109,31 @@ def _without(config: Config, name: str) -> None:
 
 def selection_config(config: Config, point: Point) -> Config:
     """What a point of the grid is judged by: no test split is in it."""
+    seeds = (config.get('final') or {}).get('seeds', SEEDS)
     config = _at(config, point)
     _without(config, 'test')
+    if config.get('randomness', {}).get('seed') is None:  # rates are compared by the same seed
+        config.randomness = {**config.get('randomness', {}), 'seed': seeds[0]}
     return config
 
 
 def final_config(config: Config, point: Point, seed: int) -> Config:
     """What the chosen point is reported by: no validation is in it, whose images may train."""
-    split = config.final.split
+    split = (config.get('final') or {}).get('split')
     config = _at(config, point)
     _without(config, 'val')
-    config.train_dataloader.dataset.split = split
+    if split:
+        config.train_dataloader.dataset.split = split
     config.randomness = dict(seed=seed)
     return config
 
 
-@dataclass
-class Outcome:
-    """What a method reached on a task.
-
-    Attributes:
-        method: name of the config, and of its variant.
-        task: of the table, or the config's data set.
-        point: what validation chose; None where no point came to an end.
-        val: accuracy there, in per cent.
-        test: of each seed, in per cent.
-        trained: number of trained values.
-        diverged: points of the grid that broke off.
-        stopped: points of the grid that a scheduler stopped, because others did better.
-        missing: runs without a result, by name.
-        variant: of the config, if it has some.
-    """
-
-    method: str
-    task: str
-    point: Point | None
-    val: float
-    test: list[float] = field(default_factory=list)
-    trained: int = 0
-    diverged: int = 0
-    stopped: int = 0
-    missing: list[str] = field(default_factory=list)
-    variant: str = ''
-
-    @property
-    def config(self) -> str:
-        """Name of the config alone."""
-        return self.method.removesuffix(f'_{self.variant}') if self.variant else self.method
-
-
 class Study:
-    """A config, or one of its variants, on a task: its runs, and what they say.
+    """A config, or one of its variants, with a net on a task: its runs, and what they say.
 
     Raises:
-        ValueError: a config without ``final``, a grid that is none, an unknown task, or a folder that holds runs of a
-            config or of weights that have changed since.
+        ValueError: a grid that is none, factors beside a grid, an unknown task, an evaluator with nothing to choose by,
+            or a folder that holds runs of a config or of weights that have changed since.
     """
 
     def __init__(
@@ -156,36 +145,64 @@ class Study:
         variant: str = '',
         features: str | Path | None = None,
         net: str | None = None,
+        factors: Sequence[float] | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> None:
-        self.config = read_config(path, net)
+        self.config = config = read_config(path, net)
         if task is not None:
-            set_task(self.config, task)
+            set_task(config, task)
         if variant:
-            self.config.merge_from_dict(deepcopy(self.config.variants[variant]))
-        self.config.merge_from_dict(dict(options))
-        if not self.config.get('final'):
-            raise ValueError(f"{path} has no final=dict(split='trainval', seeds=[...]): what to report is not said")
-        dataset = self.config.train_dataloader.dataset
-        self.variant = variant
-        self.method = '_'.join(filter(None, (net, Path(path).stem, variant)))
+            config.merge_from_dict(deepcopy(config.variants[variant]))
+        config.merge_from_dict(dict(options))
+        self.leaf, self.net, self.variant = Path(path).stem, net or '', variant
+        self.method = '_'.join(filter(None, (self.net, self.leaf, variant)))
+        dataset = config.train_dataloader.dataset
         self.task = task or dataset.get('task') or dataset.type
         self.out, self.name = Path(out), f'{self.method}/{self.task}'
+        try:
+            self.metric = metric_of(config, 'test')
+            metric_of(config, 'val')
+        except ValueError as error:
+            raise ValueError(f'{self.method}: {error}') from error
         # A wider grid, more seeds and more variants add runs; they and kept features change none.
         added = ('grid', 'method_grid', 'variants')
-        record = Config({k: v for k, v in self.config.to_dict().items() if k not in added})
-        record.final = dict(split=self.config.final.split)
+        record = Config({k: v for k, v in config.to_dict().items() if k not in added})
+        final = config.get('final') or {}
+        if final:
+            record.final = dict(split=final.split)
+        config.final = {**final, 'seeds': list(seeds or final.get('seeds', SEEDS))}
+        self.grows = False
+        if 'grid' not in config and 'method_grid' not in config:
+            rate, self.grows = config.optim_wrapper.optimizer.lr, factors is None
+            config.grid = {RATE: [rate * factor for factor in sorted(set(factors or FACTORS))]}
+        elif factors:
+            raise ValueError(f'{path} has a grid of its own, which factors of the learning rate have no place in')
+        points(config)
         if features is not None:
-            keep_features(self.config, features, required=False)
-        self.selection = [
-            Run(self.out, f'{self.name}/select/{name_of(point)}', selection_config(self.config, point), point, 'val')
-            for point in points(self.config)
-        ]
+            keep_features(config, features, required=False)
         keep_apart(record, self.out / self.name)
+
+    def selection(self) -> list[Run]:
+        """The runs that validation chooses from; a grid of ours grows where the best is at its end."""
+        runs = [self._select(point) for point in points(self.config)]
+        for _ in range(GROWS if self.grows else 0):
+            trials = [run.read() for run in runs]
+            if None in trials:
+                break
+            best = _best(trials)
+            if best is trials[-1]:
+                runs.append(self._select({RATE: runs[-1].point[RATE] ** 2 / runs[-2].point[RATE]}))
+            elif best is trials[0]:
+                runs.insert(0, self._select({RATE: runs[0].point[RATE] ** 2 / runs[1].point[RATE]}))
+        return runs
+
+    def _select(self, point: Point) -> Run:
+        config = selection_config(self.config, point)
+        return Run(self.out, f'{self.name}/select/{name_of(point)}', config, point, 'val')
 
     def best(self) -> Trial | None:
         """The best on validation of those that came to an end; ties go to the smaller rate, then to the first point."""
-        ended = [trial for run in self.selection if (trial := run.read()) and trial.accuracy is not None]
-        return min(ended, key=lambda trial: (-trial.accuracy, trial.point.get('base_lr', 0)), default=None)
+        return _best(run.read() for run in self.selection())
 
     def final(self) -> list[Run]:
         """The runs on the test split, once validation has chosen."""
@@ -198,31 +215,61 @@ class Study:
             for seed in self.config.final.seeds
         ]
 
+    def todo(self, failed: Collection[str] = (), stopped: bool = True) -> list[Run]:
+        """Runs that have no result, as far as they are known: those on the test split wait for the choice.
+
+        Args:
+            failed: names of runs that are not to be tried again.
+            stopped: whether one that a scheduler stopped is to be run to its end.
+        """
+        for runs in (self.selection, self.final):
+            missing = [
+                run
+                for run in runs()
+                if ((trial := run.read()) is None or (trial.stopped and stopped)) and run.name not in failed
+            ]
+            if missing:
+                return missing
+        return []
+
     def trials(self) -> list[tuple[Run, Trial]]:
         """All runs that have a result, with it."""
-        return [(run, trial) for run in [*self.selection, *self.final()] if (trial := run.read())]
+        return [(run, trial) for run in [*self.selection(), *self.final()] if (trial := run.read())]
 
     def outcome(self) -> Outcome:
         """What is known so far."""
-        tried = [trial for run in self.selection if (trial := run.read())]
-        best, final = self.best(), self.final()
-        ended = [trial for run in final if (trial := run.read()) and trial.accuracy is not None]
-        return Outcome(
-            self.method,
-            self.task,
-            best.point if best else None,
-            float(best.accuracy or 0) if best else 0.0,
-            [float(trial.accuracy or 0) for trial in ended],
-            trained=best.trained if best else 0,
-            diverged=sum(trial.accuracy is None and not trial.stopped for trial in tried),
-            stopped=sum(trial.stopped for trial in tried),
-            missing=[
-                run.name.removeprefix(f'{self.name}/')
-                for run in [*self.selection, *final]
-                if (trial := run.read()) is None or (run.seen == 'test' and trial.accuracy is None)
-            ],
-            variant=self.variant,
-        )
+        selection, final = self.selection(), self.final()
+        tried = [trial for run in selection if (trial := run.read())]
+        best = _best(tried)
+        ended = [trial for run in final if (trial := run.read()) and trial.score is not None]
+        missing = [
+            run.name.removeprefix(f'{self.name}/')
+            for run in [*selection, *final]
+            if (trial := run.read()) is None or (run.seen == 'test' and trial.score is None)
+        ]
+        if not missing and best is None:
+            missing = [f'final, for no point of the grid came to an end: {tried[0].error}']
+        found = Outcome(self.leaf, self.task, net=self.net, variant=self.variant, missing=missing)
+        found.metric = self.metric.partition('/')[0]
+        found.diverged = sum(trial.score is None and not trial.stopped for trial in tried)
+        found.stopped = sum(trial.stopped for trial in tried)
+        if best is not None:
+            rates = {rate_of(trial.point) for trial in tried}
+            found.point, found.val, found.trained = best.point, float(best.score or 0), best.trained
+            found.at_edge = len(rates) > 1 and rate_of(best.point) in (min(rates), max(rates))
+            found.test = [float(trial.score or 0) for trial in ended]
+            found.kilobytes = max((trial.kilobytes for trial in ended), default=0.0)
+        return found
+
+
+def rate_of(point: Point) -> float:
+    """Its learning rate, as the grid says it; 0 where that is no axis."""
+    return float(point.get('base_lr') or point.get(RATE) or 0)
+
+
+def _best(trials: Iterable[Trial | None]) -> Trial | None:
+    ended = [trial for trial in trials if trial and trial.score is not None]
+    return min(ended, key=lambda trial: (-trial.score, rate_of(trial.point)), default=None)
 
 
 def studies(
@@ -232,12 +279,14 @@ def studies(
     options: Mapping[str, Any] | None = None,
     features: str | Path | None = None,
     nets: Sequence[str | None] = (None,),
+    factors: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
 ) -> list[Study]:
     """A study for each net, config, variant of it, and task. All are read before one is run: a mistake is told at once.
 
     Args:
-        configs: config files with ``grid``, maybe ``method_grid`` and ``variants``, and
-            ``final=dict(split=..., seeds=[...])``.
+        configs: config files; ``grid``, ``method_grid``, ``variants`` and ``final`` in them are explained in
+            ``docs/experiment.md``.
         out: folder of the runs.
         tasks: names in :data:`~vptx.datasets.suites.TASKS`; None is the config's own; ``['all']`` is every task of
             the suite of the first config.
@@ -245,6 +294,9 @@ def studies(
         features: folder of features that frozen networks make of images (:class:`~vptx.hooks.FeatureCacheHook`), where
             a config has such a network; None computes them in every epoch.
         nets: names of files in ``_base_/nets``, each put in place of the configs' own; None is their own.
+        factors: of each config's learning rate, these and no others, for configs without a grid; by default
+            :data:`FACTORS`, and more while the best is at an end, up to :data:`GROWS`.
+        seeds: of the runs on the test split; by default what the config says, or :data:`SEEDS`.
 
     Raises:
         ValueError: of :class:`Study`; no such net; ``'all'`` where the first config's data are no task of a suite.
@@ -255,17 +307,20 @@ def studies(
             raise ValueError(f"tasks 'all': {configs[0]} is of no suite of tasks")
         tasks = [name for name, task in TASKS.items() if task.suite == TASKS[own].suite]
     return [
-        Study(path, task, out, options or {}, variant, features, net)
+        Study(path, task, out, options or {}, variant, features, net, factors, seeds)
         for net, path, task in product(nets, configs, tasks)
         for variant in Config.fromfile(path).get('variants') or ['']
     ]
 
 
 def report(found: Sequence[Study], out: str | Path) -> list[Outcome]:
-    """What is known so far; left in ``out`` as ``results.json``, ``results.md`` and, run by run, ``trials.csv``."""
+    """What is known so far; left in ``out`` as ``results.json``, ``results.md``, ``results.png`` and, run by run,
+    ``trials.csv``."""
     outcomes = [study.outcome() for study in found]
     write_whole(Path(out, 'results.json'), json.dumps([asdict(o) for o in outcomes], indent=1).encode())
     write_whole(Path(out, 'results.md'), f'{markdown(outcomes)}\n'.encode())
+    if any(o.test for o in outcomes):
+        write_whole(Path(out, 'results.png'), png(draw_comparison(outcomes)))
     rows = []
     for study in found:
         for run, trial in study.trials():
@@ -275,87 +330,30 @@ def report(found: Sequence[Study], out: str | Path) -> list[Outcome]:
     return outcomes
 
 
-def experiment(found: Sequence[Study], out: str | Path) -> list[Outcome]:
-    """Run studies by the protocol at the head of this file, one run after the other.
+def experiment(found: Sequence[Study], out: str | Path, jobs: int = 1) -> list[Outcome]:
+    """Run studies by the protocol at the head of this file, each run in a process of its own.
 
-    What is finished is kept and not run again; :func:`report` leaves in ``out`` what is known so far.
+    What is finished is kept and not run again; what fails is told, is run again the next time, and takes nothing else
+    with it. :func:`report` leaves in ``out`` what is known so far.
+
+    Args:
+        found: of :func:`studies`.
+        out: folder of the results.
+        jobs: how many runs go side by side; PyTorch's threads are divided among them.
 
     Raises:
         FileNotFoundError: images or lists that are not there; the test split's only when its turn has come.
-        ValueError: no point of a grid came to an end, or the chosen one did not with another seed.
+        ValueError: no jobs.
     """
-    for i, study in enumerate(found):
-        for run in study.selection:
-            trial = run.do()
-            print(f'{run}: {trial.error or f"{trial.accuracy:.1f} % on val"}', flush=True)
-        if not study.final():
-            first = study.selection[0].read()
-            raise ValueError(
-                f'{study.name}: no point of the grid came to an end, the first because {first and first.error}'
-            )
-        for run in study.final():
-            trial = run.do()
-            if trial.accuracy is None:
-                raise ValueError(f'{run}: the chosen point broke off with this seed: {trial.error}')
-        report(found[: i + 1], out)
-    return [study.outcome() for study in found]
-
-
-def group_means(reached: Mapping[str, float]) -> dict[str, float]:
-    """Means of one method's test accuracies, by task, over a suite, in per cent: of each group that is complete and,
-    where all groups of several are, both means that papers report, of the groups and of the tasks."""
-    reached = {task: value for task, value in reached.items() if task in TASKS}
-    groups: dict[str, list[str]] = {}
-    for name, task in TASKS.items():
-        if task.suite in {TASKS[found].suite for found in reached}:
-            groups.setdefault(task.group, []).append(name)
-    means = {
-        group: mean(reached[name] for name in names) for group, names in groups.items() if reached.keys() >= set(names)
-    }
-    if len(groups) > 1 and means.keys() == groups.keys():
-        means['mean of groups'] = mean(means.values())
-        means['mean of tasks'] = mean(reached.values())
-    return means
-
-
-def families(outcomes: Sequence[Outcome]) -> dict[tuple[str, ...], list[str]]:
-    """Variants, in order -> the configs that have them. Such configs stand in one table."""
-    variants: dict[str, dict[str, None]] = {}
-    for o in outcomes:
-        if o.variant:
-            variants.setdefault(o.config, {})[o.variant] = None
-    found: dict[tuple[str, ...], list[str]] = {}
-    for config, names in variants.items():
-        found.setdefault(tuple(names), []).append(config)
-    return found
-
-
-def _side_by_side(outcomes: Sequence[Outcome], variants: Sequence[str], configs: Sequence[str]) -> str:
-    """A row for each config and task, a column for each variant."""
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for o in outcomes:
-        if o.config in configs and o.variant:
-            rows.setdefault((o.config, o.task), {})[o.variant] = spread(o.test)
-    lines = [[*row, *(found.get(variant, '') for variant in variants)] for row, found in rows.items()]
-    return table(['test %, mean (range)', 'task', *variants], lines, text=2)
-
-
-def markdown(outcomes: Sequence[Outcome]) -> str:
-    """A table: mean (lowest to highest) over the seeds, and what validation chose; then the means over tasks. Before
-    it, where configs have variants, those beside each other."""
-    lines = [f'{_side_by_side(outcomes, *family)}\n' for family in families(outcomes).items()]
-    lines += [
-        '| config | task | chosen on val | val % | test %, mean (range) | trained |',
-        '|---|---|---|---:|---:|---:|',
-    ]
-    lines += [
-        f'| {o.method} | {o.task} | {"none" if o.point is None else name_of(o.point).replace("_", " ")} | {o.val:.1f} '
-        f'| {spread(o.test)} | {o.trained:,} |'
-        for o in outcomes
-    ]
-    for method in dict.fromkeys(o.method for o in outcomes):
-        means = group_means({o.task: mean(o.test) for o in outcomes if o.method == method and o.test})
-        if means:
-            lines += ['', f'{method}: ' + ', '.join(f'{name} {value:.2f}' for name, value in means.items())]
-    lines += [f'\nNot there: {o.method} {o.task} {", ".join(o.missing)}' for o in outcomes if o.missing]
-    return '\n'.join(lines)
+    failed: set[str] = set()
+    for run, reason in side_by_side(lambda: [left for study in found for left in study.todo(failed)], jobs):
+        trial = run.read()
+        if trial is None:
+            failed.add(run.name)
+            print(f'{run} FAILED: {reason}; see {run.folder}', flush=True)
+        else:
+            print(f'{run}: {trial.error or f"{trial.score:.1f} % on {run.seen}"}', flush=True)
+        done = [study for study in found if not study.todo(failed)]
+        if run.name.startswith(tuple(f'{study.name}/' for study in done)):
+            report(done, out)
+    return report(found, out)

@@ -28,8 +28,8 @@ from mmengine.config import Config
 
 from vptx.analysis.figures import draw_accuracies, draw_curve, is_number, png
 from vptx.analysis.paper import PAPER, PAPER_GROUPS
-from vptx.analysis.protocol import Outcome, families, final_config, group_means
-from vptx.analysis.results import spread, table
+from vptx.analysis.protocol import final_config
+from vptx.analysis.results import Outcome, families, group_means, spread, table
 from vptx.analysis.tokens import attention_shares, batches_of, draw_shares, draw_tsne, features
 from vptx.analysis.trials import name_of
 from vptx.apis import init_model
@@ -84,7 +84,7 @@ class Found:
 
     def final(self, method: str) -> list[dict[str, str]]:
         """Its runs on the test split."""
-        return [row for row in self.trials if row['config'] == method and row['split'] == 'test' and row['accuracy']]
+        return [row for row in self.trials if row['config'] == method and row['split'] == 'test' and row['score']]
 
 
 def read(folders: Sequence[str | Path]) -> Found:
@@ -195,36 +195,24 @@ def _suite(task: str) -> str:
 def ranges(found: Found) -> str:
     """Every cell with its range over seeds, and what validation chose."""
     short = _short(found.methods())
-    edge = _edges(found)
     lines = [
-        [short[o.method], _plain(o.task), _point(o, edge), f'{o.val:.1f}', spread(o.test) or DASH, str(len(o.test))]
+        [short[o.method], _plain(o.task), _point(o), f'{o.val:.1f}', spread(o.test) or DASH, str(len(o.test))]
         for o in found.outcomes
     ]
-    note = '\n\n\\* the smallest or the largest of its rates: another may be better.' if edge else ''
+    note = (
+        '\n\n\\* the smallest or the largest of its rates: another may be better.'
+        if any(o.at_edge for o in found.outcomes)
+        else ''
+    )
     return table(['method', 'task', 'chosen on val', 'val %', 'test %, mean (range)', 'seeds'], lines, text=3) + note
 
 
-def _point(o: Outcome, edge: set[tuple[str, str]]) -> str:
+def _point(o: Outcome) -> str:
     if o.point is None:
         return DASH
     words = [f'{key.rpartition(".")[2]} {value:g}' if isinstance(value, float) else f'{key.rpartition(".")[2]} {value}'
              for key, value in o.point.items()]  # fmt: skip
-    return ', '.join(words) + '\\*' * ((o.method, o.task) in edge)
-
-
-def _edges(found: Found) -> set[tuple[str, str]]:
-    """Method and task whose chosen rate is the smallest or the largest that was tried."""
-    tried: dict[tuple[str, str], set[float]] = {}
-    for row in found.trials:
-        if row['split'] == 'val' and row.get('base_lr'):
-            tried.setdefault((row['config'], row['task']), set()).add(float(row['base_lr']))
-    return {
-        (o.method, o.task)
-        for o in found.outcomes
-        if o.point and 'base_lr' in o.point
-        and len(rates := tried.get((o.method, o.task), set())) > 1
-        and float(o.point['base_lr']) in (min(rates), max(rates))
-    }  # fmt: skip
+    return ', '.join(words) + '\\*' * o.at_edge
 
 
 def costs(found: Found) -> str:
@@ -304,7 +292,7 @@ def _significance(found: Found) -> str:
 
 # Columns of trials.csv that say what came out, or which study it was; the rest are axes of a grid.
 _FACTS = {
-    *('config', 'task', 'split', 'accuracy', 'trained', 'error', 'stopped', 'seed', 'seconds', 'megabytes'),
+    *('config', 'task', 'split', 'score', 'trained', 'error', 'stopped', 'seed', 'seconds', 'megabytes'),
     'kilobytes',
 }
 
@@ -318,12 +306,12 @@ def curves(found: Found) -> dict[str, dict[str, dict[str, list[tuple[str, float]
     short = {method: name for method, name in _short(found.methods()).items() if method in found.plain()}
     reached: dict[tuple[str, str, str], dict[str, float]] = {}
     for row in found.trials:
-        if row['split'] != 'val' or not row['accuracy'] or row['config'] not in short:
+        if row['split'] != 'val' or not row['score'] or row['config'] not in short:
             continue
         for axis, value in row.items():
             if axis not in _FACTS and value:
                 line = reached.setdefault((axis, short[row['config']], row['task']), {})
-                line[value] = max(line.get(value, 0.0), float(row['accuracy']))
+                line[value] = max(line.get(value, 0.0), float(row['score']))
     result: dict[str, dict[str, dict[str, list[tuple[str, float]]]]] = {}
     for (axis, method, task), line in reached.items():
         if len(line) > 1:

@@ -10,19 +10,16 @@ on, a finished run is never repeated, and ``tools/experiment.py`` can finish wha
 
 import logging
 import os
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmengine.utils import import_modules_from_strings
 
-from vptx.analysis.protocol import Outcome, Study, report
-from vptx.analysis.trials import METRIC, Run, Trial
-from vptx.files import write_whole
+from vptx.analysis.protocol import Study, report
+from vptx.analysis.results import Outcome
+from vptx.analysis.trials import Run, Trial, length, metric_of
 
 try:
     import ray
@@ -71,35 +68,25 @@ class _Report(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         if metrics and runner.epoch < runner.max_epochs:  # the end is told when its result is kept
-            tune.report(dict(accuracy=metrics[METRIC], epoch=runner.epoch))
+            tune.report(dict(score=metrics[metric_of(runner.cfg, 'val')], epoch=runner.epoch))
 
 
-def _do(params: dict[str, Any], runs: dict[str, tuple[dict, str, dict, str]], cwd: str) -> None:
+def _do(params: dict[str, Any], runs: dict[str, Run], cwd: str) -> None:
     """In a process of Ray's: one run."""
     os.chdir(cwd)  # paths of a config are relative to where the sweep was started, Ray's processes live elsewhere
-    config, out, point, seen = runs[params['run']]
-    run = Run(Path(out), params['run'], Config(config), point, seen)
-    import_modules_from_strings(**run.config.get('custom_imports', dict(imports=[])))
-    told = run.folder / 'error.txt'
-    told.unlink(missing_ok=True)
-    try:
-        trial = run.do(watch=lambda runner: runner.register_hook(_Report()))
-    except Exception:
-        write_whole(told, traceback.format_exc().encode())
-        raise
-    tune.report(
-        dict(accuracy=float('nan') if trial.accuracy is None else trial.accuracy, epoch=run.config.train_cfg.max_epochs)
-    )
+    run = runs[params['run']]
+    trial = run.do(watch=lambda runner: runner.register_hook(_Report()))
+    tune.report(dict(score=float('nan') if trial.score is None else trial.score, epoch=length(run.config)))
 
 
 class _ASHA(FIFOScheduler):
-    """Asynchronous successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934) within each study: accuracies
-    of other tasks and methods are not compared."""
+    """Asynchronous successive halving (Li et al. 2020, https://arxiv.org/abs/1810.05934) within each study: scores of
+    other tasks and methods are not compared."""
 
     def __init__(self, study_of: dict[str, str], **options: Any) -> None:
         super().__init__()
         self.halving = {
-            study: AsyncHyperBandScheduler('epoch', 'accuracy', 'max', stop_last_trials=False, **options)
+            study: AsyncHyperBandScheduler('epoch', 'score', 'max', stop_last_trials=False, **options)
             for study in set(study_of.values())
         }
         self.study_of = study_of
@@ -123,8 +110,7 @@ class _Keep(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **_: Any) -> None:
         run, last = self.runs[trial.config['run']], trial.last_result
         if run.read() is None:
-            epochs = run.config.train_cfg.max_epochs
-            error = f'stopped after {last["epoch"]} of {epochs} epochs at {last["accuracy"]:.1f} %'
+            error = f'stopped after {last["epoch"]} of {length(run.config)} epochs at {last["score"]:.1f} %'
             run.write(Trial(run.point, None, error=error, stopped=True))
             for checkpoint in run.folder.glob('*.pth'):
                 checkpoint.unlink()
@@ -141,13 +127,12 @@ def _run(runs: Sequence[Run], out: Path, name: str, resources: dict[str, float],
     """Let Ray do them all; the names of those that failed."""
     if not runs:
         return []
-    described = {run.name: (run.config.to_dict(), str(run.out.absolute()), run.point, run.seen) for run in runs}
     keep = _Keep({run.name: run for run in runs})
     tune.Tuner(
-        tune.with_resources(tune.with_parameters(_do, runs=described, cwd=str(Path.cwd())), resources),
-        param_space=dict(run=tune.grid_search(list(described))),
+        tune.with_resources(tune.with_parameters(_do, runs=keep.runs, cwd=str(Path.cwd())), resources),
+        param_space=dict(run=tune.grid_search(list(keep.runs))),
         tune_config=tune.TuneConfig(
-            metric='accuracy',
+            metric='score',
             mode='max',
             scheduler=asha,
             reuse_actors=True,  # an interpreter that has imported torch is worth keeping
@@ -161,7 +146,7 @@ def _run(runs: Sequence[Run], out: Path, name: str, resources: dict[str, float],
             verbose=1,
             progress_reporter=tune.CLIReporter(
                 parameter_columns=['run'],
-                metric_columns=['accuracy', 'epoch', 'time_total_s'],
+                metric_columns=['score', 'epoch', 'time_total_s'],
                 max_column_length=120,
                 max_report_frequency=30,
             ),
@@ -191,25 +176,25 @@ def sweep(
 
     Returns:
         What each study came to, and the names of runs that failed.
+
+    Raises:
+        ValueError: runs that may be stopped, of a config that counts iterations.
     """
     out = Path(out)
     resources = dict(cpu=cpus, gpu=float('GPU' in ray.cluster_resources()) if gpus is None else gpus)
-    todo, study_of = [], {}
-    for study in found:
-        for run in study.selection:
-            trial = run.read()
-            if trial is None or (trial.stopped and not asha):
-                todo.append(run)
-                study_of[run.name] = study.name
-    scheduler = None
-    if asha and todo:
-        longest = max(run.config.train_cfg.max_epochs for run in todo)
-        every = judge_every or max(1, longest // 10)
-        for run in todo:
-            run.config.train_cfg.val_interval = every
-        scheduler = _ASHA(study_of, grace_period=every, max_t=longest)
-    failed = _run(todo, out, 'selection', resources, scheduler)
-    report(found, out)
-    final = [run for study in found for run in study.final() if run.read() is None]
-    failed += _run(final, out, 'final', resources, None)
+    failed: list[str] = []
+    if asha and any('max_epochs' not in study.config.train_cfg for study in found):
+        raise ValueError('asha stops runs after so many epochs, and there is a config that counts iterations')
+    while todo := [run for study in found for run in study.todo(failed, stopped=not asha)]:
+        scheduler = None
+        selection = [run for run in todo if run.seen == 'val']
+        if asha and selection:
+            longest = max(map(length, (run.config for run in selection)))
+            every = judge_every or max(1, longest // 10)
+            for run in selection:
+                run.config.train_cfg.update(val_interval=every, val_begin=1)
+            study_of = {run.name: study.name for study in found for run in study.selection()}
+            scheduler = _ASHA(study_of, grace_period=every, max_t=longest)
+        failed += _run(selection or todo, out, 'selection' if selection else 'final', resources, scheduler)
+        report(found, out)
     return report(found, out), failed

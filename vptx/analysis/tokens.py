@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from vptx.analysis.results import COLOURS
+from vptx.analysis.figures import COLOURS
 from vptx.attach import find_hall
 
 __all__ = ['attention_shares', 'batches_of', 'draw_shares', 'draw_tsne', 'features']

@@ -1,7 +1,7 @@
-"""One run of many: where its result lies, what is in it, and how it comes there.
+"""One run of many: where its result lies, what is in it, and how it comes there, alone or beside others.
 
-What is still to do is read off the files: whatever runs trials, in one process or on a cluster, can be killed and goes
-on when it is started again.
+What is still to do is read off the files: whatever runs trials, on one machine or on a cluster, can be killed and goes
+on when it is started again, and a run that dies takes nothing else with it.
 """
 
 import csv
@@ -9,11 +9,16 @@ import gc
 import hashlib
 import io
 import json
+import os
 import re
+import sys
 import time
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +26,16 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
 from vptx.cli import make_runner
 from vptx.files import alone, write_whole
 
-__all__ = ['METRIC', 'Point', 'Run', 'Trial', 'keep_apart', 'name_of', 'write_table']
+__all__ = ['Point', 'Run', 'Trial', 'keep_apart', 'length', 'metric_of', 'name_of', 'side_by_side', 'write_table']
 
-METRIC = 'accuracy/top1'
 Point = dict[str, Any]
+#: Type of an evaluator -> which of its figures runs are compared by; without its '/top1', our name for it.
+METRICS = {'Accuracy': 'accuracy/top1', 'IoUMetric': 'mIoU'}
 
 
 @dataclass
@@ -37,9 +44,9 @@ class Trial:
 
     Attributes:
         point: its settings, by their path in the config.
-        accuracy: of the last epoch, in per cent; None if it broke off, with the reason in ``error``.
+        score: at its end, in per cent, by the config's metric; None if it broke off, with the reason in ``error``.
         trained: number of trained values.
-        error: why there is no accuracy.
+        error: why there is no score.
         stopped: whether a scheduler stopped it, because others did better.
         seed: of the run.
         seconds: it took, in this process, evaluation included; not those before it was resumed.
@@ -48,7 +55,7 @@ class Trial:
     """
 
     point: Point
-    accuracy: float | None
+    score: float | None
     trained: int = 0
     error: str = ''
     stopped: bool = False
@@ -67,7 +74,7 @@ class Run:
         name: its folder there.
         config: with everything set but where it is run.
         point: the settings that make it different from the others.
-        seen: ``'val'`` or ``'test'``, what its last epoch is judged by.
+        seen: ``'val'`` or ``'test'``, what its end is judged by.
     """
 
     out: Path
@@ -94,15 +101,24 @@ class Run:
         return trial
 
     def do(self, watch: Callable[[Runner], None] | None = None) -> Trial:
-        """Train and judge the last epoch, unless that is done; what was begun is resumed. Keeps the result, and of a
-        run judged by the test split its prompt file.
+        """Train and judge the end, unless that is done; what was begun is resumed. Keeps the result, and of a run
+        judged by the test split its prompt file. One that fails leaves its traceback in ``error.txt``.
 
         Args:
             watch: called with the Runner before it trains.
         """
+        told = self.folder / 'error.txt'
         with alone(self.folder):  # a run that outlived whoever started it may still be at it
             done = self.read()
-            return done if done and not done.stopped else self.write(self._do(watch))
+            if done and not done.stopped:
+                return done
+            told.unlink(missing_ok=True)
+            try:
+                import_modules_from_strings(**self.config.get('custom_imports', dict(imports=[])))  # in a new process
+                return self.write(self._do(watch))
+            except Exception:
+                write_whole(told, traceback.format_exc().encode())
+                raise
 
     def _do(self, watch: Callable[[Runner], None] | None) -> Trial:
         config = Config(self.config.to_dict())
@@ -120,7 +136,8 @@ class Run:
         trial = Trial(self.point, None, seed=runner.seed)
         try:
             runner.train()
-            trial.accuracy = runner.val()[METRIC] if self.seen == 'val' else runner.test()[METRIC]
+            judged = runner.val() if self.seen == 'val' else runner.test()
+            trial.score = float(judged[metric_of(config, self.seen)])  # mmseg gives a number of NumPy
         except FloatingPointError as error:  # a learning rate too high, as grids have them
             trial.error = str(error)
         trial.seconds, trial.megabytes = time.perf_counter() - started, _peak()
@@ -132,6 +149,93 @@ class Run:
         if self.seen == 'val':
             prompt.unlink(missing_ok=True)
         return trial
+
+
+def metric_of(config: Config, split: str) -> str:
+    """Which figure of the config's evaluator of ``'val'`` or ``'test'`` runs are compared by.
+
+    Raises:
+        ValueError: there is none among those that evaluator gives.
+    """
+    given = config[f'{split}_evaluator']
+    types = [evaluator['type'] for evaluator in (given if isinstance(given, list) else [given])]
+    for kind in types:
+        if kind in METRICS:
+            return METRICS[kind]
+    raise ValueError(
+        f'nothing to compare by: {split}_evaluator is {", ".join(types)}, not {" or ".join(METRICS)}'
+    )
+
+
+def length(config: Config) -> int:
+    """Epochs of its training, or iterations where it is counted in those."""
+    return config.train_cfg.get('max_epochs') or config.train_cfg.max_iters
+
+
+def side_by_side(todo: Callable[[], Sequence[Run]], jobs: int = 1) -> Iterator[tuple[Run, str]]:
+    """Do runs, each in a process of its own; yield each as it ends, with the reason if it has no result.
+
+    Args:
+        todo: gives the runs that are to be done, most urgent first; asked anew whenever there is room for one.
+        jobs: how many go side by side; PyTorch's threads are divided among them.
+
+    Raises:
+        FileNotFoundError: images or lists that a run needs are not there, for it or for those to come.
+        ValueError: no jobs.
+    """
+    if jobs < 1:
+        raise ValueError(f'jobs must be a whole number of at least 1, not {jobs}')
+    threads = max(1, torch.get_num_threads() // jobs)
+    context: Any = get_context('spawn' if torch.cuda.is_available() else 'fork')  # CUDA does not outlive a fork
+    running: dict[Any, tuple[Any, Any, Run]] = {}
+    try:
+        while True:
+            busy = {run for *_, run in running.values()}
+            for run in [run for run in todo() if run not in busy][: jobs - len(running)]:
+                told, tell = context.Pipe(duplex=False)
+                process = context.Process(target=_do, args=(run, threads, tell))
+                process.start()
+                tell.close()  # is the other's now
+                running[process.sentinel] = process, told, run
+            if not running:
+                return
+            for sentinel in wait(list(running)):
+                process, told, run = running.pop(sentinel)
+                process.join()
+                yield run, _reason(process.exitcode, told)
+    finally:
+        for process, *_ in running.values():
+            process.terminate()
+
+
+def _do(run: Run, threads: int, tell: Any) -> None:
+    """In a process of its own; all output goes to the log."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with (run.folder / 'log.txt').open('a') as log:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        sys.stdout = sys.stderr = log
+        torch.set_num_threads(threads)
+        try:
+            run.do()
+        except Exception as error:
+            tell.send((isinstance(error, FileNotFoundError), f'{error}', type(error).__name__))
+            raise SystemExit(1) from None
+
+
+def _reason(status: int, told: Any) -> str:
+    """Why a process has left no result, if it has not."""
+    if status == 0:
+        return ''
+    try:
+        nothing_there, message, kind = told.recv()
+    except EOFError:
+        return f'killed by signal {-status}' if status < 0 else f'exit status {status}'
+    if nothing_there:
+        raise FileNotFoundError(message)
+    return f'{kind}: {message}'
 
 
 def _forget_peak() -> None:

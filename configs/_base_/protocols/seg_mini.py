@@ -1,6 +1,6 @@
 """The mini world's recipe for segmentation, the same for every method: AdamW, warm-up, cosine, 200 iterations.
 
-The rate is a new head's; what begins somewhere good moves at a fraction of it. tools/compare.py chooses factors of all
+The rate is a new head's; what begins somewhere good moves at a fraction of it. tools/experiment.py chooses factors of all
 rates together on images apart from those that are reported.
 """
 
