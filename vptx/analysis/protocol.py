@@ -124,7 +124,7 @@ def final_config(config: Config, point: Point, seed: int) -> Config:
     _without(config, 'val')
     if split:
         config.train_dataloader.dataset.split = split
-    config.randomness = dict(seed=seed)
+    config.randomness = {**config.get('randomness', {}), 'seed': seed}
     return config
 
 
@@ -191,10 +191,13 @@ class Study:
                 break
             best = _best(trials)
             if best is trials[-1]:
-                runs.append(self._select({RATE: runs[-1].point[RATE] ** 2 / runs[-2].point[RATE]}))
+                runs.append(self._beyond(runs[-1], runs[-2]))
             elif best is trials[0]:
-                runs.insert(0, self._select({RATE: runs[0].point[RATE] ** 2 / runs[1].point[RATE]}))
+                runs.insert(0, self._beyond(runs[0], runs[1]))
         return runs
+
+    def _beyond(self, last: Run, inner: Run) -> Run:
+        return self._select({RATE: last.point[RATE] ** 2 / inner.point[RATE]})
 
     def _select(self, point: Point) -> Run:
         config = selection_config(self.config, point)

@@ -157,14 +157,12 @@ def metric_of(config: Config, split: str) -> str:
     Raises:
         ValueError: there is none among those that evaluator gives.
     """
-    given = config[f'{split}_evaluator']
+    given = config.get(f'{split}_evaluator') or []
     types = [evaluator['type'] for evaluator in (given if isinstance(given, list) else [given])]
     for kind in types:
         if kind in METRICS:
             return METRICS[kind]
-    raise ValueError(
-        f'nothing to compare by: {split}_evaluator is {", ".join(types)}, not {" or ".join(METRICS)}'
-    )
+    raise ValueError(f'nothing to compare by: {split}_evaluator is {", ".join(types) or None}, not {" or ".join(METRICS)}')
 
 
 def length(config: Config) -> int:
