@@ -162,7 +162,8 @@ def metric_of(config: Config, split: str) -> str:
     for kind in types:
         if kind in METRICS:
             return METRICS[kind]
-    raise ValueError(f'nothing to compare by: {split}_evaluator is {", ".join(types) or None}, not {" or ".join(METRICS)}')
+    found = ', '.join(types) or None
+    raise ValueError(f'nothing to compare by: {split}_evaluator is {found}, not {" or ".join(METRICS)}')
 
 
 def length(config: Config) -> int:
