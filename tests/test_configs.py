@@ -222,13 +222,13 @@ def test_variants_train_something_else_each(leaf, tmp_path):
     """Each is built and prompted, and has a study with a grid of its own."""
     seen = []
     for study in studies([CONFIGS / leaf], tmp_path):
-        config = study.selection[-1].config
+        config = study.selection()[-1].config
         model = vptx.init_model(config)
         seen.append([config.model, config.custom_hooks, config.train_dataloader])
         learnt = [*find_hall(model).prompter.parameters(), *model.head.parameters()]
         assert trained(model) == sum(parameter.numel() for parameter in learnt)
         trains = trained(model) > 0
-        assert len(study.selection) == (3 if trains else 1)
+        assert len(study.selection()) == (3 if trains else 1)
         assert config.param_scheduler[-1].end == config.train_cfg.max_epochs or not trains
     assert len(seen) > 1 and not any(one == other for one, other in combinations(seen, 2))
 
