@@ -3,8 +3,8 @@
     selection:  train on 'train', the end judged on 'val', every point of the grid, one seed
     final:      train on ``final.split`` at the chosen point, the end judged on 'test', every seed of ``final.seeds``
 
-A config without a grid gets one of learning rates, multiples of its own; while the best is at an end, the grid grows
-there. An empty grid is one point, the config as it is. One without ``final`` trains on the same images again.
+A config without ``grid`` gets one of learning rates alone, multiples of its own; while the best is at an end, the grid
+grows there. An empty grid is one point, the config as it is. One without ``final`` trains on the same images again.
 
 What is compared, and so chosen by nobody, are configs, nets, tasks and the ``variants`` of a config: settings by name,
 with a study, selection and final runs, for each of them.
@@ -172,8 +172,9 @@ class Study:
             record.final = dict(split=final.split)
         config.final = {**final, 'seeds': list(seeds or final.get('seeds', SEEDS))}
         self.grows = False
-        if 'grid' not in config and 'method_grid' not in config:
+        if 'grid' not in config:
             rate, self.grows = config.optim_wrapper.optimizer.lr, factors is None
+            config.pop('method_grid', None)  # is the protocol's, beside its grid; the config says what it takes else
             config.grid = {RATE: [rate * factor for factor in sorted(set(factors or FACTORS))]}
         elif factors:
             raise ValueError(f'{path} has a grid of its own, which factors of the learning rate have no place in')
