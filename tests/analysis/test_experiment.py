@@ -95,6 +95,13 @@ def test_a_grid_grows_where_the_best_is_at_its_end(tmp_path, configs, monkeypatc
     assert len(exact.selection()) == 3  # of factors that were asked for there are no others
 
 
+def test_without_a_grid_the_rate_alone_is_chosen(tmp_path):
+    lengths = dict(lengths=[{'custom_hooks.0.prompter.num_tokens': tokens} for tokens in (1, 5)])
+    path = write_config(tmp_path / 'deep.py', tmp_path / 'deep', hooks=[hook()], method_grid=lengths)
+    (study,) = studies([path], tmp_path / 'out')
+    assert [run.point for run in study.selection()] == [{RATE: 0.003}, {RATE: 0.01}, {RATE: 0.03}]
+
+
 @pytest.mark.parametrize('how', ['error', 'killed'])
 def test_a_run_that_fails_is_told_and_takes_nothing_with_it(tmp_path, configs, monkeypatch, capsys, how):
     def fails(config: Config) -> Runner:
