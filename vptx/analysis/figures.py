@@ -80,7 +80,7 @@ def draw_comparison(outcomes: Sequence[Outcome]) -> Figure:
         panel.set_visible(False)
     if len(nets) > 1:
         dots = [panels[0].plot([], [], **_style(i), linestyle='', label=net)[0] for i, net in enumerate(nets)]
-        figure.legend(handles=dots, loc='outside upper center', ncols=len(nets), frameon=False)
+        figure.legend(handles=dots, loc='outside upper center', ncols=min(len(nets), 2 * columns), frameon=False)
     return figure
 
 
