@@ -1,6 +1,6 @@
 """Bias tuning (BitFit) on the digits, ViT-mini pre-trained with supervision.
 
-Ours: 88.3 % of the test images (88.0 to 88.5, three seeds), at lr 0.009.
+Ours: 90.1 % of the test images (89.6 to 91.0, three seeds), at lr 0.027.
 
 python tools/train.py configs/mini/digits_bias.py
 """

@@ -10,6 +10,8 @@ from vptx.datasets import TASKS
 
 __all__ = ['Outcome', 'families', 'group_means', 'markdown', 'methods_by_net', 'spread', 'table', 'unit']
 
+STAR = '\\*'  # beside a learning rate at an end of those that were tried
+
 
 @dataclass
 class Outcome:
@@ -107,7 +109,7 @@ def _net_by_net(outcomes: Sequence[Outcome]) -> list[str]:
     for task, methods in methods_by_net(outcomes).items():
         per_cent = next(unit(o) for o in outcomes if o.task == task)
         lines = [
-            [name, *(spread(by_net[net].test) if net in by_net else '' for net in nets)]
+            [name, *(spread(by_net[net].test) + STAR * by_net[net].at_edge if net in by_net else '' for net in nets)]
             for name, by_net in methods.items()
         ]
         parts.append(table([f'{task}: test {per_cent}, mean (range)', *nets], lines))
@@ -147,7 +149,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
                     [
                         o.method,
                         o.task,
-                        'none' if o.point is None else name_of(o.point).replace('_', ' ') + '\\*' * o.at_edge,
+                        'none' if o.point is None else name_of(o.point).replace('_', ' ') + STAR * o.at_edge,
                         f'{o.val:.1f}',
                         spread(o.test),
                         f'{o.trained:,}',
@@ -159,7 +161,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
             )
         )
     if any(o.at_edge for o in outcomes):
-        parts.append('\\* the smallest or the largest rate that was tried: another may be better.')
+        parts.append(f'{STAR} the smallest or the largest rate that was tried: another may be better.')
     for method in dict.fromkeys(o.method for o in outcomes):
         means = group_means({o.task: mean(o.test) for o in outcomes if o.method == method and o.test})
         if means:
