@@ -55,7 +55,7 @@ __all__ = [
 FACTORS = (0.3, 1, 3)
 #: The axis that they make, beside which there is no other.
 RATE = 'optim_wrapper.optimizer.lr'
-#: How many rates such a grid may grow by: a method that learns nothing has its best anywhere, and has to come to an end.
+#: How many rates such a grid may grow by: where nothing is learnt the best is anywhere, and there has to be an end.
 GROWS = 3
 #: Of the runs on the test split, where the config says nothing.
 SEEDS = (42, 43, 44)
