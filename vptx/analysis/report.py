@@ -29,7 +29,7 @@ from mmengine.config import Config
 from vptx.analysis.figures import draw_accuracies, draw_curve, is_number, png
 from vptx.analysis.paper import PAPER, PAPER_GROUPS
 from vptx.analysis.protocol import final_config
-from vptx.analysis.results import Outcome, families, group_means, spread, table
+from vptx.analysis.results import STAR, Outcome, families, group_means, spread, table
 from vptx.analysis.tokens import attention_shares, batches_of, draw_shares, draw_tsne, features
 from vptx.analysis.trials import name_of
 from vptx.apis import init_model
@@ -200,7 +200,7 @@ def ranges(found: Found) -> str:
         for o in found.outcomes
     ]
     note = (
-        '\n\n\\* the smallest or the largest of its rates: another may be better.'
+        f'\n\n{STAR} the smallest or the largest of its rates: another may be better.'
         if any(o.at_edge for o in found.outcomes)
         else ''
     )
@@ -212,7 +212,7 @@ def _point(o: Outcome) -> str:
         return DASH
     words = [f'{key.rpartition(".")[2]} {value:g}' if isinstance(value, float) else f'{key.rpartition(".")[2]} {value}'
              for key, value in o.point.items()]  # fmt: skip
-    return ', '.join(words) + '\\*' * o.at_edge
+    return ', '.join(words) + STAR * o.at_edge
 
 
 def costs(found: Found) -> str:
