@@ -10,7 +10,7 @@ from mmengine.utils import import_modules_from_strings
 from torch import nn
 
 from vptx.attach import attach, find_hall
-from vptx.hooks.slim_checkpoint_hook import adopt, is_stock
+from vptx.checkpoint import adopt, is_stock
 from vptx.prompt_file import load_prompt
 from vptx.registry import DATASETS, MODELS
 

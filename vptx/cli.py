@@ -11,8 +11,8 @@ import torch.distributed
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from vptx.checkpoint import last_checkpoint
 from vptx.hooks.prompt_tuning_hook import refuse_sharding
-from vptx.hooks.slim_checkpoint_hook import last_checkpoint
 
 __all__ = [
     'FEATURES_HELP',

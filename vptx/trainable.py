@@ -4,9 +4,15 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from mmengine.model import is_model_wrapper
 from torch import nn
 
-__all__ = ['freeze', 'matches', 'print_trainable_parameters', 'set_mode', 'trainable_table', 'trained_names']
+__all__ = ['freeze', 'matches', 'print_trainable_parameters', 'set_mode', 'trainable_table', 'trained_names', 'unwrap_model']
+
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The model inside MMEngine's wrapper for distributed training."""
+    return model.module if is_model_wrapper(model) else model  # type: ignore[return-value]
 
 
 def matches(pattern: str, name: str) -> bool:

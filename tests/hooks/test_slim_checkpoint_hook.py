@@ -10,7 +10,7 @@ from runs import CLASSES, differences, hook, load, newest, runner
 from safetensors import safe_open
 
 import vptx
-from vptx.hooks.slim_checkpoint_hook import complete
+from vptx.checkpoint import complete
 from vptx.prompt_file import read_prompt
 from vptx.registry import HOOKS
 

@@ -30,11 +30,10 @@ from torch.utils.data import DataLoader, Dataset
 from vptx.attach import find_hall
 from vptx.features import Features, read_features, write_features
 from vptx.files import alone, digest
-from vptx.hooks.slim_checkpoint_hook import bare
 from vptx.prompted import Known, PromptedNetwork
 from vptx.prompters.base import Prompter
 from vptx.registry import HOOKS
-from vptx.trainable import trained_names
+from vptx.trainable import trained_names, unwrap_model
 
 __all__ = ['FeatureCacheHook', 'NotFrozenError']
 
@@ -411,7 +410,7 @@ class FeatureCacheHook(Hook):
 
     def _serve(self, runner: Runner, split: str, precision: Callable[[], AbstractContextManager]) -> None:
         """Put what is known of a split's images in their place."""
-        loader, model = getattr(runner, f'{split}_loop').dataloader, bare(runner.model)
+        loader, model = getattr(runner, f'{split}_loop').dataloader, unwrap_model(runner.model)
         if split in self._settled or not len(loader.dataset):
             return
         self._settled.add(split)

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
 from vptx.attach import find_hall
 from vptx.registry import HOOKS
+from vptx.trainable import unwrap_model
 
 __all__ = ['GuardHook']
 
@@ -103,7 +103,7 @@ def _check_data(runner: Runner, dataset: Sized) -> None:
     if len(dataset) == 0:
         raise ValueError(f'the data set {where} is empty')
     classes = getattr(dataset, 'metainfo', {}).get('classes')
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrap_model(runner.model)
     for name in ('head', 'decode_head', 'auxiliary_head'):
         part = getattr(model, name, None)
         for head in part if isinstance(part, nn.ModuleList) else [part]:

@@ -15,10 +15,10 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 
 from vptx.attach import find_hall
-from vptx.hooks.slim_checkpoint_hook import bare
 from vptx.mappings.base import CountedMapping, LabelMapping
 from vptx.prompted import PromptedNetwork
 from vptx.registry import HOOKS
+from vptx.trainable import unwrap_model
 
 __all__ = ['LabelMappingHook', 'estimate_mapping', 'mapping_table', 'strongest_sources']
 
@@ -115,7 +115,7 @@ class LabelMappingHook(Hook):
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:
-        hall = find_hall(bare(runner.model))
+        hall = find_hall(unwrap_model(runner.model))
         assert hall is not None  # the hook that registers this one has plugged it
         self._hall = hall
         self._handles: list = []
@@ -142,7 +142,7 @@ class LabelMappingHook(Hook):
         if mapping.online:
             self._counts, self._seen = _nothing(self._hall), 0
             # What the network sees and says: batch augmentations mix images and labels in the preprocessor.
-            preprocess = bare(runner.model).data_preprocessor
+            preprocess = unwrap_model(runner.model).data_preprocessor
             self._handles = [
                 preprocess.register_forward_hook(self._hear_labels),
                 mapping.register_forward_pre_hook(self._hear_logits),
@@ -208,7 +208,7 @@ class LabelMappingHook(Hook):
             drop_last=False,
         )
         config.pop('persistent_workers', None)
-        preprocess = bare(runner.model).data_preprocessor
+        preprocess = unwrap_model(runner.model).data_preprocessor
         for batch in runner.build_dataloader(config, seed=runner.seed):
             seen = preprocess(batch)
             yield seen['inputs'], self._read_labels(seen)

@@ -28,10 +28,10 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from vptx.attach import find_hall
-from vptx.hooks.slim_checkpoint_hook import bare
 from vptx.prompted import PromptedNetwork
 from vptx.prompters.base import TokenPrompter
 from vptx.registry import HOOKS
+from vptx.trainable import unwrap_model
 
 __all__ = ['POOLS', 'PromptInitHook', 'fill_from_data', 'find_pool']
 
@@ -191,7 +191,7 @@ class PromptInitHook(Hook):
     def before_train(self, runner: Runner) -> None:
         if runner.iter > 0:
             return
-        model = bare(runner.model)
+        model = unwrap_model(runner.model)
         hall = find_hall(model)
         if hall is None:
             raise ValueError(

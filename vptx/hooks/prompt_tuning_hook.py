@@ -13,22 +13,15 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vptx.attach import attach, find_hall
+from vptx.checkpoint import adopt, complete, is_stock, last_checkpoint
 from vptx.hooks.guard_hook import GuardHook
 from vptx.hooks.label_mapping_hook import LabelMappingHook
 from vptx.hooks.random_streams_hook import RandomStreamsHook
-from vptx.hooks.slim_checkpoint_hook import (
-    SafeCheckpointHook,
-    SlimCheckpointHook,
-    adopt,
-    bare,
-    complete,
-    is_stock,
-    last_checkpoint,
-)
+from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 from vptx.optim import IdleOptimWrapper
 from vptx.readout import OWN, Readout
 from vptx.registry import HOOKS
-from vptx.trainable import set_mode, trainable_table, trained_names
+from vptx.trainable import set_mode, trainable_table, trained_names, unwrap_model
 
 __all__ = ['PromptTuningHook', 'refuse_sharding']
 
@@ -77,7 +70,7 @@ class PromptTuningHook(Hook):
         if not isinstance(runner, Runner):
             _refuse(f'a {type(runner).__name__}', 'runner_type and strategy')
         refuse_sharding(runner.cfg)
-        model = bare(runner.model)
+        model = unwrap_model(runner.model)
         hall = find_hall(model)
         if hall is not None and hall.before is not None:
             return  # train() and then test() of the same Runner
@@ -134,7 +127,7 @@ class PromptTuningHook(Hook):
                 f'{runner._load_from} holds no optimizer: a prompt file or a best_*.pth can be tested or trained on '
                 '(load_from), but to go on with a run resume from a .pth that it wrote at the end of an epoch'
             )
-        model = bare(runner.model)
+        model = unwrap_model(runner.model)
         if not runner._resume and is_stock(model, checkpoint):
             adopt(model, checkpoint, str(runner._load_from))
         else:

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, broadcast
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
@@ -24,6 +23,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from torch import Tensor, nn
 
 from vptx.registry import OPTIM_WRAPPERS
+from vptx.trainable import unwrap_model
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -91,7 +91,7 @@ class SPSAOptimWrapper(OptimWrapper):
         torch._foreach_add_(parameters, directions, alpha=reach)
         losses = module(*args, **kwargs)
         torch._foreach_copy_(parameters, still)
-        bare: Any = module.module if is_model_wrapper(module) else module
+        bare: Any = unwrap_model(module)
         loss = bare.parse_losses(losses)[0]
         all_reduce(loss, op='mean')
         return loss

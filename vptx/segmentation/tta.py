@@ -3,13 +3,13 @@
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.structures import PixelData
 from mmseg.models import SegTTAModel
 from torch import Tensor
 
 from vptx.registry import MODELS
 from vptx.segmentation.segmentor import StreamedEncoderDecoder
+from vptx.trainable import unwrap_model
 
 __all__ = ['AccumulatingTTAModel']
 
@@ -28,7 +28,7 @@ class AccumulatingTTAModel(SegTTAModel):
         Raises:
             ValueError: views turned upside down, of images so large that all views are gone through row by row.
         """
-        segmentor: Any = self.module.module if is_model_wrapper(self.module) else self.module
+        segmentor: Any = unwrap_model(self.module)
         views = [dict(zip(data, view)) for view in zip(*data.values(), strict=True)]
         views = [segmentor.data_preprocessor(view, False) for view in views]
         if isinstance(segmentor, StreamedEncoderDecoder) and any(segmentor.streams(**view) for view in views):
