@@ -7,7 +7,15 @@ from difflib import get_close_matches
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-__all__ = ['freeze', 'matches', 'print_trainable_parameters', 'set_mode', 'trainable_table', 'trained_names', 'unwrap_model']
+__all__ = [
+    'freeze',
+    'matches',
+    'print_trainable_parameters',
+    'set_mode',
+    'trainable_table',
+    'trained_names',
+    'unwrap_model',
+]
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
