@@ -1,14 +1,46 @@
-"""Every test file can import what lies beside this one: ``networks``, ``runs``."""
+"""Every test file can import what lies next to this one: ``networks``, ``runs``. Tests run in random order."""
 
+import os
+import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import yapf.yapflib.yapf_api  # noqa: F401  writes a cache when first imported: once, before workers do it side by side
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)  # the networks are tiny, and two tests may run side by side
+
+
+@pytest.fixture(autouse=True)
+def fresh_globals() -> Iterator[None]:
+    """Let no test see what another has left in MMEngine, in torch or in the process.
+
+    pytest-randomly seeds ``random`` and NumPy for each test; torch's seed follows, so the printed seed repeats a run.
+    """
+    for manager in (DefaultScope, MMLogger, MessageHub, *_with_subclasses(Visualizer)):
+        manager._instance_dict.clear()
+    torch.manual_seed(random.getrandbits(32))
+    environment, path, folder = dict(os.environ), list(sys.path), Path.cwd()
+    yield
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = path
+    os.chdir(folder)
+    torch.set_num_threads(1)
+    torch.set_default_device(None)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    torch.use_deterministic_algorithms(False)
+
+
+def _with_subclasses(kind: type) -> list[type]:
+    return [kind, *(found for child in kind.__subclasses__() for found in _with_subclasses(child))]
 
 
 @pytest.fixture(scope='session')
