@@ -71,7 +71,10 @@ def attach(
     Raises:
         ValueError: the model is of no known kind or is prompted already, or prompter, mapping, readout, ``tune`` and
             network do not fit together.
+        TypeError: ``model`` is no module, or a prompter or mapping is neither a module nor a config.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'attach takes a model that is built, such as timm.create_model(...), not {model!r}')
     hall = find_hall(model)
     if hall is not None and hall.before is not None:
         raise ValueError('this model has a prompter plugged in already: vptx.detach(model) it first')
@@ -100,7 +103,8 @@ def attach(
 def _build(prompter: Prompter | dict | Sequence[Prompter | dict] | None) -> Prompter:
     if prompter is None:
         return Prompter()
-    return StackedPrompter(prompter) if isinstance(prompter, Sequence) else build(PROMPTERS, prompter)
+    several = isinstance(prompter, Sequence) and not isinstance(prompter, str)
+    return StackedPrompter(prompter) if several else build(PROMPTERS, prompter)
 
 
 def _with_pixel_statistics(net: Net, model: nn.Module) -> Net:

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from vptx.checkpoint import last_checkpoint
 from vptx.hooks.prompt_tuning_hook import refuse_sharding
+from vptx.settings import check_config, check_options
 
 __all__ = [
     'FEATURES_HELP',
@@ -121,11 +122,14 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: no such config.
+        ValueError: an option that nothing reads, or a setting that cannot be; see :mod:`vptx.settings`.
     """
     sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
     net = vars(args).get('net')
     config = read_config(args.config, net)
+    check_options(config, args.cfg_options)
     config.merge_from_dict(args.cfg_options)
+    check_config(config)
     config.launcher = args.launcher
     name = '_'.join(filter(None, (Path(args.config).stem, net)))
     config.work_dir = args.work_dir or config.get('work_dir') or str(Path('work_dirs') / name)
@@ -156,13 +160,22 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def keep_features(config: Config, folder: str | Path, required: bool) -> None:
-    """Add :class:`~vptx.hooks.FeatureCacheHook` to a config."""
+    """Add :class:`~vptx.hooks.FeatureCacheHook` to a config, in place of its own."""
+    others = [hook for hook in config.get('custom_hooks', []) if not str(hook.get('type')).endswith('FeatureCacheHook')]
     hook = dict(type='FeatureCacheHook', folder=str(folder), required=required)
-    config.custom_hooks = [*config.get('custom_hooks', []), hook]
+    config.custom_hooks = [*others, hook]
 
 
 def make_runner(config: Config) -> Runner:
-    """The Runner of a config, on one process or many, with or without a GPU."""
+    """The Runner of a config, on one process or many, with or without a GPU.
+
+    Raises:
+        ValueError: a setting that cannot be; see :mod:`vptx.settings`.
+    """
+    check_config(config)
+    kind = config.get('runner_type', 'Runner')
+    if kind != 'Runner':
+        raise ValueError(f'runner_type={kind!r}: the tools of vptx run a Runner; leave runner_type out')
     if config.launcher == 'pytorch' and not torch.cuda.is_available():
         # MMEngine's own start-up asks for a GPU; it leaves a process group alone that is there already.
         refuse_sharding(config)  # which would ask for a GPU, and says so first

@@ -39,6 +39,7 @@ from vptx.analysis.trials import (
 from vptx.cli import keep_features, read_config
 from vptx.datasets import TASKS, set_task
 from vptx.files import write_whole
+from vptx.settings import check_options
 
 __all__ = [
     'FACTORS',
@@ -88,6 +89,7 @@ def points(config: Config) -> list[Point]:
 def _at(config: Config, point: Point) -> Config:
     config = Config(deepcopy(config.to_dict()))
     settings = {name: value for name, value in point.items() if name != 'base_lr'}
+    check_options(config, settings, 'grid:')
     config.merge_from_dict(settings)
     if 'base_lr' in point:
         config.optim_wrapper.optimizer.lr = point['base_lr'] * config.train_dataloader.batch_size / 256
@@ -152,7 +154,9 @@ class Study:
         if task is not None:
             set_task(config, task)
         if variant:
+            check_options(config, config.variants[variant], f"variant '{variant}':")
             config.merge_from_dict(deepcopy(config.variants[variant]))
+        check_options(config, options)
         config.merge_from_dict(dict(options))
         self.leaf, self.net, self.variant = Path(path).stem, net or '', variant
         self.method = '_'.join(filter(None, (self.net, self.leaf, variant)))

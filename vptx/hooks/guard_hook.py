@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_gather
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 from torch import nn
 
@@ -28,7 +28,8 @@ class GuardHook(Hook):
         Comes before CheckpointHook, so the last checkpoint of a run whose loss is NaN is the last good one.
 
     Raises:
-        ValueError: an empty data set, or a number of classes that disagrees with the head.
+        ValueError: an empty data set, a number of classes that disagrees with the head, or a ``save_best`` that
+            validation does not measure.
         RuntimeError: names the tensors without a gradient, or the frozen ones that have one; ranks that begin at
             different iterations.
         FloatingPointError: says at which iteration, and which images were in the batch.
@@ -70,6 +71,15 @@ class GuardHook(Hook):
                     f'{name} is {value} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}, batch '
                     f'{batch_idx + 1}: {_images(data_batch)}). The last checkpoint in {runner.work_dir} is good; '
                     'lower the learning rate, or clip gradients with optim_wrapper.clip_grad'
+                )
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        for hook in runner.hooks:
+            asked = getattr(hook, 'key_indicators', ()) if isinstance(hook, CheckpointHook) else ()
+            lacking = [key for key in asked if key != 'auto' and key not in (metrics or {})]
+            if lacking and metrics:
+                raise ValueError(
+                    f"save_best='{lacking[0]}': validation measures {', '.join(metrics)}, choose one of these"
                 )
 
     def _check_gradients(self, runner: Runner) -> None:
