@@ -1,10 +1,10 @@
 """Every test file can import what lies next to this one: ``networks``, ``runs``. Tests run in random order."""
 
 import os
-import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import torch
@@ -17,21 +17,27 @@ sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)  # the networks are tiny, and two tests may run side by side
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """pytest-randomly seeds ``random`` and NumPy for each test; so is torch seeded, before any fixture is made."""
+    torch.manual_seed((item.config.getoption('randomly_seed', 0) + crc32(item.nodeid.encode())) % 2**32)
+
+
 @pytest.fixture(autouse=True)
 def fresh_globals() -> Iterator[None]:
-    """Let no test see what another has left in MMEngine, in torch or in the process.
-
-    pytest-randomly seeds ``random`` and NumPy for each test; torch's seed follows, so the printed seed repeats a run.
-    """
-    for manager in (DefaultScope, MMLogger, MessageHub, *_with_subclasses(Visualizer)):
-        manager._instance_dict.clear()
-    torch.manual_seed(random.getrandbits(32))
+    """Let no test, nor a fixture of another module, see what a test left in MMEngine, in torch or in the process."""
     environment, path, folder = dict(os.environ), list(sys.path), Path.cwd()
+    _reset()
     yield
+    _reset()
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:] = path
     os.chdir(folder)
+
+
+def _reset() -> None:
+    for manager in (DefaultScope, MMLogger, MessageHub, *_with_subclasses(Visualizer)):
+        manager._instance_dict.clear()
     torch.set_num_threads(1)
     torch.set_default_device(None)
     torch.set_default_dtype(torch.float32)

@@ -103,8 +103,9 @@ def attach(
 def _build(prompter: Prompter | dict | Sequence[Prompter | dict] | None) -> Prompter:
     if prompter is None:
         return Prompter()
-    several = isinstance(prompter, Sequence) and not isinstance(prompter, str)
-    return StackedPrompter(prompter) if several else build(PROMPTERS, prompter)
+    if isinstance(prompter, Sequence) and not isinstance(prompter, str):
+        return StackedPrompter(prompter)
+    return build(PROMPTERS, prompter)
 
 
 def _with_pixel_statistics(net: Net, model: nn.Module) -> Net:

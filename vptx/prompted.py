@@ -310,9 +310,14 @@ class PromptedNetwork(BaseModule):
             delattr(self, f'value_{layer}')
         self.folded = set()
 
-    def _load_from_state_dict(self, *arguments: Any) -> None:
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
+        if not self.prompter.state_dict() and any(name.startswith(f'{prefix}prompter.') for name in state):
+            raise ValueError(
+                'this checkpoint holds prompts, and the model has none: add PromptTuningHook, or call vptx.attach, '
+                'with the prompter that they were trained with'
+            )
         self.unfold()  # other prompts have other keys and values
-        super()._load_from_state_dict(*arguments)
+        super()._load_from_state_dict(state, prefix, *others)
 
     def train(self, mode: bool = True) -> 'PromptedNetwork':
         """Training mode for the prompter and for the tuned parts of the network; what is frozen stays in eval mode."""

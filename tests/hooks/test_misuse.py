@@ -155,6 +155,14 @@ def test_features_in_a_file(tmp_path, name):
         FeatureCacheHook(folder=tmp_path / name)
 
 
+@pytest.mark.parametrize('way', ['resume', 'test'])
+def test_a_run_of_the_hook_goes_on_without_it(tmp_path, way):
+    runner(tmp_path, **{'train_cfg.max_epochs': 1}).train()
+    run = runner(tmp_path / way, hooks=[], load_from=str(newest(tmp_path)), resume=way == 'resume')
+    with pytest.raises(ValueError, match='this checkpoint holds prompts, and the model has none: add PromptTuningHook'):
+        run.train() if way == 'resume' else run.test()
+
+
 # A prompted backbone that trains without prompts.
 
 WARNING = 'PromptedBackbone trains without prompts, all '

@@ -56,6 +56,10 @@ class PromptTuningHook(Hook):
 
     Note:
         The first of all hooks, so that EMAHook and others see the prompted model.
+
+    Raises:
+        ValueError: before the first iteration, whatever cannot be meant: two of these hooks, hooks that have seen the
+            model without prompts, nothing that trains; see also :mod:`vptx.settings`.
     """
 
     priority = 'HIGHEST'
