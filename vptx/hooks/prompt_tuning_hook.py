@@ -80,15 +80,15 @@ class PromptTuningHook(Hook):
     def before_run(self, runner: Runner) -> None:
         if not isinstance(runner, Runner):
             _refuse(f'a {type(runner).__name__}', 'runner_type and strategy')
-        if self._around_hall is not None:
+        model = unwrap_model(runner.model)
+        hall = find_hall(model)
+        if self._around_hall is not None and hall is not None and hall.before is not None:
             return  # train() and then test() of the same Runner
         self._check_place(runner.hooks)
         refuse_sharding(runner.cfg)
         check_unserved(runner.cfg)
         for line in misspelt_keys(runner.cfg):
             runner.logger.warning(line)
-        model = unwrap_model(runner.model)
-        hall = find_hall(model)
         if hall is None and hasattr(model, 'init_weights'):
             # The Runner does so after this, and only to train; a stock backbone reads its init_cfg while it is one.
             model.init_weights()
