@@ -38,7 +38,10 @@ class GuardHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         _check_ranks(runner)
-        _check_data(runner, runner.train_dataloader.dataset)
+        dataset = runner.train_dataloader.dataset
+        _check_data(runner, dataset)
+        if hasattr(dataset, 'check_learnable'):  # of masks
+            dataset.check_learnable()
         parameters = dict(runner.model.named_parameters())
         self._frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
         trains = {name for name, parameter in parameters.items() if parameter.requires_grad}
