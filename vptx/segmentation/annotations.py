@@ -153,8 +153,8 @@ def _wrong_labels(found: list[int], wrong: list[int], meanings: dict[int, int], 
         example = f"{wrong[0]}: 'name of its class' or None for no class, ..."
     return (
         f'holds labels that are no classes: {_some(wrong)} (all of its labels: {_some(found)}). The {number} classes'
-        f'{names} are {expected}; no class is {" or ".join(map(str, none))}. If these labels are meant, say which class '
-        f'each of them is, by labels={{{example}}} of the data set CustomMasks'
+        f'{names} are {expected}; no class is {" or ".join(map(str, none))}. If these labels are meant, say which '
+        f'class each of them is, by labels={{{example}}} of the data set CustomMasks'
     )
 
 
