@@ -57,13 +57,13 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     # mmpretrain's inferencers look for the first name of a pair, mmseg's for the second.
     model._config = model.cfg = config
     # The inferencers name a class where they know names, and give its number alone where they know none.
-    model._dataset_meta = model.dataset_meta = _dataset_meta(model, config, facts.get('classes'))
+    model._dataset_meta = model.dataset_meta = _dataset_meta(config, facts.get('classes'))
     return model.to(device).eval()
 
 
-def _dataset_meta(model: nn.Module, config: Config, classes: Sequence[str] | None) -> dict:
-    """Names of the classes, and of a segmentor's, colours."""
-    if not hasattr(model, 'decode_head'):
+def _dataset_meta(config: Config, classes: Sequence[str] | None) -> dict:
+    """Names of the classes; of a segmentor's also colours."""
+    if 'decode_head' not in config.model:
         return dict(classes=classes) if classes else {}
     from vptx.segmentation import dataset_meta  # mmsegmentation is an extra
 
