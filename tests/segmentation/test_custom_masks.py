@@ -128,8 +128,10 @@ def test_classes_that_cannot_be(folder, options, message):
         data(folder, **options)
 
 
-@pytest.mark.parametrize('suffix', ['.JPG', '.jpeg', '.png', '.PNG', '.tif', '.webp', '.bmp'])
-@pytest.mark.parametrize('mask_suffix', ['.png', '.tif', '.PNG'])
+@pytest.mark.parametrize(
+    ('suffix', 'mask_suffix'),
+    [('.JPG', '.png'), ('.jpeg', '.tif'), ('.png', '.png'), ('.PNG', '.PNG'), ('.tif', '.tif'), ('.webp', '.bmp')],
+)
 def test_images_of_any_suffix_are_found(tmp_path, suffix, mask_suffix):
     folder = write_masks(tmp_path, suffix=suffix, mask_suffix=mask_suffix, number=1)
     assert agreement(data(folder)) > 0.97

@@ -40,11 +40,13 @@ class CheckedLoadAnnotations(LoadAnnotations):
 
     def _load_seg_map(self, results: dict) -> None:
         path = results['seg_map_path']
-        mask, reason = self._as_loaded(self._read(path), results)
+        stored = self._read(path)
+        mask, reason = self._as_loaded(stored, results)
         size = tuple(results.get('ori_shape', mask.shape))
         if mask.shape != size:
+            size = size if mask.shape == stored.shape else size[::-1]  # both as in their files
             raise ValueError(
-                f'{path} has {mask.shape[0]} x {mask.shape[1]} pixels, its image {results["img_path"]} has '
+                f'{path} has {stored.shape[0]} x {stored.shape[1]} pixels, its image {results["img_path"]} has '
                 f'{size[0]} x {size[1]}{reason}'
             )
         results['gt_seg_map'] = self._to_classes(mask, results)
@@ -144,8 +146,6 @@ def _wrong_labels(found: list[int], wrong: list[int], meanings: dict[int, int], 
     none = sorted(label for label, new in meanings.items() if new == NO_CLASS)
     classes = results.get('classes') or ()
     names = f' ({", ".join(map(str, classes))})' if 0 < len(classes) <= 8 else ''
-    consecutive = right and right == list(range(right[0], right[-1] + 1)) and len(right) > 2
-    expected = f'{right[0]} to {right[-1]}' if consecutive else ' and '.join(map(str, right))
     real = [label for label in found if label != NO_CLASS]
     if len(real) == len(classes) <= 8:
         example = ', '.join(f'{label}: {str(name)!r}' for label, name in zip(real, classes))
@@ -153,10 +153,17 @@ def _wrong_labels(found: list[int], wrong: list[int], meanings: dict[int, int], 
         example = f"{wrong[0]}: 'name of its class' or None for no class, ..."
     return (
         f'holds labels that are no classes: {_some(wrong)} (all of its labels: {_some(found)}). The {number} classes'
-        f'{names} are {expected}; no class is {" or ".join(map(str, none))}. If these labels are meant, say which '
+        f'{names} are {_ranges(right)}; no class is {_ranges(none)}. If these labels are meant, say which '
         f'class each of them is, by labels={{{example}}} of the data set CustomMasks'
     )
 
 
 def _some(labels: list[int], most: int = 10) -> str:
     return ', '.join(map(str, labels[:most])) + (f' and {len(labels) - most} more' if len(labels) > most else '')
+
+
+def _ranges(labels: list[int]) -> str:
+    """[0, 1, 2, 255] -> '0 to 2, 255'."""
+    begins = [label for label in labels if label - 1 not in labels]
+    ends = [label for label in labels if label + 1 not in labels]
+    return ', '.join(str(begin) if begin == end else f'{begin} to {end}' for begin, end in zip(begins, ends))
