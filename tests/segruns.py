@@ -80,8 +80,8 @@ def write_masks(
             image = rng.integers(90, 160, (*size, 3)).astype(np.uint8)
             mask = np.full(size, labels[0], np.uint8)
             top, left = rng.integers(0, size[0] // 2), rng.integers(0, size[1] // 2)
-            image[top : top + 12, left : left + 9] = (220, 40, 40)
-            mask[top : top + 12, left : left + 9] = labels[1]
+            inside = slice(top, top + 3 * size[0] // 8), slice(left, left + 3 * size[1] // 8)
+            image[inside], mask[inside] = (220, 40, 40), labels[1]
             drawn = Image.fromarray(mask)
             if displayed:
                 drawn.getexif()[ExifTags.Base.Orientation] = tag

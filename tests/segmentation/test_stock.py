@@ -41,7 +41,7 @@ def test_labels_that_are_no_class_are_found_before_the_run(tmp_path):
     folder = write_masks(tmp_path, labels=(1, 2))
     message = (
         r'masks/train/0\.png holds labels that are no classes: 2 \(all of its labels: 1, 2\)\. '
-        r"The 2 classes \(ground, disc\) are 0 to 1; no class is 255\. .*labels={1: 'ground', 2: 'disc'} of the data set"
+        r"The 2 classes \(ground, disc\) are 0 to 1; no class is 255\. .*labels={1: 'ground', 2: 'disc'} of the data"
     )
     with pytest.raises(ValueError, match=message):
         data(folder)

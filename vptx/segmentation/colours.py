@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from colorsys import hsv_to_rgb
 from typing import Any
 
-from mmengine.registry import DefaultScope
-
-from vptx.registry import DATASETS
+from mmseg.registry import DATASETS
 
 __all__ = ['colours', 'dataset_meta']
 
@@ -32,8 +30,7 @@ def dataset_meta(dataset: Mapping[str, Any] | None, classes: Sequence[str] | Non
     while 'dataset' in data or 'datasets' in data:  # of a wrapper
         data = data['dataset'] if 'dataset' in data else data['datasets'][0]
     kind = data.get('type', '')
-    with DefaultScope.overwrite_default_scope('mmseg'):
-        found = DATASETS.get(kind) if isinstance(kind, str) else kind
+    found = DATASETS.get(kind) if isinstance(kind, str) else kind
     registered = getattr(found, 'METAINFO', {})
     own = {**(data.get('metainfo') or {}), **{key: data[key] for key in ('classes', 'palette') if data.get(key)}}
     if data.get('labels') and not own.get('classes'):
