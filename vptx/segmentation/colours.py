@@ -29,8 +29,8 @@ def dataset_meta(dataset: Mapping[str, Any] | None, classes: Sequence[str] | Non
     data: Mapping[str, Any] = dataset or {}
     while 'dataset' in data or 'datasets' in data:  # of a wrapper
         data = data['dataset'] if 'dataset' in data else data['datasets'][0]
-    kind = data.get('type', '')
-    found = DATASETS.get(kind) if isinstance(kind, str) else kind
+    kind = data.get('type')
+    found = DATASETS.get(kind) if kind and isinstance(kind, str) else kind
     registered = getattr(found, 'METAINFO', {})
     own = {**(data.get('metainfo') or {}), **{key: data[key] for key in ('classes', 'palette') if data.get(key)}}
     if data.get('labels') and not own.get('classes'):
