@@ -125,8 +125,8 @@ def test_colours_are_chosen_where_none_are_given(tmp_path):
     assert data(tmp_path, lazy_init=True).metainfo['palette'] == META['palette']
     made = np.array(colours(30))
     apart = np.abs(made[:, None] - made[None]).sum(-1) + 1000 * np.eye(30)
-    assert apart.min() > 20 and colours(5) == colours(30)[:5]
-    assert np.abs(made[:8, None] - made[None, :8]).sum(-1)[~np.eye(8, dtype=bool)].min() > 100
+    assert apart.min() > 40 and colours(5) == colours(30)[:5]
+    assert np.abs(made[:8, None] - made[None, :8]).sum(-1)[~np.eye(8, dtype=bool)].min() > 150
 
 
 @pytest.mark.parametrize('tag', [2, 3, 4, 5, 6, 7, 8])

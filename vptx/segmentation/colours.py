@@ -11,7 +11,7 @@ __all__ = ['colours', 'dataset_meta']
 
 def colours(number: int) -> list[list[int]]:
     """RGB colours that differ from each other; those of the first classes are the same whatever their number."""
-    shades = [(0.75, 0.95), (0.45, 0.75), (0.95, 0.6), (0.3, 1.0)]  # saturation and value, in turn
+    shades = [(1.0, 1.0), (0.9, 0.75), (0.5, 1.0), (0.75, 0.95)]  # saturation and value, in turn
     made = []
     for index in range(number):
         hue = (0.6 + index * 0.618034) % 1  # by the golden ratio: far from the last ones
