@@ -43,6 +43,8 @@ class GuardHook(Hook):
         parameters = dict(runner.model.named_parameters())
         self._frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
         trains = {name for name, parameter in parameters.items() if parameter.requires_grad}
+        if hasattr(runner.train_dataloader.dataset, 'check_learnable'):  # masks: is there more than one class in them?
+            runner.train_dataloader.dataset.check_learnable()
         # One that estimates gradients has nothing that could fail to arrive.
         self._waiting = trains if getattr(runner.optim_wrapper, 'needs_backward', True) else set()
         self._watches = [

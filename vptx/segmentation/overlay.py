@@ -29,7 +29,7 @@ def predict(model: nn.Module, paths: Sequence[Path]) -> Iterator[tuple[Path, np.
             raise ValueError(f'{path} is not an image that can be read')
         with DefaultScope.overwrite_default_scope('mmseg'):  # whatever was used since the model was made
             sample = inference_model(model, image)
-        yield path, image[..., ::-1], sample.pred_sem_seg.data[0].cpu().numpy()
+        yield path, image[..., ::-1], sample.pred_sem_seg.data[0].long().cpu().numpy()
 
 
 def overlay(
