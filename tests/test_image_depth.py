@@ -10,7 +10,6 @@ from PIL import Image
 from vptx.datasets import LoadDeepImage
 from vptx.image_depth import read_depth
 
-
 PIXELS = np.random.default_rng(0).integers(0, 4095, (16, 12, 3)).astype(np.uint16)
 
 

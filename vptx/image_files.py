@@ -8,9 +8,12 @@ from pathlib import Path
 __all__ = ['SUFFIXES', 'Found', 'is_hidden', 'search', 'shown']
 
 #: What OpenCV decodes, whatever the file's name, and Pillow too with few exceptions.
-SUFFIXES = tuple(
-    '.avif .bmp .dib .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .ras .sr .tif .tiff .webp'.split()
+# fmt: off
+SUFFIXES = (
+    '.avif', '.bmp', '.dib', '.gif', '.jfif', '.jp2', '.jpe', '.jpeg', '.jpg', '.pbm',
+    '.pgm', '.png', '.pnm', '.ppm', '.ras', '.sr', '.tif', '.tiff', '.webp',
 )
+# fmt: on
 
 
 @dataclass
