@@ -47,8 +47,8 @@ class CustomImages(ImageList):
             told = found.report()
             raise ValueError(
                 f'{root.absolute() / "train"} has folders without images: {", ".join(empty)}'
-                f'{f" (passed over: {told})" if told else ""}. Each would take a label, or shift those of others: remove '
-                'them, or name the classes: classes=[...]'
+                f'{f" (passed over: {told})" if told else ""}. Each would take a label, or shift those of others: '
+                'remove them, or name the classes: classes=[...]'
             )
         return sorted({name for _, name in named})
 

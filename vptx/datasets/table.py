@@ -53,8 +53,8 @@ def read_table(table: Path) -> list[Row]:
             where = f'{table}, line {reader.line_num}'
             if len(cells) > len(columns):
                 raise ValueError(
-                    f'{where}: {len(cells)} cells ({" | ".join(cells)}) under a header of {len(columns)} columns. Quote '
-                    f'a name that holds the separator: "a, b.png"'
+                    f'{where}: {len(cells)} cells ({" | ".join(cells)}) under a header of {len(columns)} columns. '
+                    'Quote a name that holds the separator: "a, b.png"'
                 )
             rows.append(_row(table, where, dict(zip(columns, cells, strict=False))))
             known = labels.setdefault(rows[-1].path, rows[-1].label)

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vptx.attach import attach, find_hall
 from vptx.checkpoint import adopt, complete, is_stock, last_checkpoint
+from vptx.hooks.data_guard_hook import DataGuardHook
 from vptx.hooks.guard_hook import GuardHook
 from vptx.hooks.label_mapping_hook import LabelMappingHook
 from vptx.hooks.random_streams_hook import RandomStreamsHook
@@ -35,8 +36,8 @@ class PromptTuningHook(Hook):
         ]
 
     It also makes checkpoints slim (:class:`~vptx.hooks.SlimCheckpointHook`), guards the run
-    (:class:`~vptx.hooks.GuardHook`), lets it resume bit for bit (:class:`~vptx.hooks.RandomStreamsHook`), and checks
-    and completes a checkpoint that is loaded.
+    (:class:`~vptx.hooks.GuardHook`) and its data (:class:`~vptx.hooks.DataGuardHook`), lets it resume bit for bit
+    (:class:`~vptx.hooks.RandomStreamsHook`), and checks and completes a checkpoint that is loaded.
 
     The model may have a network of vptx's as its backbone, or a stock one of mmpretrain or mmsegmentation; then
     ``init_cfg`` and ``load_from`` take a model zoo's checkpoint as they do without this hook.
@@ -89,7 +90,7 @@ class PromptTuningHook(Hook):
             if type(hook) is CheckpointHook:
                 hook.__class__ = SafeCheckpointHook
         # In the order in which they act.
-        for companion in (RandomStreamsHook, GuardHook, SlimCheckpointHook):
+        for companion in (RandomStreamsHook, DataGuardHook, GuardHook, SlimCheckpointHook):
             runner.register_hook(companion())
         if self.mapping is not None:
             runner.register_hook(LabelMappingHook())
