@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from mmcv.transforms import LoadImageFromFile
+from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.models.heads import ClsHead
 from torch import nn
@@ -20,7 +21,7 @@ from vptx.image_files import shown
 from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
 
-__all__ = ['DataGuardHook', 'check_files']
+__all__ = ['DataGuardHook', 'check_config', 'check_files']
 
 MANY = 20  # names of classes in a message
 
@@ -220,13 +221,31 @@ def check_files(datasets: dict[str, Any]) -> None:
         raise ValueError('. '.join(faults))
 
 
-def _warn_of_test(runner: Runner) -> None:
-    """Say now what a test after this training would end with."""
-    loader = runner._test_dataloader
+def _of_files(loader: Any) -> Any:
+    """The data set that a data loader's config describes; None where it reads no files, or has been built already."""
     dataset = loader.get('dataset') if isinstance(loader, dict) else None
     if not isinstance(dataset, dict) or 'LoadImageFromFile' not in str(dataset.get('pipeline')):
-        return
+        return None
+    return DATASETS.build(dataset)
+
+
+def check_config(config: Config) -> None:
+    """Look for every image file of the splits of a config, before anything runs.
+
+    Raises:
+        FileNotFoundError: a split that is not there.
+        ValueError: of :func:`check_files`, and of the data sets.
+    """
+    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
+        found = {split: _of_files(config.get(f'{split}_dataloader')) for split in ('train', 'val', 'test')}
+    check_files({split: dataset for split, dataset in found.items() if dataset is not None})
+
+
+def _warn_of_test(runner: Runner) -> None:
+    """Say now what a test after this training would end with."""
     try:
-        check_files(dict(test=DATASETS.build(dataset)))
+        dataset = _of_files(runner._test_dataloader)
+        if dataset is not None:
+            check_files(dict(test=dataset))
     except (FileNotFoundError, ValueError) as error:
         runner.logger.warning(f'a test after this training would fail: {error}')

@@ -17,7 +17,8 @@ __all__ = ['GuardHook']
 @HOOKS.register_module()
 class GuardHook(Hook):
     """Before a run: do all ranks begin alike? After the first iteration: has every trainable tensor received a
-    gradient, and no frozen one? After each: is the loss a number? (:class:`~vptx.hooks.DataGuardHook` looks at the data.)
+    gradient, and no frozen one? After each: is the loss a number?
+    :class:`~vptx.hooks.DataGuardHook` looks at the data.
 
     :class:`~vptx.hooks.PromptTuningHook` registers it.
 

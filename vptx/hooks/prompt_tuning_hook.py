@@ -16,6 +16,7 @@ from vptx.attach import attach, find_hall
 from vptx.checkpoint import adopt, complete, is_stock, last_checkpoint
 from vptx.hooks.data_guard_hook import DataGuardHook
 from vptx.hooks.guard_hook import GuardHook
+from vptx.hooks.head_checks import check_head
 from vptx.hooks.label_mapping_hook import LabelMappingHook
 from vptx.hooks.random_streams_hook import RandomStreamsHook
 from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
@@ -80,6 +81,7 @@ class PromptTuningHook(Hook):
             model.init_weights()
         model = attach(model, self.prompter, self.tune, self.readout, self.mapping)
         _check_classifier(model)
+        check_head(model)
         self._around_hall = [part for part in model.children() if find_hall(part) is None]
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
         # The Runner has wrapped the model and built optimizer and schedulers already: again, with what is there now.
