@@ -11,6 +11,7 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
+from mmpretrain.evaluation import Accuracy
 from mmpretrain.models.heads import ClsHead
 from torch import nn
 
@@ -135,13 +136,14 @@ def _check_metrics(runner: Runner, split: str) -> None:
     number = len(classes) or getattr(getattr(model, 'head', None), 'num_classes', None)
     number = number or (hall.mapping.num_classes if hall is not None else None)
     for metric in metrics if isinstance(metrics, Sequence) else [metrics]:
-        topk = metric.get('topk') if isinstance(metric, dict) else getattr(metric, 'topk', None)
-        most = max(topk if isinstance(topk, Sequence) else [topk or 0], default=0)
-        if number and most > number:
-            name = metric['type'] if isinstance(metric, dict) else type(metric).__name__
+        given: Any = metric if isinstance(metric, dict) else dict(type=type(metric), topk=getattr(metric, 'topk', 1))
+        topk = given.get('topk', 1)
+        ranks = list(topk) if isinstance(topk, Sequence) else [topk]
+        # Others, such as RetrievalRecall, count images.
+        if given.get('type') in (Accuracy, 'Accuracy') and number and max(ranks, default=0) > number:
             raise ValueError(
-                f'{split}_evaluator: {name} asks for the best {most} classes, and there are {number}: set '
-                f'topk={tuple(k for k in topk if k <= number) if isinstance(topk, Sequence) else 1}'
+                f'{split}_evaluator: Accuracy asks for the best {max(ranks)} classes, and there are {number}: set '
+                f'topk={tuple(k for k in ranks if k <= number) or (1,)}'
             )
 
 
