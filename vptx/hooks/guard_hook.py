@@ -1,6 +1,6 @@
 """Stops a run that does not do what its config says."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
@@ -8,19 +8,17 @@ import torch
 from mmengine.dist import all_gather
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
-from torch import nn
 
-from vptx.attach import find_hall
 from vptx.registry import HOOKS
-from vptx.trainable import unwrap_model
 
 __all__ = ['GuardHook']
 
 
 @HOOKS.register_module()
 class GuardHook(Hook):
-    """Before a run: is there data, of the classes that the head knows, and do all ranks begin alike? After the first
-    iteration: has every trainable tensor received a gradient, and no frozen one? After each: is the loss a number?
+    """Before a run: do all ranks begin alike? After the first iteration: has every trainable tensor received a
+    gradient, and no frozen one? After each: is the loss a number?
+    :class:`~vptx.hooks.DataGuardHook` looks at the data.
 
     :class:`~vptx.hooks.PromptTuningHook` registers it.
 
@@ -28,8 +26,7 @@ class GuardHook(Hook):
         Comes before CheckpointHook, so the last checkpoint of a run whose loss is NaN is the last good one.
 
     Raises:
-        ValueError: an empty data set, a number of classes that disagrees with the head, or a ``save_best`` that
-            validation does not measure.
+        ValueError: a ``save_best`` that validation does not measure.
         RuntimeError: names the tensors without a gradient, or the frozen ones that have one; ranks that begin at
             different iterations.
         FloatingPointError: says at which iteration, and which images were in the batch.
@@ -39,24 +36,15 @@ class GuardHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         _check_ranks(runner)
-        _check_data(runner, runner.train_dataloader.dataset)
         parameters = dict(runner.model.named_parameters())
         self._frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
         trains = {name for name, parameter in parameters.items() if parameter.requires_grad}
-        if hasattr(runner.train_dataloader.dataset, 'check_learnable'):  # masks: is there more than one class in them?
-            runner.train_dataloader.dataset.check_learnable()
         # One that estimates gradients has nothing that could fail to arrive.
         self._waiting = trains if getattr(runner.optim_wrapper, 'needs_backward', True) else set()
         self._watches = [
             parameters[name].register_post_accumulate_grad_hook(lambda _, name=name: self._waiting.discard(name))
             for name in self._waiting
         ]
-
-    def before_val(self, runner: Runner) -> None:
-        _check_data(runner, runner.val_dataloader.dataset)
-
-    def before_test(self, runner: Runner) -> None:
-        _check_data(runner, runner.test_dataloader.dataset)
 
     def after_train_iter(
         self,
@@ -107,27 +95,6 @@ def _check_ranks(runner: Runner) -> None:
             f'the processes begin at iterations {", ".join(map(str, begins))}: they all have to see the same '
             f'{runner.work_dir}, on a file system that their machines share, to resume from what is in it'
         )
-
-
-def _check_data(runner: Runner, dataset: Sized) -> None:
-    """Refuse a data set that is empty or has not as many classes as the head."""
-    where = f'{type(dataset).__name__} {getattr(dataset, "data_root", "") or getattr(dataset, "ann_file", "")}'.strip()
-    if len(dataset) == 0:
-        raise ValueError(f'the data set {where} is empty')
-    classes = getattr(dataset, 'metainfo', {}).get('classes')
-    model = unwrap_model(runner.model)
-    for name in ('head', 'decode_head', 'auxiliary_head'):
-        part = getattr(model, name, None)
-        for head in part if isinstance(part, nn.ModuleList) else [part]:
-            _check_classes(where, classes, name, getattr(head, 'num_classes', None))
-    hall = find_hall(model)
-    if hall is not None:
-        _check_classes(where, classes, 'mapping', hall.mapping.num_classes)
-
-
-def _check_classes(where: str, classes: Sequence[str] | None, part: str, known: int | None) -> None:
-    if classes and known and len(classes) != known:
-        raise ValueError(f'the data set {where} has {len(classes)} classes, the {part} num_classes={known}')
 
 
 def _images(data_batch: Any) -> str:

@@ -19,7 +19,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vptx.attach import attach, find_hall
 from vptx.checkpoint import adopt, complete, is_stock, last_checkpoint
+from vptx.hooks.data_guard_hook import DataGuardHook
 from vptx.hooks.guard_hook import GuardHook
+from vptx.hooks.head_checks import check_head
 from vptx.hooks.label_mapping_hook import LabelMappingHook
 from vptx.hooks.random_streams_hook import RandomStreamsHook
 from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
@@ -41,8 +43,8 @@ class PromptTuningHook(Hook):
         ]
 
     It also makes checkpoints slim (:class:`~vptx.hooks.SlimCheckpointHook`), guards the run
-    (:class:`~vptx.hooks.GuardHook`), lets it resume bit for bit (:class:`~vptx.hooks.RandomStreamsHook`), and checks
-    and completes a checkpoint that is loaded.
+    (:class:`~vptx.hooks.GuardHook`) and its data (:class:`~vptx.hooks.DataGuardHook`), lets it resume bit for bit
+    (:class:`~vptx.hooks.RandomStreamsHook`), and checks and completes a checkpoint that is loaded.
 
     The model may have a network of vptx's as its backbone, or a stock one of mmpretrain or mmsegmentation; then
     ``init_cfg`` and ``load_from`` take a model zoo's checkpoint as they do without this hook.
@@ -94,6 +96,7 @@ class PromptTuningHook(Hook):
             model.init_weights()
         model = attach(model, self.prompter, self.tune, self.readout, self.mapping)
         _check_classifier(model)
+        check_head(model)
         self._around_hall = [part for part in model.children() if find_hall(part) is None]
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
         # The Runner has wrapped the model and built optimizer and schedulers already: again, with what is there now.
@@ -104,7 +107,7 @@ class PromptTuningHook(Hook):
         for hook in runner.hooks:
             _make_safe(hook)
         # In the order in which they act.
-        for companion in (RandomStreamsHook, GuardHook, SlimCheckpointHook):
+        for companion in (RandomStreamsHook, DataGuardHook, GuardHook, SlimCheckpointHook):
             runner.register_hook(companion())
         if self.mapping is not None:
             runner.register_hook(LabelMappingHook())
