@@ -164,7 +164,10 @@ def check_classes(model: nn.Module, classes: Sequence[str] | None, data: str) ->
         return
     for part, count in class_counts(model).items():
         if len(classes) != count:
-            raise ValueError(f'the data set {data} has {len(classes)} classes, the {part} num_classes={count}')
+            raise ValueError(
+                f'the data set {data} has {len(classes)} classes, the {part} num_classes={count}: '
+                f'{_some([*map(str, classes)])}'
+            )
     hall = find_hall(model)
     if hall is None:
         return
