@@ -1,5 +1,7 @@
 """The classes of a run's file are compared with those of the data by name, at every door."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import torch
 from runs import CLASSES, loader, net, newest, runner, tiny_config, write_config, write_weights
 
 import vptx
+import vptx.datasets  # registers CustomImages
 from vptx.checkpoint import compare_classes
 from vptx.prompt_file import ClassNames, read_prompt, write_prompt
 
@@ -117,8 +120,10 @@ def test_a_test_needs_no_images_to_train_on(trained, tmp_path, start):
     there = own_images(tmp_path / 'there', dict(test=3))
     config = write_config(tmp_path / 'there.py', tmp_path / 'work', **changes, **there)
     for name in ('prompt.safetensors', 'epoch_2.pth'):
-        status, output = start('test', config, tmp_path / 'run' / name, log=tmp_path / 'log')
-        assert status == 0 and 'accuracy/top1' in output, output
+        arguments = (config, tmp_path / 'run' / name, '--out', tmp_path / 'found.json')
+        status, output = start('test', *arguments, log=tmp_path / 'log')
+        assert status == 0, output
+        assert json.loads((tmp_path / 'found.json').read_text())['accuracy/top1'] > 0
     (tmp_path / 'there' / 'test' / 'dark').rename(tmp_path / 'there' / 'test' / 'dusky')
     status, output = start('test', config, tmp_path / 'run' / 'prompt.safetensors', log=tmp_path / 'log')
     assert status == 1 and "has the class 'dusky'" in output

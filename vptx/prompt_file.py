@@ -221,6 +221,7 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ValueError: truncated, refused as unsafe, or not written by vptx.
     """
     path = Path(path)
+    tensors: Any
     if path.suffix == '.safetensors':
         tensors, facts = read_safetensors(path)
     else:

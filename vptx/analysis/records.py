@@ -166,7 +166,7 @@ def read_config(path: Path, parts: Sequence[str] = ('model', 'custom_hooks', 'te
             if kind not in known or (scope and scope not in SCOPES):
                 raise ValueError(
                     f"{path} is refused: it asks for '{value}', which is no registered class. Code is not imported "
-                    'because a file says so: import the module that registers it first'
+                    'because a file says so: name the module that registers it, as --import my_module'
                 )
         elif name == 'trust_remote_code' or _is_address(value):
             raise ValueError(

@@ -275,7 +275,7 @@ class _Frozen:
 
     def same_labels(self, features: Features) -> bool:
         """Whether kept samples have the labels of the data set, as far as it tells them without its images."""
-        info = getattr(self.data.dataset, 'get_data_info', None)
+        info: Any = getattr(self.data.dataset, 'get_data_info', None)
         for index, sample in enumerate(features.samples if info else ()):
             label, kept = info(index).get('gt_label'), sample['data'].get('gt_label')
             if label is not None and kept is not None and np.ravel(label).tolist() != np.ravel(kept[0]).tolist():
