@@ -20,6 +20,7 @@ _OTHERS = (
     'custom_imports',
     'efficient_conv_bn_eval',
     'find_unused_parameters',
+    'frozen_from',
     'model_wrapper_cfg',
     'runner_type',
     'strategy',

@@ -85,7 +85,7 @@ def test_validation_of_other_classes_names_both(tmp_path):
         for split in ('train', 'val'):
             write_table(tmp_path / root, split, classes=classes)
     other = table_run(tmp_path / 'two').cfg.val_dataloader
-    message = 'different classes: CustomImages .*/one has a, b, c; CustomImages .*/two has a, b, d'
+    message = 'CustomImages .*/one and the data set CustomImages .*/two name other classes: the data have no c, but d'
     with pytest.raises(ValueError, match=message):
         table_run(tmp_path / 'one', val_dataloader=dict(other, _delete_=True)).train()
 

@@ -16,6 +16,7 @@ from mmpretrain.models.heads import ClsHead
 from torch import nn
 
 from vptx.attach import find_hall
+from vptx.checkpoint import check_classes
 from vptx.datasets import ImageList
 from vptx.datasets.pipeline import check_sizes
 from vptx.image_files import shown
@@ -23,8 +24,6 @@ from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
 
 __all__ = ['DataGuardHook', 'check_config', 'check_files']
-
-MANY = 20  # names of classes in a message
 
 
 @HOOKS.register_module()
@@ -51,7 +50,6 @@ class DataGuardHook(Hook):
         if hasattr(runner.train_dataloader.dataset, 'check_learnable'):  # masks: is there more than one class in them?
             runner.train_dataloader.dataset.check_learnable()
         if 'val' in loaders:
-            _check_same_classes(runner.train_dataloader.dataset, runner.val_dataloader.dataset)
             _check_metrics(runner, 'val')
         _check_metrics(runner, 'test')
         _check_last_batch(runner)
@@ -84,46 +82,19 @@ def _classes(dataset: Any) -> tuple[str, ...]:
     return tuple(getattr(dataset, 'metainfo', {}).get('classes') or ())
 
 
-def _names(classes: Sequence[str]) -> str:
-    return ', '.join(map(str, classes[:MANY])) + (f' and {len(classes) - MANY} more' if len(classes) > MANY else '')
-
-
 def _check_data(runner: Runner, dataset: Any) -> None:
-    """Refuse a data set that is empty, has one class, or has not as many classes as the head."""
+    """Refuse a data set that is empty, has one class, or has other classes than the model."""
     where = _describe(dataset)
     if len(dataset) == 0:
         raise ValueError(f'the data set {where} is empty')
     classes = _classes(dataset)
     model = unwrap_model(runner.model)
-    for name in ('head', 'decode_head', 'auxiliary_head'):
-        part = getattr(model, name, None)
-        for head in part if isinstance(part, nn.ModuleList) else [part]:
-            _check_classes(where, classes, name, getattr(head, 'num_classes', None))
-    hall = find_hall(model)
-    if hall is not None:
-        _check_classes(where, classes, 'mapping', hall.mapping.num_classes)
+    check_classes(model, classes, where)
     head = getattr(model, 'head', None)
     if len(classes) == 1 and isinstance(head, ClsHead) and not getattr(head.loss_module, 'use_sigmoid', False):
         raise ValueError(
             f'the data set {where} has one class ({classes[0]}): there is nothing to tell apart, and any model scores '
             '100 %. Add a class, such as images of anything else'
-        )
-
-
-def _check_classes(where: str, classes: Sequence[str], part: str, known: int | None) -> None:
-    if classes and known and len(classes) != known:
-        raise ValueError(
-            f'the data set {where} has {len(classes)} classes, the {part} num_classes={known}: {_names(classes)}'
-        )
-
-
-def _check_same_classes(train: Any, val: Any) -> None:
-    """Refuse a validation set whose labels mean other classes than those of training."""
-    ours, theirs = _classes(train), _classes(val)
-    if ours and theirs and ours != theirs:
-        raise ValueError(
-            f'training and validation have different classes: {_describe(train)} has {_names(ours)}; {_describe(val)} '
-            f'has {_names(theirs)}. Give both the same classes=[...]'
         )
 
 
