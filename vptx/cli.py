@@ -134,6 +134,10 @@ def load_config(args: argparse.Namespace) -> Config:
     if found:  # else the run begins, with the weights of load_from if it has any
         config.resume = True
         config.load_from = str(found)
+    if given.get('new_settings'):
+        for hook in config.get('custom_hooks') or []:
+            if str(hook['type']).rpartition('.')[2] == 'PromptTuningHook':
+                hook['resume_settings'] = 'config'
     if given.get('checkpoint'):
         config.load_from = args.checkpoint
     if given.get('amp'):

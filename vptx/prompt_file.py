@@ -61,7 +61,7 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
         fingerprint=fingerprint(model),
         prompter=type(hall.prompter).__name__,
         prompts=[name for name, parameter in model.named_parameters() if id(parameter) in prompter],
-        classes=list(classes),
+        classes=[str(name) for name in classes],
         config=config,
         frozen_from=hall.frozen_from,
     )

@@ -104,7 +104,7 @@ def test_the_prompt_file_at_the_end(tmp_path):
 def test_what_lies_in_the_folder_in_the_end(tmp_path):
     runner(tmp_path).train()
     names = {p.name for p in tmp_path.iterdir() if p.is_file() and p.suffix != '.py'}
-    assert names == {'epoch_2.pth', 'last_checkpoint', 'prompt.safetensors'}
+    assert names == {'.lock', 'epoch_2.pth', 'last_checkpoint', 'prompt.safetensors'}
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
 
 

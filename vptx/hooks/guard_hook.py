@@ -5,12 +5,14 @@ from math import isfinite
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather
+from mmengine.dist import all_gather, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
 from vptx.attach import find_hall
+from vptx.files import Occupied, digest
+from vptx.prompt_file import fingerprint, kept_names
 from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
 
@@ -19,7 +21,8 @@ __all__ = ['GuardHook']
 
 @HOOKS.register_module()
 class GuardHook(Hook):
-    """Before a run: is there data, of the classes that the head knows, and do all ranks begin alike? After the first
+    """Before a run: is no other one in its work dir, is there data, of the classes that the head knows, and do all
+    ranks begin alike? After the first
     iteration: has every trainable tensor received a gradient, and no frozen one? After each: is the loss a number?
 
     :class:`~vptx.hooks.PromptTuningHook` registers it.
@@ -29,14 +32,16 @@ class GuardHook(Hook):
 
     Raises:
         ValueError: an empty data set, or a number of classes that disagrees with the head.
-        RuntimeError: names the tensors without a gradient, or the frozen ones that have one; ranks that begin at
-            different iterations.
+        RuntimeError: names the tensors without a gradient, or the frozen ones that have one; another process that
+            trains in the same work dir; ranks that begin at different iterations, or with different values.
         FloatingPointError: says at which iteration, and which images were in the batch.
     """
 
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:
+        if is_main_process():
+            self._occupied = Occupied(runner.work_dir)
         _check_ranks(runner)
         _check_data(runner, runner.train_dataloader.dataset)
         parameters = dict(runner.model.named_parameters())
@@ -48,6 +53,9 @@ class GuardHook(Hook):
             parameters[name].register_post_accumulate_grad_hook(lambda _, name=name: self._waiting.discard(name))
             for name in self._waiting
         ]
+
+    def after_train(self, runner: Runner) -> None:
+        self._occupied = None
 
     def before_val(self, runner: Runner) -> None:
         _check_data(runner, runner.val_dataloader.dataset)
@@ -88,13 +96,27 @@ class GuardHook(Hook):
 
 
 def _check_ranks(runner: Runner) -> None:
-    """Refuse ranks of which some go on with a run and others begin it."""
+    """Refuse ranks that go on from, or have loaded, different files."""
     begins = [int(iteration) for iteration in all_gather(torch.tensor(runner.iter))]
     if len(set(begins)) > 1:
         raise RuntimeError(
             f'the processes begin at iterations {", ".join(map(str, begins))}: they all have to see the same '
             f'{runner.work_dir}, on a file system that their machines share, to resume from what is in it'
         )
+    if len(begins) == 1:
+        return
+    model = unwrap_model(runner.model)
+    state, kept = model.state_dict(), kept_names(model)
+    ours = digest((name, state[name]) for name in kept), fingerprint(model)
+    for what, mine in zip(('what trains', 'the frozen network'), ours, strict=True):
+        found = [bytes(theirs.tolist()).hex() for theirs in all_gather(torch.tensor(list(bytes.fromhex(mine))))]
+        other = [rank for rank, theirs in enumerate(found) if theirs != found[0]]
+        if other:
+            raise RuntimeError(
+                f'{what} begins with other values in process {", ".join(map(str, other))} than in process 0: all of '
+                'them have to load the same files (checkpoint, load_from, weights), from a file system that their '
+                'machines share or from equal copies, and draw random ones by the same seed'
+            )
 
 
 def _check_data(runner: Runner, dataset: Sized) -> None:

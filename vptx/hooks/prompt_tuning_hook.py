@@ -17,6 +17,7 @@ from vptx.checkpoint import adopt, complete, is_stock, last_checkpoint
 from vptx.hooks.guard_hook import GuardHook
 from vptx.hooks.label_mapping_hook import LabelMappingHook
 from vptx.hooks.random_streams_hook import RandomStreamsHook
+from vptx.hooks.resume_hook import ResumeHook
 from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 from vptx.optim import IdleOptimWrapper
 from vptx.readout import OWN, Readout
@@ -35,8 +36,8 @@ class PromptTuningHook(Hook):
         ]
 
     It also makes checkpoints slim (:class:`~vptx.hooks.SlimCheckpointHook`), guards the run
-    (:class:`~vptx.hooks.GuardHook`), lets it resume bit for bit (:class:`~vptx.hooks.RandomStreamsHook`), and checks
-    and completes a checkpoint that is loaded.
+    (:class:`~vptx.hooks.GuardHook`), lets it resume bit for bit (:class:`~vptx.hooks.RandomStreamsHook`,
+    :class:`~vptx.hooks.ResumeHook`), and checks and completes a checkpoint that is loaded.
 
     The model may have a network of vptx's as its backbone, or a stock one of mmpretrain or mmsegmentation; then
     ``init_cfg`` and ``load_from`` take a model zoo's checkpoint as they do without this hook.
@@ -47,6 +48,8 @@ class PromptTuningHook(Hook):
         readout: what the head sees; by default the backbone's own choice.
         mapping: config of a label mapping, which reads the network's own classes as those of the task; the head above
             it is then ``dict(type='ClsHead')``. :class:`~vptx.hooks.LabelMappingHook` estimates it.
+        resume_settings: ``'checkpoint'`` or ``'config'``, whose optimizer and schedule settings a resumed run uses; see
+            :class:`~vptx.hooks.ResumeHook`.
 
     Note:
         The first of all hooks, so that EMAHook and others see the prompted model.
@@ -60,11 +63,13 @@ class PromptTuningHook(Hook):
         tune: Sequence[str] = (),
         readout: Readout | None = None,
         mapping: dict | None = None,
+        resume_settings: str = 'checkpoint',
     ) -> None:
         self.prompter = prompter
         self.tune = tune
         self.readout = readout
         self.mapping = mapping
+        self.resume_settings = resume_settings
 
     def before_run(self, runner: Runner) -> None:
         if not isinstance(runner, Runner):
@@ -89,8 +94,8 @@ class PromptTuningHook(Hook):
             if type(hook) is CheckpointHook:
                 hook.__class__ = SafeCheckpointHook
         # In the order in which they act.
-        for companion in (RandomStreamsHook, GuardHook, SlimCheckpointHook):
-            runner.register_hook(companion())
+        for companion in (RandomStreamsHook(), GuardHook(), ResumeHook(self.resume_settings), SlimCheckpointHook()):
+            runner.register_hook(companion)
         if self.mapping is not None:
             runner.register_hook(LabelMappingHook())
         self._find_checkpoint(runner)
