@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 
+import torch
 from runs import write_config
 
 from vptx.cli import load_config
@@ -13,7 +14,7 @@ def test_resume_begins_where_there_is_no_checkpoint_with_the_weights_of_the_conf
     begun = load_config(args)
     assert begun.load_from == 'zoo.pth' and not begun.get('resume')
     (tmp_path / 'work').mkdir()
-    (tmp_path / 'work' / 'epoch_2.pth').touch()
+    torch.save({}, tmp_path / 'work' / 'epoch_2.pth')
     resumed = load_config(args)
     assert resumed.load_from == str(tmp_path / 'work' / 'epoch_2.pth') and resumed.resume
     args.resume = 'other.pth'

@@ -121,7 +121,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
         os.replace(unfinished, path)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise OSError(error.errno, f'{error.strerror}, not written', str(path)) from error
+        raise OSError(error.errno, f'{error.strerror or error}, not written', str(path)) from error
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise

@@ -54,7 +54,7 @@ class GuardHook(Hook):
             for name in self._waiting
         ]
 
-    def after_train(self, runner: Runner) -> None:
+    def after_run(self, runner: Runner) -> None:
         self._occupied = None
 
     def before_val(self, runner: Runner) -> None:

@@ -73,7 +73,7 @@ class ResumeHook(Hook):
             return
         where, record = str(runner._load_from), checkpoint['meta'].get('resume') or {}
         _check_progress(runner, checkpoint['meta'], where, record)
-        _forget_files(runner, checkpoint['message_hub']['runtime_info'], Path(where))
+        _forget_files(runner, checkpoint, Path(where))
         self._compare(runner, checkpoint, where, record)
         for hook, (count, best) in zip(_early_stopping(runner), record.get('early_stopping', ())):
             hook.wait_count, hook.best_score = count, best
@@ -216,22 +216,26 @@ def _check_progress(runner: Runner, meta: Mapping, where: str, record: Mapping) 
         raise ValueError(f'{where} has done {iteration} iterations, more than max_iters={loop.max_iters}: raise it')
 
 
-def _forget_files(runner: Runner, info: dict, where: Path) -> None:
+def _forget_files(runner: Runner, checkpoint: dict, where: Path) -> None:
     """Leave in a checkpoint's message hub no files but its own run's: MMEngine deletes those that it finds there."""
-    hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
-    work_dir = Path(runner.work_dir)
-    outputs = [work_dir if h.out_dir is None else Path(h.out_dir, work_dir.resolve().name) for h in hooks]
-    folder = next((f for f in outputs if f.resolve() == where.resolve().parent), None)
+    info, work_dir = checkpoint['message_hub']['runtime_info'], Path(runner.work_dir)
     info.pop('last_ckpt', None)
     ids = info.pop('keep_ckpt_ids', None)
-    if folder is not None and isinstance(ids, list):
-        info['keep_ckpt_ids'] = [i for i in ids if type(i) is int and i >= 0]
-    for name in [name for name in info if str(name).startswith('best_ckpt')]:
-        best = folder and folder / Path(str(info.pop(name))).name
-        if best and best.name.startswith('best_') and best.suffix == '.pth' and best.is_file():
-            info[name] = str(best)
-        else:  # there is no best one in this folder
-            info.pop(name, None)
+    ids = [i for i in ids if type(i) is int] if isinstance(ids, list) else []
+    best = {name: Path(str(info.pop(name))).name for name in [n for n in info if str(n).startswith('best_ckpt')]}
+    for hook in runner.hooks:
+        if not isinstance(hook, CheckpointHook):
+            continue
+        folder = work_dir if hook.out_dir is None else Path(hook.out_dir, work_dir.resolve().name)
+        if folder.resolve() != where.resolve().parent:  # goes on elsewhere, with nothing to delete
+            continue
+        done = checkpoint['meta']['epoch' if hook.by_epoch else 'iter']
+        info['keep_ckpt_ids'] = [i for i in ids if 0 <= i <= done]
+        for name, file in best.items():
+            if file.startswith('best_') and file.endswith('.pth') and (folder / file).is_file():
+                info[name] = str(folder / file)
+    for name in best:
+        if name not in info:  # and so there is no best one yet
             info.pop(name.replace('best_ckpt', 'best_score'), None)
 
 
