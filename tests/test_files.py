@@ -1,12 +1,16 @@
+import errno
 import os
 import signal
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from runs import children
 
-from vptx.files import Occupied, safe_load, write_whole
+from vptx.files import Occupied, alone, loads_again, safe_load, write_whole
 
 CONTENT = dict(
     state_dict={'a.b': torch.arange(300.0), 'half': torch.ones(3, dtype=torch.bfloat16)},
@@ -106,3 +110,94 @@ def test_a_process_killed_while_it_writes_leaves_the_old_file(tmp_path):
     held = Occupied(tmp_path)  # nobody else writes here, so it can go
     assert {p.name for p in tmp_path.iterdir()} == {'file', '.lock'}
     del held
+
+
+def test_of_two_that_write_one_file_each_writes_all_of_it(tmp_path):
+    path, contents = tmp_path / 'file', (b'a' * 200_000, b'b' * 300_000)
+    path.write_bytes(contents[0])
+
+    def write(content):
+        for _ in range(100):
+            write_whole(path, content)
+
+    def read():
+        for _ in range(300):
+            assert path.read_bytes() in contents
+
+    assert children(partial(write, contents[0]), partial(write, contents[1]), read) == [0, 0, 0]
+    assert [p.name for p in tmp_path.iterdir()] == ['file']
+
+
+def test_a_disk_that_is_full_is_named_with_the_file(tmp_path, monkeypatch):
+    path = tmp_path / 'file'
+    path.write_bytes(b'old')
+
+    def full(number):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('os.fsync', full)
+    with pytest.raises(OSError, match=rf"No space left on device, not written: '{path}'"):
+        write_whole(path, b'new')
+    assert [p.name for p in tmp_path.iterdir()] == ['file'] and path.read_bytes() == b'old'
+
+
+def test_the_mode_of_a_file_is_that_of_any_other(tmp_path):
+    write_whole(tmp_path / 'ours', b'')
+    (tmp_path / 'other').touch()
+    assert (tmp_path / 'ours').stat().st_mode == (tmp_path / 'other').stat().st_mode
+
+
+def test_a_folder_is_occupied_by_one_process(tmp_path):
+    held = [Occupied(tmp_path), Occupied(tmp_path)]
+    refused = partial(pytest.raises, RuntimeError, match=rf'another run \(process {os.getpid()} on .*\) is writing to')
+
+    def another():
+        with refused():
+            Occupied(tmp_path)
+
+    held.pop()
+    assert children(another) == [0]
+    del held
+    assert children(partial(Occupied, tmp_path)) == [0]
+
+
+def test_a_killed_process_occupies_nothing(tmp_path):
+    def dies():
+        held = Occupied(tmp_path)
+        if os.fork() == 0:  # one that it started, a worker of its loader, lives on for a while
+            signal.pause()
+        os.kill(os.getpid(), signal.SIGKILL)
+        del held
+
+    assert children(dies) == [-signal.SIGKILL]
+    Occupied(tmp_path)
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def missing(*_):
+        raise OSError(errno.ENOSYS, 'Function not implemented')
+
+    monkeypatch.setattr('fcntl.flock', missing)
+    monkeypatch.setattr('fcntl.lockf', missing)
+    with pytest.warns(UserWarning, match=rf'file system of {tmp_path} has no locks \(Function not implemented\)'):
+        Occupied(tmp_path)
+    done = []
+    with pytest.warns(UserWarning, match='has no locks'), alone(tmp_path):
+        done.append(True)
+    assert done
+
+
+@pytest.mark.parametrize(
+    'value',
+    [np.str_('a'), np.float16(1), np.int16(1), np.array(['a', 'b']), np.zeros(3, np.uint16), np.bool_(True)],
+    ids=repr,
+)
+def test_numbers_and_strings_of_numpy(value):
+    assert loads_again([value])
+
+
+@pytest.mark.parametrize(
+    'value', [range(3), Path('a'), np.array([1, 'a'], object), lambda: 1], ids=['range', 'path', 'objects', 'function']
+)
+def test_other_things_do_not_come_back(value):
+    assert not loads_again([value])

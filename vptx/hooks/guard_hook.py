@@ -38,6 +38,7 @@ class GuardHook(Hook):
     """
 
     priority = 'NORMAL'
+    _occupied: Occupied | None = None
 
     def before_train(self, runner: Runner) -> None:
         if is_main_process():

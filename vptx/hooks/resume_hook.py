@@ -140,12 +140,8 @@ class ResumeHook(Hook):
                 f'checkpoint: {"; ".join(found)}. To take those of the config, as if the run had had them from its '
                 "beginning: tools/train.py --new-settings, or PromptTuningHook(resume_settings='config')"
             )
-        then, now = record.get('surroundings', {}), _surroundings(runner)
-        other = [
-            f'{name} {now[name]}, not {then[name]}'
-            for name in now
-            if name in then and not _equal(then[name], now[name])
-        ]
+        before, here = record.get('surroundings', {}), _surroundings(runner)
+        other = [f'{n} {here[n]}, not {before[n]}' for n in here if n in before and not _equal(before[n], here[n])]
         if other:
             runner.logger.warning(
                 f'the run goes on with other settings than it had when it wrote {where}: {"; ".join(other)}. It will '
