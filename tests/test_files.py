@@ -1,6 +1,7 @@
 import errno
 import os
 import signal
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -165,7 +166,8 @@ def test_a_killed_process_occupies_nothing(tmp_path):
     def dies():
         held = Occupied(tmp_path)
         if os.fork() == 0:  # one that it started, a worker of its loader, lives on for a while
-            signal.pause()
+            time.sleep(3)
+            os._exit(0)
         os.kill(os.getpid(), signal.SIGKILL)
         del held
 

@@ -191,7 +191,7 @@ def test_a_checkpoint_that_was_to_be_deleted_when_the_run_died_is_deleted(tmp_pa
 @pytest.mark.parametrize('classes', [CLASSES, tuple(np.array(CLASSES))], ids=['strings', 'of numpy'])
 def test_the_text_of_the_config_is_that_of_any_run(tmp_path, classes):
     secret = dict(type='LoadImageFromFile', backend_args=dict(key='my secret'))
-    changes = {'val_dataloader.dataset.pipeline': [secret], 'train_dataloader.dataset.metainfo': dict(classes=classes)}
+    changes = {'test_dataloader.dataset.pipeline': [secret], 'train_dataloader.dataset.metainfo': dict(classes=classes)}
     for folder in 'ab':
         run = runner(tmp_path / folder, **changes)
         run.train()

@@ -82,7 +82,8 @@ class ResumeHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         # The last hook before the loop: all others are ready.
-        if not runner.optim_wrapper.should_update():
+        if self._gradients and not runner.optim_wrapper.should_update():
+            runner.logger.info('the gradients that wait for the next step are in the checkpoint: none is lost')
             parameters = dict(unwrap_model(runner.model).named_parameters())
             for name, gradients in self._gradients.items():
                 parameters[name].grad = gradients[get_rank()].to(parameters[name].device)
@@ -100,7 +101,7 @@ class ResumeHook(Hook):
         same_shape = [len(g['params']) for g in ours['param_groups']] == [
             len(g['params']) for g in theirs['param_groups']
         ]
-        other_names = any(_settings(a).keys() != _settings(b).keys() for a, b in groups)
+        other_names = any(_settings(a).keys() - _settings(b).keys() for a, b in groups)
         if (
             (record and kinds[0] != kinds[1])
             or other_names
@@ -214,7 +215,8 @@ def _check_progress(runner: Runner, meta: Mapping, where: str, record: Mapping) 
 
 def _forget_files(runner: Runner, checkpoint: dict, where: Path) -> None:
     """Leave in a checkpoint's message hub no files but its own run's: MMEngine deletes those that it finds there."""
-    info, work_dir = checkpoint['message_hub']['runtime_info'], Path(runner.work_dir)
+    hub, work_dir = checkpoint['message_hub'], Path(runner.work_dir)
+    info = hub['runtime_info']
     info.pop('last_ckpt', None)
     ids = info.pop('keep_ckpt_ids', None)
     ids = [i for i in ids if type(i) is int] if isinstance(ids, list) else []
@@ -233,6 +235,8 @@ def _forget_files(runner: Runner, checkpoint: dict, where: Path) -> None:
     for name in best:
         if name not in info:  # and so there is no best one yet
             info.pop(name.replace('best_ckpt', 'best_score'), None)
+    there = info.keys() | hub['log_scalars'].keys()
+    hub['resumed_keys'] = {name: value for name, value in hub['resumed_keys'].items() if name in there}
 
 
 def _validation_is_due(runner: Runner) -> bool:
@@ -255,7 +259,10 @@ def _take_settings(runner: Runner, checkpoint: dict) -> None:
             for scheduler in schedulers:
                 if not scheduler.by_epoch or (epoch and done % (iteration // epoch) == 0):
                     scheduler.step()
-    ours = {k: v for k, v in runner.optim_wrapper.state_dict().items() if k in ('param_groups', 'base_param_settings')}
-    checkpoint['optimizer'] = {**checkpoint['optimizer'], **ours}
+    ours, theirs = runner.optim_wrapper.state_dict(), checkpoint['optimizer']
+    both = zip(theirs['param_groups'], ours['param_groups'], strict=True)
+    theirs['param_groups'] = [{**then, **now} for then, now in both]  # timm's Lamb counts its steps there
+    if 'base_param_settings' in ours:
+        theirs['base_param_settings'] = ours['base_param_settings']
     checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in _schedulers(runner)]
     runner.logger.info('the settings of optimizer and schedule are those of the config, not of the checkpoint')
