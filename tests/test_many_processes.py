@@ -215,6 +215,7 @@ def test_two_draw_the_same_subset(tmp_path, together, weights):
     data['subset'] = dict(shots=4, seed=1, record=str(tmp_path / 'record.json'))
     data['pipeline'] = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
     changes = {'model.backbone.net': net(weights=weights), 'train_dataloader.dataset': data | {'_delete_': True}}
+    changes['custom_imports.imports'] = ['vptx.datasets', 'runs']
     together('work', hooks=[DEEP], **changes)
     assert len(json.loads((tmp_path / 'record.json').read_text())['indices']) == 12
 

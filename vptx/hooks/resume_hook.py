@@ -5,8 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from mmengine.dist import all_gather, get_rank, get_world_size
+from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
@@ -25,10 +24,10 @@ PROGRESS = {'last_step', 'base_values', 'best', 'num_bad_epochs', 'cooldown_coun
 class ResumeHook(Hook):
     """Adds to a checkpoint what MMEngine leaves out, and checks and completes a run that goes on from one.
 
-    A checkpoint also holds gradients that wait for the next step (``accumulative_counts``), the counts of
-    EarlyStoppingHook, and the settings that are compared when the run goes on. It is of the moment before the
-    validation at its place, if there is one: a resumed run begins with this validation, so that schedulers, hooks and
-    the best checkpoint see the same figures.
+    A checkpoint also holds the counts of EarlyStoppingHook, and the settings that are compared when the run goes on;
+    :class:`~vptx.hooks.SafeCheckpointHook` adds the gradients that wait for the next step. It is of the moment before
+    the validation at its place, if there is one: a resumed run begins with this validation, so that schedulers, hooks
+    and the best checkpoint see the same figures.
 
     :class:`~vptx.hooks.PromptTuningHook` registers it.
 
@@ -64,9 +63,6 @@ class ResumeHook(Hook):
             surroundings=_surroundings(runner),
             early_stopping=[[hook.wait_count, float(hook.best_score)] for hook in _early_stopping(runner)],
         )
-        if not runner.optim_wrapper.should_update():
-            waiting = {n: p.grad for n, p in unwrap_model(runner.model).named_parameters() if p.grad is not None}
-            checkpoint['gradients'] = {n: torch.stack(all_gather(grad)).cpu() for n, grad in waiting.items()}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if not runner._resume:

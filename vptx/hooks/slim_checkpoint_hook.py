@@ -6,8 +6,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather, is_main_process
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.runner import Runner
 from torch import Tensor
@@ -135,8 +136,11 @@ class SafeCheckpointHook(CheckpointHook):
     """MMEngine's CheckpointHook, but it writes the new checkpoint before it deletes old ones.
 
     A checkpoint is of the moment before its validation, which a run that goes on from it repeats
-    (:class:`~vptx.hooks.ResumeHook`); so it is not written again when that validation finds the best score.
+    (:class:`~vptx.hooks.ResumeHook`); so it is not written again when that validation finds the best score. It holds
+    the gradients that wait for the next step (``accumulative_counts``), those of each process.
     """
+
+    _waiting: Mapping[str, Tensor] = {}
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         keep, self.max_keep_ckpts = self.max_keep_ckpts, -1
@@ -144,6 +148,9 @@ class SafeCheckpointHook(CheckpointHook):
         kept = [other for other in getattr(self, 'keep_ckpt_ids', ()) if other != step] + [step]
         if keep > 0:
             runner.message_hub.update_info('keep_ckpt_ids', kept)
+        if not runner.optim_wrapper.should_update():  # here, as all processes get here, but only the first one saves
+            waiting = {n: p.grad for n, p in unwrap_model(runner.model).named_parameters() if p.grad is not None}
+            self._waiting = {name: torch.stack(all_gather(gradient)).cpu() for name, gradient in waiting.items()}
         try:
             super()._save_checkpoint_with_step(runner, step, meta)
         except OSError as error:
@@ -151,12 +158,16 @@ class SafeCheckpointHook(CheckpointHook):
                 error.filename = str(Path(runner.work_dir, 'last_checkpoint'))
             raise
         finally:
-            self.max_keep_ckpts = keep
+            self.max_keep_ckpts, self._waiting = keep, {}
         if keep > 0:
             for old in kept[:-keep]:
                 if is_main_process():
                     Path(self.out_dir, self.filename_tmpl.format(old)).unlink(missing_ok=True)
             self.keep_ckpt_ids = deque(kept[-keep:], keep)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if self._waiting:
+            checkpoint['gradients'] = self._waiting
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         last, self.last_ckpt = self.last_ckpt, None
