@@ -194,11 +194,11 @@ def _check_progress(runner: Runner, meta: Mapping, where: str, record: Mapping) 
         if iteration != epoch * length:
             then, now = record.get('surroundings', {}), _surroundings(runner)
             names = ('number of processes', 'batch_size')
-            told = (
+            counts = (
                 ', '.join(f'{name} {now[name]}, then {then[name]}' for name in names if name in then) or 'unknown then'
             )
             raise ValueError(
-                f'{where} has done {iteration} iterations in {epoch} epochs, here an epoch has {length} ({told}): '
+                f'{where} has done {iteration} iterations in {epoch} epochs, here an epoch has {length} ({counts}): '
                 'the schedule would not fit. Resume with the same number of images for a step and the same images, '
                 'from a checkpoint of the end of an epoch, or begin a new run from its weights: '
                 f'load_from={where!r}'
