@@ -12,7 +12,7 @@ from torch import nn
 from vptx.attach import attach, find_hall
 from vptx.checkpoint import adopt, is_stock
 from vptx.prompt_file import load_prompt
-from vptx.registry import DATASETS, MODELS
+from vptx.registry import MODELS
 
 __all__ = ['init_model']
 
@@ -62,14 +62,9 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
 
 
 def _dataset_meta(config: Config, classes: Sequence[str] | None) -> dict:
-    """Names of the classes, and the colours that the data set of ``config`` gives them."""
-    if not classes:
-        return {}
-    kind = config.get('test_dataloader', {}).get('dataset', {}).get('type', '')
-    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
-        found = DATASETS.get(kind) if isinstance(kind, str) else kind
-    known = getattr(found, 'METAINFO', {})
-    colours = dict(zip(known.get('classes', ()), known.get('palette', ())))
-    if colours.keys() >= set(classes):
-        return dict(classes=classes, palette=[list(colours[name]) for name in classes])
-    return dict(classes=classes)
+    """Names of the classes; of a segmentor's also colours."""
+    if 'decode_head' not in config.model:
+        return dict(classes=classes) if classes else {}
+    from vptx.segmentation import dataset_meta  # mmsegmentation is an extra
+
+    return dataset_meta((config.get('test_dataloader') or {}).get('dataset'), classes)

@@ -1,5 +1,6 @@
 """When things happen: plug, slim, guard, resume."""
 
+from .data_guard_hook import DataGuardHook
 from .feature_cache_hook import FeatureCacheHook, NotFrozenError
 from .guard_hook import GuardHook
 from .label_mapping_hook import LabelMappingHook, estimate_mapping
@@ -10,6 +11,7 @@ from .resume_hook import ResumeHook
 from .slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 
 __all__ = [
+    'DataGuardHook',
     'FeatureCacheHook',
     'GuardHook',
     'LabelMappingHook',
