@@ -398,6 +398,8 @@ def attach_and_detach(network, kind, training):
         parameter.requires_grad = False
     expected, state = model(image), deepcopy(model.state_dict())
     model.train(training)
+    list(model.modules())[-1].train(not training)  # as of batch norms that are kept still
+    modes = [module.training for module in model.modules()]
     flags = [parameter.requires_grad for parameter in model.parameters()]
     if refusal(network, kind):
         with pytest.raises(ValueError, match=refusal(network, kind)):
@@ -405,11 +407,12 @@ def attach_and_detach(network, kind, training):
         back = model
     else:
         plugged = vptx.attach(model, config(kind), tune=[classifier(network)])
-        plugged(image)
+        plugged.train(not training)
+        plugged(images(3))
         back = vptx.detach(plugged)
     assert back is model
     assert [parameter.requires_grad for parameter in back.parameters()] == flags
-    assert all(module.training is training for module in back.modules())
+    assert [module.training for module in back.modules()] == modes
     assert list(back.state_dict()) == list(state)
     assert torch.equal(back.eval()(image), expected)
 

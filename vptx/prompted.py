@@ -74,7 +74,7 @@ class PromptedNetwork(BaseModule):
     def __init__(self, net: Net | dict, readout: Readout | None = None, with_cp: bool = False) -> None:
         super().__init__()
         self.net: Net = build(NETS, net)
-        self.set_grad_checkpointing(with_cp)
+        self.set_grad_checkpointing(with_cp or (self.net.grad_checkpointing and self.net.geometry.depth > 0))
         self.readout: Readout = readout or self.net.readout
         self.map_norms = nn.ModuleList()
         self.folded: set[int] = set()

@@ -95,12 +95,17 @@ def _count(parameters: Iterable[nn.Parameter]) -> tuple[int, int]:
     return sum(trained for trained, _ in sizes), sum(total for _, total in sizes)
 
 
+#: Of a prompted network, wherever in a model it is.
+_PARTS = ('net', 'prompter', 'mapping', 'map_norms')
+
+
 def trainable_table(model: nn.Module) -> str:
     """A table of trained and all parameters for each part of ``model`` (its children, and theirs in the hall)."""
     parts: dict[str, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         path = name.split('.')
-        part = '.'.join(path[:2]) if path[0] == 'backbone' else path[0]
+        inside = next((i for i, name in enumerate(path) if name in _PARTS), 1 if path[0] == 'backbone' else 0)
+        part = '.'.join(path[: inside + 1])
         parts.setdefault(part, []).append(parameter)
     rows = [(part, *_count(parameters)) for part, parameters in parts.items()]
     rows.append(('all', *_count(model.parameters())))

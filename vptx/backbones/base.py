@@ -18,7 +18,18 @@ from torch.func import functional_call
 from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 
-__all__ = ['Context', 'KeyValue', 'LayerOutput', 'Net', 'find_sites', 'is_a', 'is_unseen', 'measure_stem', 'take_apart']
+__all__ = [
+    'Context',
+    'KeyValue',
+    'LayerOutput',
+    'Net',
+    'find_net',
+    'find_sites',
+    'is_a',
+    'is_unseen',
+    'measure_stem',
+    'take_apart',
+]
 
 
 @dataclass(frozen=True)
@@ -98,6 +109,12 @@ class Net(BaseModule):
     def classifier(self) -> nn.Module | None:
         """The network's own, the last layer of what :meth:`classify` does; None where it was built without one."""
         return None
+
+    @property
+    def grad_checkpointing(self) -> bool:
+        """Whether the library's network was told to checkpoint its layers; timm's and OpenMMLab's names."""
+        modules = list(self.model.modules())
+        return any(getattr(m, 'grad_checkpointing', False) or getattr(m, 'with_cp', False) for m in modules)
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -234,17 +251,22 @@ def find_sites(block: nn.Module, layer: int, width: int) -> tuple[Site, ...]:
     return tuple(found)
 
 
+def find_net(model: nn.Module) -> type[Net] | None:
+    """The class of the net that knows a library's model, or None."""
+    NETS.import_from_location()
+    return next((net for net in NETS.module_dict.values() if net.knows(model)), None)
+
+
 def take_apart(model: nn.Module) -> Net:
     """The net of a library's model.
 
     Raises:
         ValueError: no net knows the model (lists those that are there).
     """
-    NETS.import_from_location()
-    for net in NETS.module_dict.values():
-        if net.knows(model):
-            return net(model)
-    raise ValueError(
-        f'no net takes a {type(model).__module__}.{type(model).__name__} apart. Known: '
-        f'{", ".join(sorted(NETS.module_dict))}. CONTRIBUTING.md, "Add a network", shows how to add one'
-    )
+    net = find_net(model)
+    if net is None:
+        raise ValueError(
+            f'no net takes a {type(model).__module__}.{type(model).__name__} apart. Known: '
+            f'{", ".join(sorted(NETS.module_dict))}. CONTRIBUTING.md, "Add a network", shows how to add one'
+        )
+    return net(model)
