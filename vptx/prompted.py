@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from vptx.backbones.base import Context, KeyValue, LayerOutput, Net
 from vptx.backbones.linear import FusedLinear
 from vptx.geometry import Site
+from vptx.library_methods import LibraryMethods
 from vptx.mappings.base import LabelMapping
 from vptx.prompters.base import AMONG_TOKENS, Prompter
 from vptx.readout import FIRST_ROWS, MAPS, OWN, READOUTS, READS_PROMPTS, Maps, Readout, check_readout, read_maps
@@ -50,7 +51,7 @@ class Known(NamedTuple):
         return self.holding(tuple(tensor.to(device) for tensor in self.tensors))
 
 
-class PromptedNetwork(BaseModule):
+class PromptedNetwork(LibraryMethods, BaseModule):
     """A network, a prompter and a label mapping (none, to begin with) and a readout: (B, 3, H, W) -> (B, D),
     (B, D, H', W') or (B, C). Of several layers, a tuple of feature maps.
 
@@ -210,21 +211,23 @@ class PromptedNetwork(BaseModule):
             return image
         else:
             (tokens,), begin, context = image.tensors, image.layer, image.context
-        prefix = net.geometry.prefix
+        prefix, folded = net.geometry.prefix, self._is_fresh()
         taps: dict[int, LayerOutput] = {}
         first: Tensor | None = None
         for layer in range(begin, net.geometry.depth):
             if layer == until:
                 return Known(tokens, layer, context)
             tokens, context = net.merge(tokens, layer, context)
-            memory = self._memory(tokens, layer)
+            memory = self._memory(tokens, layer, folded)
             tokens = prompter.enter(tokens, layer)
-            if self._first_rows and layer + 1 == net.geometry.depth:
+            if self._first_rows and until is None and layer + 1 == net.geometry.depth:
                 first = net.first_rows(tokens, layer, context, memory, self._first_rows)
             tokens = self._block(tokens, layer, context, memory) if first is None else first
             tokens = prompter.leave(tokens, layer)
             if layer in self._taps:
                 taps[layer] = self._tap(tokens, context)
+        if until is not None:
+            return Known(tokens, net.geometry.depth, context)
         if self._maps:
             return Known(self._read_maps(self._maps, taps))
         if self._taps:
@@ -268,17 +271,22 @@ class PromptedNetwork(BaseModule):
             taps[last] = taps[last]._replace(patches=self.net.finish(taps[last].patches))
         return tuple(taps[layer].map for layer in maps.layers)
 
-    def _memory(self, tokens: Tensor, layer: int) -> Tensor | KeyValue | None:
-        if layer in self.folded:
+    def _memory(self, tokens: Tensor, layer: int, folded: bool) -> Tensor | KeyValue | None:
+        if folded and layer in self.folded:
             return KeyValue(getattr(self, f'key_{layer}'), getattr(self, f'value_{layer}'))
         return self.prompter.memory(tokens, layer)
 
     def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         return self.prompter.inside(site, inputs[0], output)
 
+    @torch.inference_mode(False)  # what is kept may be used where gradients are asked for
     @torch.no_grad()
     def fold(self) -> 'PromptedNetwork':
         """Compute the keys and values of all memory once, for inference; training again unfolds.
+
+        They are computed in the precision of the parameters. Where a parameter or a buffer that they may depend on has
+        changed since, the next forward computes them again. Two changes cannot be seen: one that is written through
+        ``tensor.data``, and any under a compiler. Fold again after those.
 
         Raises:
             ValueError: nothing to fold: no prompts enter as memory, or they differ from sample to sample.
@@ -288,17 +296,19 @@ class PromptedNetwork(BaseModule):
         net, geometry = self.net, self.net.geometry
         probe = next(net.parameters())
         tokens = [probe.new_zeros(2, geometry.prefix + 1, width) for width in geometry.widths]
-        memory = {layer: self.prompter.memory(tokens[layer], layer) for layer in range(geometry.depth)}
-        memory = {layer: prompts for layer, prompts in memory.items() if prompts is not None}
-        name = type(self.prompter).__name__
-        if not memory:
-            raise ValueError(f'{name} cannot be folded: it has no prompts that act as keys and values alone')
-        if any(prompts.dim() > 2 for prompts in memory.values()):
-            raise ValueError(f'{name} cannot be folded: its prompts depend on the image')
-        for layer, prompts in memory.items():
-            for part, tensor in zip(('key', 'value'), net.keys_values(prompts, layer), strict=True):
-                self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
+        with torch.autocast(probe.device.type, enabled=False):
+            memory = {layer: self.prompter.memory(tokens[layer], layer) for layer in range(geometry.depth)}
+            memory = {layer: prompts for layer, prompts in memory.items() if prompts is not None}
+            name = type(self.prompter).__name__
+            if not memory:
+                raise ValueError(f'{name} cannot be folded: it has no prompts that act as keys and values alone')
+            if any(prompts.dim() > 2 for prompts in memory.values()):
+                raise ValueError(f'{name} cannot be folded: its prompts depend on the image')
+            for layer, prompts in memory.items():
+                for part, tensor in zip(('key', 'value'), net.keys_values(prompts, layer), strict=True):
+                    self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
         self.folded = set(memory)
+        self._folded_from = [(tensor, *_stamp(tensor)) for tensor in self._sources()]
         return self
 
     def unfold(self) -> None:
@@ -307,6 +317,23 @@ class PromptedNetwork(BaseModule):
             delattr(self, f'key_{layer}')
             delattr(self, f'value_{layer}')
         self.folded = set()
+        self._folded_from: list[tuple] = []
+
+    def _sources(self) -> list[Tensor]:
+        """All that folded keys and values may have been made from."""
+        return [tensor for part in (self.prompter, self.net) for tensor in (*part.parameters(), *part.buffers())]
+
+    def _is_fresh(self) -> bool:
+        """Whether folded keys and values, if any, are those of the present prompts and weights. Folds again where they
+        have changed in place; not where others stand in for them, as in ``torch.func.functional_call``."""
+        if not self.folded or torch.compiler.is_compiling():
+            return True
+        now = self._sources()
+        if len(now) != len(self._folded_from) or any(a is not b for a, (b, *_) in zip(now, self._folded_from)):
+            return False
+        if any(_stamp(tensor) != tuple(stamp) for tensor, *stamp in self._folded_from):
+            self.fold()
+        return True
 
     def _load_from_state_dict(self, *arguments: Any) -> None:
         self.unfold()  # other prompts have other keys and values
@@ -333,3 +360,8 @@ class PromptedBackbone(PromptedNetwork):
     def forward(self, image: Tensor | Known) -> tuple[Tensor, ...]:
         features = super().forward(image)
         return features if isinstance(features, tuple) else (features,)
+
+
+def _stamp(tensor: Tensor) -> tuple[int, int]:
+    """Changes where the tensor is written to in place, or gets other storage."""
+    return 0 if tensor.is_inference() else tensor._version, tensor.data_ptr()

@@ -120,6 +120,11 @@ class Net(BaseModule):
     def stages(self) -> tuple[int, ...]:
         return (self.geometry.depth - 1,)
 
+    @property
+    def intermediates(self) -> tuple[int, ...]:
+        """The layers that the library's own ``forward_intermediates`` counts: all, or the last one of each stage."""
+        return tuple(range(self.geometry.depth))
+
     @classmethod
     def knows(cls, model: nn.Module) -> bool:
         """Whether ``model`` is of this family."""
@@ -193,6 +198,10 @@ class Net(BaseModule):
     def finish_pooled(self, feature: Tensor) -> Tensor:
         """What the network does to a pooled feature before its classifier: (B, D) -> (B, D)."""
         raise NotImplementedError
+
+    def features(self, tokens: Tensor, context: Context) -> Tensor:
+        """Finished tokens (B, K+N, D) in the shape that the library's own ``forward_features`` returns."""
+        return tokens
 
     def classify(self, tokens: Tensor, context: Context) -> Tensor:
         """The network's own pooling and classifier: finished tokens (B, K+N, D) -> (B, C)."""
