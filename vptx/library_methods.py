@@ -111,13 +111,13 @@ class LibraryMethods(nn.Module):
         return {group: _prefixed(patterns) for group, patterns in matcher.items()}
 
     def forward_features(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) -> what the library's ``forward_features`` returns, of the prompted network: without the prompts'
-        own outputs, after the final norm."""
+        """(B, 3, H, W) -> what the library's ``forward_features`` returns, with the effect of the prompts and without
+        their own outputs, after the final norm."""
         self._library_method('forward_features')
         return self._features(self.begin(image, self.net.geometry.depth), image)
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """What :meth:`forward_features` returns -> the network's own pooling and classifier (B, C), mapped if there is a
+        """What :meth:`forward_features` returns -> logits of the network's own classifier (B, C), mapped if there is a
         label mapping; or the pooled features."""
         output = self._library_method('forward_head')(features, pre_logits=pre_logits)
         return output if pre_logits else self.mapping(output)
@@ -155,9 +155,10 @@ class LibraryMethods(nn.Module):
         if output_fmt not in ('NCHW', 'NLC'):
             raise ValueError(f"output_fmt must be 'NCHW' or 'NLC', not {output_fmt!r}")
         if not depth:
-            return self._intermediates_of_image(
-                library, image, indices, norm, stop_early, output_fmt, intermediates_only
+            options = dict(
+                norm=norm, stop_early=stop_early, output_fmt=output_fmt, intermediates_only=intermediates_only
             )
+            return library(self._seen(image), indices, **options)
         layers = [net.intermediates[index] for index in _take(len(net.intermediates), indices)]
         state, maps = image, list[Any]()
         for layer in layers:
@@ -190,22 +191,14 @@ class LibraryMethods(nn.Module):
             tokens = self.prompter.beside(net.finish(tokens), image)
         return net.features(tokens, state.context)
 
-    def _intermediates_of_image(self, library: Callable[..., Any], image: Tensor, *options: Any) -> Any:
-        """Of a network that prompts can reach by its image alone: the library's, of the prompted image."""
+    def _seen(self, image: Tensor) -> Tensor:
+        """The prompted image, for a network that prompts can reach by its image alone."""
         if self.prompter.stem() is not None:
             raise NotImplementedError(
                 f'forward_intermediates of {self.net.geometry.name} cannot be had with {type(self.prompter).__name__}, '
                 'which adds channels to its first convolution: use forward_features'
             )
-        indices, norm, stop_early, output_fmt, intermediates_only = options
-        return library(
-            self.prompter.image(image),
-            indices,
-            norm=norm,
-            stop_early=stop_early,
-            output_fmt=output_fmt,
-            intermediates_only=intermediates_only,
-        )
+        return self.prompter.image(image)
 
 
 def _take(number: int, indices: int | Sequence[int] | None) -> list[int]:

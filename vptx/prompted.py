@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vptx.backbones.base import Context, KeyValue, LayerOutput, Net
 from vptx.backbones.linear import FusedLinear
+from vptx.binding import bind, check_free, hold, release
 from vptx.geometry import Site
 from vptx.library_methods import LibraryMethods
 from vptx.mappings.base import LabelMapping
@@ -89,12 +90,14 @@ class PromptedNetwork(LibraryMethods, BaseModule):
 
         Raises:
             ValueError: a door that the network does not have, a readout that cannot be served, a mapping of the logits
-                of a network without a classifier or of what are no logits.
+                of a network without a classifier or of what are no logits; a prompter or a mapping that another model
+                has, or that has learnt for a network of other shapes.
         """
         geometry, readout = self.net.geometry, readout or (OWN if mapping else self.readout)
         if mapping is not None:
             self._check_mapping(mapping, readout)
-            mapping.bind(geometry.classes)
+            check_free(mapping, self)
+            bind(mapping, geometry.classes, exact=True)
         lacking = prompter.doors - geometry.doors
         if lacking:
             raise ValueError(
@@ -105,7 +108,8 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         name = MAPS if maps else str(readout)
         if 'inside' in prompter.doors:  # attention to a memory calls no modules: prompts beside go in as tokens
             geometry = replace(geometry, doors=geometry.doors - {'memory'})
-        prompter.bind(geometry, reads_prompts=name in READS_PROMPTS)
+        check_free(prompter, self)
+        bind(prompter, geometry, name in READS_PROMPTS)
         has_tokens = geometry.tokens > 0
         check_readout(name, geometry.name, self.net.has_class_token, has_tokens, prompter.prompts_at_end)
         self.unfold()
@@ -118,10 +122,14 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         among_tokens = bool(prompter.doors & AMONG_TOKENS)
         self._first_rows = read if among_tokens and not (self._taps or prompter.sees_the_end) else None
         FusedLinear.replace(self.net, among_tokens)
-        reference = next(self.net.parameters())
+        # What is learnt follows the network to its device and its type of numbers.
+        parameters = list(self.net.parameters())
+        reference = next((p for p in parameters if p.is_floating_point()), parameters[0])
         self._make_map_norms(maps, reference)
-        self.prompter = prompter.to(reference.device)
-        self.mapping = (mapping or LabelMapping()).to(reference.device)
+        for name, part in (('prompter', prompter), ('mapping', mapping or LabelMapping())):
+            release(getattr(self, name, nn.Identity()))
+            setattr(self, name, part.to(reference) if reference.is_floating_point() else part.to(reference.device))
+            hold(part, self)
         for handle in self._handles:
             handle.remove()
         # A partial of a method, not a closure: a copy of the hall calls the copy's own prompter.
@@ -135,6 +143,22 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         if [norm.weight.numel() for norm in self.map_norms] != widths:  # those that fit may have been trained
             self.map_norms = nn.ModuleList(nn.LayerNorm(width) for width in widths).to(reference)
 
+    def _refuse_replica(self) -> None:
+        if getattr(self, '_is_replica', False) and (self._handles or self.prompter.stem() is not None):
+            raise RuntimeError(
+                f'nn.DataParallel copies modules, but not the hooks and kernels by which {type(self.prompter).__name__} '
+                'reaches them: use DistributedDataParallel, one process for each device'
+            )
+
+    def _check_classes(self, logits: Any) -> Any:
+        """That a mapping gets the classes that it was bound to: the library's classifier may have been exchanged."""
+        if self.mapping.num_classes and logits.shape[-1] != self.net.geometry.classes:
+            raise ValueError(
+                f'{type(self.mapping).__name__} was bound to {self.net.geometry.classes} classes of '
+                f'{self.net.geometry.name}, which now gives {logits.shape[-1]}: detach, and attach again'
+            )
+        return logits
+
     def _check_mapping(self, mapping: LabelMapping, readout: Readout) -> None:
         name, geometry = type(mapping).__name__, self.net.geometry
         if readout != OWN:
@@ -146,7 +170,8 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             )
 
     def forward(self, image: Tensor | Known) -> Tensor | tuple:
-        return self.mapping(self.read(image))
+        self._refuse_replica()
+        return self.mapping(self._check_classes(self.read(image)))
 
     def read(self, image: Tensor | Known) -> Tensor | tuple:
         """As :meth:`forward`, without the mapping: the network's own logits (B, K), where they are mapped."""
@@ -329,7 +354,9 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         if not self.folded or torch.compiler.is_compiling():
             return True
         now = self._sources()
-        if len(now) != len(self._folded_from) or any(a is not b for a, (b, *_) in zip(now, self._folded_from)):
+        if len(now) != len(self._folded_from) or any(
+            a is not b for a, (b, *_) in zip(now, self._folded_from, strict=True)
+        ):
             return False
         if any(_stamp(tensor) != tuple(stamp) for tensor, *stamp in self._folded_from):
             self.fold()
@@ -343,8 +370,8 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         """Training mode for the prompter and for the tuned parts of the network; what is frozen stays in eval mode."""
         super().train(mode)
         set_mode(self.net, mode)
-        set_mode(self.prompter, mode)
-        set_mode(self.mapping, mode)
+        set_mode(self.prompter, mode, partly=True)
+        set_mode(self.mapping, mode, partly=True)
         if mode:
             self.unfold()
         return self

@@ -23,6 +23,7 @@ __all__ = [
     'KeyValue',
     'LayerOutput',
     'Net',
+    'count_channels',
     'find_net',
     'find_sites',
     'is_a',
@@ -229,6 +230,13 @@ def measure_stem(model: nn.Module, name: str) -> tuple[int, int, int] | None:
     if getattr(type(stem), 'forward', None) is not nn.Conv2d.forward or stem.groups > 1 or stem.in_channels != 3:
         return None
     return stem.out_channels, *stem.kernel_size
+
+
+def count_channels(model: nn.Module, name: Any) -> int:
+    """Of the images that the convolution ``name`` takes, or else the first one that there is; 3 without any."""
+    modules = dict(model.named_modules())
+    found = [modules.get(name) if isinstance(name, str) else None, *modules.values()]
+    return next((module.in_channels for module in found if isinstance(module, nn.Conv2d)), 3)
 
 
 def is_unseen(*parts: nn.Module) -> bool:

@@ -37,7 +37,7 @@ class PrependedPixelPrompter(TokenPrompter):
         # Pixels become tokens, so they stay tokens: never door 3.
         super().bind(replace(geometry, doors=geometry.doors - {'memory'}), reads_prompts)
         height, width = geometry.patch
-        strip = torch.empty(3, height, self.num_tokens * width)
+        strip = torch.empty(geometry.channels, height, self.num_tokens * width)
         if self.init == 'uniform':
             bound = uniform_bound(geometry, geometry.widths[0])
             strip.uniform_(-bound, bound)
