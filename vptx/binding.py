@@ -40,11 +40,11 @@ def bind(part: Any, *shapes: Hashable, exact: bool = False) -> None:
         had, needs = ({name: tuple(t.shape) for name, t in state.items()} for state in (learnt, trial.state_dict()))
         if exact or had != needs:
             differs = next((name for name in (*had, *needs) if had.get(name) != needs.get(name)), None)
-            reason = (
+            sizes = (
                 f': {differs} is {had.get(differs, "absent")}, not {needs.get(differs, "absent")}' if differs else ''
             )
             raise ValueError(
-                f'this {type(part).__name__} is bound to {_say(known)} and does not fit {_say(shapes)}{reason}. Make a '
+                f'this {type(part).__name__} is bound to {_say(known)} and does not fit {_say(shapes)}{sizes}. Make a '
                 'new one'
             )
         part.bind(*shapes)
