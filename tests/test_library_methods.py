@@ -190,3 +190,24 @@ def test_a_classifier_that_cannot_be_reset():
         mapped.reset_classifier(5)
     assert mapped.num_classes == 7
     assert mapped.forward_head(mapped.forward_features(images())).shape == (2, 3)
+
+
+def test_a_classifier_exchanged_in_the_library_itself():
+    model = vptx.attach(tiny(), DEEP)
+    model.net.model.reset_classifier(5)
+    assert model.num_classes == 5
+    assert model(images()).shape == (2, 5)
+    mapped = vptx.attach(tiny(), mapping=dict(type='IndexMapping', num_classes=3))
+    mapped.net.model.reset_classifier(5)
+    with pytest.raises(ValueError, match='IndexMapping was bound to 7 classes of vit_.*, which now gives 5: detach'):
+        mapped(images())
+
+
+@pytest.mark.parametrize('kind', ['SSF', 'LoRA', 'ChannelPrompter'])
+def test_replicas_of_data_parallel_that_would_call_anothers_prompter(kind):
+    model = vptx.attach(tiny(), config(kind))
+    with pytest.raises(
+        RuntimeError, match=rf'nn\.DataParallel does not copy the hooks and kernels by which {kind} reaches'
+    ):
+        model._replicate_for_data_parallel()(images())
+    assert nn.DataParallel(model)(images()).shape == (2, 7)  # without devices it copies nothing

@@ -154,7 +154,7 @@ def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
     for parent, name in places:
         setattr(parent, name, new)
         if name == '_orig_mod':  # torch.compile keeps the call of the old module until its state is set
-            parent.__setstate__(parent.__getstate__())  # type: ignore[operator]
+            parent.__setstate__(parent.__getstate__())
 
 
 def _build(prompter: Prompter | dict | Sequence[Prompter | dict] | None) -> Prompter:

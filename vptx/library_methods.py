@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from vptx.backbones.base import Net
 from vptx.mappings.base import LabelMapping
-from vptx.prompters.base import Prompter
 
 __all__ = ['FACTS', 'LibraryMethods']
 
@@ -45,7 +44,7 @@ class LibraryMethods(nn.Module):
     """
 
     net: Net
-    prompter: Prompter
+    prompter: Any
     mapping: LabelMapping
     begin: Callable[..., Any]
     _tap: Callable[..., Any]
@@ -99,7 +98,7 @@ class LibraryMethods(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """Names of the library's parameters that its authors do not decay."""
-        names = getattr(self.net.model, 'no_weight_decay', set)()
+        names: set[str] = getattr(self.net.model, 'no_weight_decay', set)()
         return {INSIDE + name for name in names}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any] | Callable[[str], Any]:

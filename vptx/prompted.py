@@ -80,6 +80,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         self.readout: Readout = readout or self.net.readout
         self.map_norms = nn.ModuleList()
         self.folded: set[int] = set()
+        self._folded_from: list[tuple] = []
         self.before: Any = None
         self.frozen_from = ''
         self._handles: list = []
@@ -146,8 +147,8 @@ class PromptedNetwork(LibraryMethods, BaseModule):
     def _refuse_replica(self) -> None:
         if getattr(self, '_is_replica', False) and (self._handles or self.prompter.stem() is not None):
             raise RuntimeError(
-                f'nn.DataParallel copies modules, but not the hooks and kernels by which {type(self.prompter).__name__} '
-                'reaches them: use DistributedDataParallel, one process for each device'
+                f'nn.DataParallel does not copy the hooks and kernels by which {type(self.prompter).__name__} reaches '
+                'into the network: use DistributedDataParallel, one process for each device'
             )
 
     def _check_classes(self, logits: Any) -> Any:
@@ -342,7 +343,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             delattr(self, f'key_{layer}')
             delattr(self, f'value_{layer}')
         self.folded = set()
-        self._folded_from: list[tuple] = []
+        self._folded_from = []
 
     def _sources(self) -> list[Tensor]:
         """All that folded keys and values may have been made from."""

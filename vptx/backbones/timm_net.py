@@ -78,7 +78,7 @@ class TimmNet(Net):
     @property
     def class_names(self) -> tuple[str, ...]:
         # By their number alone; a classifier that is of no ImageNet has none of their numbers.
-        subset = infer_imagenet_subset(dict(num_classes=self.geometry.classes))
+        subset = infer_imagenet_subset(dict(num_classes=self.model.num_classes))
         return tuple(ImageNetInfo(subset).label_descriptions()) if subset else ()
 
     @property

@@ -1,6 +1,6 @@
 """The plug: one entry in ``custom_hooks`` turns a stock config into prompt tuning."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,6 +47,8 @@ class PromptTuningHook(Hook):
         readout: what the head sees; by default the backbone's own choice.
         mapping: config of a label mapping, which reads the network's own classes as those of the task; the head above
             it is then ``dict(type='ClsHead')``. :class:`~vptx.hooks.LabelMappingHook` estimates it.
+        part: the dotted name of the part of the model to prompt, by default ``'backbone'``; ``at`` of
+            :func:`vptx.attach`.
 
     Note:
         The first of all hooks, so that EMAHook and others see the prompted model.
@@ -60,11 +62,13 @@ class PromptTuningHook(Hook):
         tune: Sequence[str] = (),
         readout: Readout | None = None,
         mapping: dict | None = None,
+        part: str | None = None,
     ) -> None:
         self.prompter = prompter
         self.tune = tune
         self.readout = readout
         self.mapping = mapping
+        self.part = part
 
     def before_run(self, runner: Runner) -> None:
         if not isinstance(runner, Runner):
@@ -77,9 +81,9 @@ class PromptTuningHook(Hook):
         if hall is None and hasattr(model, 'init_weights'):
             # The Runner does so after this, and only to train; a stock backbone reads its init_cfg while it is one.
             model.init_weights()
-        model = attach(model, self.prompter, self.tune, self.readout, self.mapping)
+        model = attach(model, self.prompter, self.tune, self.readout, self.mapping, at=self.part)
         _check_classifier(model)
-        self._around_hall = [part for part in model.children() if find_hall(part) is None]
+        self._around_hall = list(_around(model, find_hall(model)))
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
         # The Runner has wrapped the model and built optimizer and schedulers already: again, with what is there now.
         runner.model = _wrap(runner, model)
@@ -137,6 +141,15 @@ class PromptTuningHook(Hook):
         # The loop has put all of the model in training mode, and the hall has seen to itself only.
         for part in self._around_hall:
             set_mode(part, True)
+
+
+def _around(model: nn.Module, hall: nn.Module | None) -> Iterator[nn.Module]:
+    """The largest parts of ``model`` that are not in the prompted network and do not hold it."""
+    for part in model.children():
+        if hall not in part.modules():
+            yield part
+        elif part is not hall:
+            yield from _around(part, hall)
 
 
 def _check_classifier(model: nn.Module) -> None:

@@ -57,7 +57,7 @@ class Prompter(BaseModule):
         """
 
     def geometry_after(self, geometry: Geometry) -> Geometry:
-        """The geometry for prompters that come after this one in a stack: that of the images that :meth:`image` makes."""
+        """The geometry for prompters that come after this one in a stack, of the images that :meth:`image` makes."""
         return geometry
 
     def brought(self) -> Iterable[tuple[str, Tensor]]:
