@@ -199,7 +199,7 @@ def test_a_classifier_exchanged_in_the_library_itself():
     assert model(images()).shape == (2, 5)
     mapped = vptx.attach(tiny(), mapping=dict(type='IndexMapping', num_classes=3))
     mapped.net.model.reset_classifier(5)
-    with pytest.raises(ValueError, match='IndexMapping was bound to 7 classes of vit_.*, which now gives 5: detach'):
+    with pytest.raises(ValueError, match=r'IndexMapping was bound to 7 classes of vit_.*, which now gives 5: detach'):
         mapped(images())
 
 
@@ -211,3 +211,14 @@ def test_replicas_of_data_parallel_that_would_call_anothers_prompter(kind):
     ):
         model._replicate_for_data_parallel()(images())
     assert nn.DataParallel(model)(images()).shape == (2, 7)  # without devices it copies nothing
+
+
+def test_a_pooling_exchanged_in_the_library_itself():
+    model = vptx.attach(tiny(), DEEP)
+    model.net.model.reset_classifier(5, 'avg')
+    with pytest.raises(
+        ValueError, match=r"global_pool of vit_.* is 'avg' now and was 'token' when DeepPrompter was bound"
+    ):
+        model(images())
+    library, prompter = model.net.model, model.prompter
+    assert vptx.attach(vptx.detach(model), prompter).net.model is library

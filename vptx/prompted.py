@@ -114,6 +114,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         has_tokens = geometry.tokens > 0
         check_readout(name, geometry.name, self.net.has_class_token, has_tokens, prompter.prompts_at_end)
         self.unfold()
+        self._pooling = getattr(self.net.model, 'global_pool', None)
         self.readout = readout
         self._maps = maps
         self._taps = frozenset(maps.layers if maps else self.net.taps if name == OWN else ())
@@ -144,11 +145,19 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         if [norm.weight.numel() for norm in self.map_norms] != widths:  # those that fit may have been trained
             self.map_norms = nn.ModuleList(nn.LayerNorm(width) for width in widths).to(reference)
 
-    def _refuse_replica(self) -> None:
+    def _check_state(self) -> None:
+        """Refuse what is not the network that the prompter was bound to: a replica, or one with another pooling."""
+        name = type(self.prompter).__name__
         if getattr(self, '_is_replica', False) and (self._handles or self.prompter.stem() is not None):
             raise RuntimeError(
-                f'nn.DataParallel does not copy the hooks and kernels by which {type(self.prompter).__name__} reaches '
-                'into the network: use DistributedDataParallel, one process for each device'
+                f'nn.DataParallel does not copy the hooks and kernels by which {name} reaches into the network: use '
+                'DistributedDataParallel, one process for each device'
+            )
+        pooling = getattr(self.net.model, 'global_pool', None)
+        if isinstance(pooling, str) and pooling != self._pooling:
+            raise ValueError(
+                f'global_pool of {self.net.geometry.name} is {pooling!r} now and was {self._pooling!r} when {name} was '
+                'bound to it: vptx.detach(model), and attach again'
             )
 
     def _check_classes(self, logits: Any) -> Any:
@@ -171,7 +180,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             )
 
     def forward(self, image: Tensor | Known) -> Tensor | tuple:
-        self._refuse_replica()
+        self._check_state()
         return self.mapping(self._check_classes(self.read(image)))
 
     def read(self, image: Tensor | Known) -> Tensor | tuple:
