@@ -278,7 +278,7 @@ def test_another_part_than_the_prompted_one():
 
 
 @pytest.mark.parametrize('network', ['plain', 'swin', 'BEiT'])
-def test_checkpointing_that_the_library_was_told_of(network):
+def test_checkpointing_that_was_asked_of_the_library(network):
     library = tiny(network)
     assert not vptx.attach(deepcopy(library)).with_cp
     library.set_grad_checkpointing()

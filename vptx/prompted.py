@@ -356,7 +356,13 @@ class PromptedNetwork(LibraryMethods, BaseModule):
 
     def _sources(self) -> list[Tensor]:
         """All that folded keys and values may have been made from."""
-        return [tensor for part in (self.prompter, self.net) for tensor in (*part.parameters(), *part.buffers())]
+        found, modules = list[Tensor](), [self.prompter, self.net]
+        while modules:  # in every forward, so without the names that ``parameters()`` makes
+            module = modules.pop()
+            modules += [part for part in module._modules.values() if part is not None]
+            held = (*module._parameters.values(), *module._buffers.values())
+            found += [tensor for tensor in held if tensor is not None]
+        return found
 
     def _is_fresh(self) -> bool:
         """Whether folded keys and values, if any, are those of the present prompts and weights. Folds again where they

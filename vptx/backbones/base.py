@@ -113,7 +113,7 @@ class Net(BaseModule):
 
     @property
     def grad_checkpointing(self) -> bool:
-        """Whether the library's network was told to checkpoint its layers; timm's and OpenMMLab's names."""
+        """Whether the library's network was set to checkpoint its layers, by timm's name of the flag or OpenMMLab's."""
         modules = list(self.model.modules())
         return any(getattr(m, 'grad_checkpointing', False) or getattr(m, 'with_cp', False) for m in modules)
 
