@@ -5,7 +5,6 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from mmengine.model import BaseModel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -135,7 +134,7 @@ def _wrap(model: nn.Module, part: nn.Module, at: str | None) -> PromptedNetwork:
             hint = f". It holds one that can be prompted: at='{names[0]}'" if names else ''
             raise ValueError(f'{error}{hint}') from None
     parent = model.get_submodule((at or '').rpartition('.')[0])
-    if part is not model and isinstance(parent, BaseModel):
+    if part is not model and hasattr(parent, 'data_preprocessor'):  # as a model of OpenMMLab has it
         return PromptedBackbone(_with_pixel_statistics(take_apart(part), parent))
     return PromptedNetwork(take_apart(part), readout=OWN)
 
