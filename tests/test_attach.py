@@ -158,3 +158,141 @@ def test_a_prompter_by_its_name_or_class_alone(prompter):
 def test_a_model_by_its_name():
     with pytest.raises(TypeError, match=r"attach takes a model that is built, .* not 'vit_tiny_patch16_224'"):
         vptx.attach('vit_tiny_patch16_224', DEEP)
+
+
+class Mine(nn.Module):
+    """Of a user: an encoder and a head."""
+
+    def __init__(self, encoder: nn.Module | None = None, name: str = 'encoder') -> None:
+        super().__init__()
+        self.name = name
+        setattr(self, name, tiny() if encoder is None else encoder)
+        self.head = nn.Linear(7, 5)
+
+    def forward(self, image):
+        return self.head(getattr(self, self.name)(image))
+
+
+WRAPPERS = {
+    'compiled': lambda model: torch.compile(model, backend='eager'),
+    'parallel': nn.DataParallel,
+    'sequential': nn.Sequential,
+    'of a user': Mine,
+    'compiled inside': lambda model: Mine(torch.compile(model, backend='eager')),
+}
+
+
+@pytest.mark.parametrize('wrap', WRAPPERS.values(), ids=WRAPPERS)
+def test_detach_through_a_wrapper(wrap):
+    torch.compiler.reset()
+    network = tiny()
+    model = wrap(vptx.attach(network, DEEP)).eval()
+    with torch.no_grad():
+        model(images())
+        torch.manual_seed(0)
+        back = vptx.detach(model)
+        assert back is model
+        assert find_hall(back) is None
+        names = {name.removeprefix('_orig_mod.') for name in back.state_dict()}
+        assert not any('prompter' in name or name.startswith('backbone') for name in names)
+        expected = network(images())
+        found = back(images())
+        assert torch.equal(found, back.head(expected) if isinstance(back, Mine) else expected)
+
+
+@pytest.mark.parametrize('wrap', WRAPPERS.values(), ids=WRAPPERS)
+def test_attach_and_detach_inside_a_wrapper(wrap):
+    """The wrapper was there first."""
+    torch.compiler.reset()
+    network = tiny()
+    model = wrap(network).eval()
+    at = next(name for name, module in model.named_modules() if module is network)
+    with torch.no_grad():
+        before = model(images())
+        assert vptx.attach(model, dict(type='ShallowPrompter', num_tokens=3), at=at) is model
+        assert model.get_submodule(at) is find_hall(model)
+        assert not torch.allclose(model(images()), before)
+        assert vptx.detach(model) is model
+        assert model.get_submodule(at) is network
+        assert torch.equal(model(images()), before)
+
+
+def test_distributed_data_parallel_is_refused():
+    kind = nn.parallel.DistributedDataParallel
+    exchanging = kind.__new__(kind)  # as it is once processes have met
+    nn.Module.__init__(exchanging)
+    exchanging.module = tiny()
+    with pytest.raises(ValueError, match=r'attach or detach the model inside \(model\.module\)'):
+        vptx.attach(exchanging, DEEP, at='module')
+    assert find_hall(exchanging) is None
+    exchanging.module = vptx.attach(exchanging.module, DEEP)
+    with pytest.raises(ValueError, match=r'attach or detach the model inside \(model\.module\)'):
+        vptx.detach(exchanging)
+    assert isinstance(find_hall(exchanging).prompter, DeepPrompter)
+
+
+@pytest.mark.parametrize('name', ['encoder', 'backbone'])
+def test_a_part_of_a_users_module_returns_what_it_returned(name):
+    model = Mine(name=name).eval()
+    expected, part = model(images()), getattr(model, name)
+    assert vptx.attach(model, tune=['^head'], at=name) is model
+    assert torch.equal(model(images()), expected)
+    vptx.detach(model)
+    assert getattr(model, name) is part
+    vptx.attach(model, DEEP, tune=['^head'], at=name)
+    assert model(images()).shape == (2, 5)
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert trained == {'head.weight', 'head.bias', *(f'{name}.prompter.embedding.rows.{i}' for i in range(3))}
+    assert not getattr(model, name).net.model.training
+
+
+def test_a_backbone_is_found_without_being_named():
+    assert isinstance(find_hall(vptx.attach(Mine(name='backbone'), DEEP)), PromptedNetwork)
+
+
+def test_a_part_deep_inside_of_openmmlab_gives_a_tuple():
+    model = nn.ModuleDict(dict(student=classifier(tiny())))
+    vptx.attach(model, DEEP, at='student.backbone')
+    assert type(model['student'].backbone) is PromptedBackbone
+    assert model['student'].extract_feat(images())[0].shape == (2, WIDTH)
+
+
+def test_a_network_that_is_there_twice_is_prompted_twice():
+    model = nn.ModuleDict(dict(encoder=tiny()))
+    model['again'] = model['encoder']
+    vptx.attach(model, DEEP, at='encoder')
+    assert model['again'] is model['encoder'] is find_hall(model)
+    vptx.detach(model)
+    assert model['again'] is model['encoder']
+    assert find_hall(model) is None
+
+
+@pytest.mark.parametrize(
+    ('at', 'message'),
+    [
+        ('encodr', "at='encodr' names no module of Mine. Nearest: encoder"),
+        ('head', 'no net takes a torch.nn.modules.linear.Linear apart'),
+        ('', "It holds one that can be prompted: at='encoder'"),
+        (None, "It holds one that can be prompted: at='encoder'"),
+    ],
+)
+def test_a_part_that_cannot_be_prompted(at, message):
+    model = Mine()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        vptx.attach(model, DEEP, at=at)
+    assert find_hall(model) is None
+
+
+def test_another_part_than_the_prompted_one():
+    model = classifier(PromptedBackbone(take_apart(tiny())))
+    with pytest.raises(ValueError, match=r"at='head' is not the prompted network that ImageClassifier has"):
+        vptx.attach(model, DEEP, at='head')
+    assert isinstance(find_hall(vptx.attach(model, DEEP, at='backbone')).prompter, DeepPrompter)
+
+
+@pytest.mark.parametrize('network', ['plain', 'swin', 'BEiT'])
+def test_checkpointing_that_was_asked_of_the_library(network):
+    library = tiny(network)
+    assert not vptx.attach(deepcopy(library)).with_cp
+    library.set_grad_checkpointing()
+    assert vptx.attach(library).with_cp

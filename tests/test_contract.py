@@ -27,6 +27,7 @@ from networks import (
     middle,
     tiny,
 )
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 import vptx
@@ -398,6 +399,8 @@ def attach_and_detach(network, kind, training):
         parameter.requires_grad = False
     expected, state = model(image), deepcopy(model.state_dict())
     model.train(training)
+    list(model.modules())[-1].train(not training)  # as of batch norms that are kept still
+    modes = [module.training for module in model.modules()]
     flags = [parameter.requires_grad for parameter in model.parameters()]
     if refusal(network, kind):
         with pytest.raises(ValueError, match=refusal(network, kind)):
@@ -405,11 +408,12 @@ def attach_and_detach(network, kind, training):
         back = model
     else:
         plugged = vptx.attach(model, config(kind), tune=[classifier(network)])
-        plugged(image)
+        plugged.train(not training)
+        plugged(images(3))
         back = vptx.detach(plugged)
     assert back is model
     assert [parameter.requires_grad for parameter in back.parameters()] == flags
-    assert all(module.training is training for module in back.modules())
+    assert [module.training for module in back.modules()] == modes
     assert list(back.state_dict()) == list(state)
     assert torch.equal(back.eval()(image), expected)
 
@@ -541,12 +545,88 @@ def test_fold_caches_and_training_forgets(options):
     image = images()
     expected = model(image)
     vptx.fold(model)
+    name = f'key_{min(model.folded)}'
+    keys = getattr(model, name)
+    assert torch.equal(model(image), expected)
+    assert getattr(model, name) is keys  # it is not computed again
     with torch.no_grad():
         for row in model.prompter.embedding.rows:
             row.fill_(7)
-    assert torch.equal(model(image), expected)  # it is not computed again
+    assert not torch.equal(model(image), expected)  # and now it is
+    assert getattr(model, name) is not keys
     model.train()
-    assert not torch.equal(model.eval()(image), expected)  # and now it is
+    assert not model.folded
+
+
+def _load_prompts(model: nn.Module, other: nn.Module) -> None:
+    model.prompter.load_state_dict(other.prompter.state_dict())
+
+
+def _load_weights(model: nn.Module, other: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in other.net.model.parameters():
+            parameter.mul_(1.1)
+    model.net.model.load_state_dict(other.net.model.state_dict())
+    model.prompter.load_state_dict(other.prompter.state_dict())
+
+
+def _average(model: nn.Module, other: nn.Module) -> None:
+    with torch.no_grad():
+        for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
+            mine.lerp_(theirs, 1.0)
+
+
+def _give_storage(model: nn.Module, other: nn.Module) -> None:
+    for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
+        mine.data = theirs.data.clone()
+
+
+def _assign(model: nn.Module, other: nn.Module) -> None:
+    model.prompter.load_state_dict(other.prompter.state_dict(), assign=True)
+
+
+@pytest.mark.parametrize('change', [_load_prompts, _load_weights, _average, _give_storage, _assign])
+@pytest.mark.parametrize('network', ['plain', 'swin v2'])
+def test_folded_model_notices_whatever_changes_a_part_of_it(network, change):
+    model, other, image = plug(network, 'DeepPrompter'), plug(network, 'DeepPrompter', seed=2), images()
+    old = vptx.fold(model)(image)
+    change(model, other)
+    with torch.inference_mode():
+        assert torch.equal(model(image), other(image))
+    assert torch.equal(model(image), other(image))
+    assert not torch.equal(model(image), old)
+
+
+def test_folded_model_takes_prompts_that_a_call_brings():
+    model, other, image = plug('plain', 'DeepPrompter'), plug('plain', 'DeepPrompter', seed=2), images()
+    old, prompts = vptx.fold(model)(image), dict(other.prompter.named_parameters(prefix='prompter'))
+    assert torch.equal(torch.func.functional_call(model, prompts, (image,)), other(image))
+    assert torch.equal(model(image), old)
+
+
+def test_average_of_a_folded_model():
+    model = plug('plain', 'DeepPrompter')
+    average = ModelEmaV3(model, decay=0.5)
+    vptx.fold(average.module)
+    learnt(model)
+    average.update(model)
+    found = average.module(images())
+    assert torch.equal(found, vptx.fold(average.module)(images()))
+    assert not torch.equal(found, plug('plain', 'DeepPrompter')(images()))
+
+
+@pytest.mark.parametrize('network', ['plain', 'swin', 'swin v2', 'EVA-02', 'BEiT', 'torchvision'])
+def test_folded_inside_and_outside_of_autocast(network):
+    model, image = plug(network, 'DeepPrompter'), images()
+    half = torch.autocast('cpu', torch.bfloat16)
+    with torch.no_grad():
+        single = model(image)
+        with half:
+            low = model(image)
+            vptx.fold(model)
+        assert torch.equal(model(image), single)
+        with half:
+            assert relative(model(image).float(), low.float()) < 0.05
 
 
 def test_folded_model_notices_a_new_prompt(tmp_path):

@@ -192,3 +192,42 @@ def test_a_run_learns_without_a_backward_pass(tmp_path, monkeypatch):
     ours, theirs = (load(newest(folder)) for folder in (tmp_path, tmp_path / 'straight'))
     assert rest.optim_wrapper.steps == 12
     assert not differences(ours['state_dict'], theirs['state_dict'])
+
+
+class Drawn(nn.Module):
+    """A model whose loss depends on what it draws more than on its parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.draws: list[float] = []
+
+    def forward(self) -> dict:
+        self.draws.append(torch.rand(()).item())
+        return dict(loss=100 * self.draws[-1] + 3 * self.weight.sum())
+
+    def parse_losses(self, losses: dict) -> tuple:
+        return losses['loss'], losses
+
+
+def test_both_sides_of_spsa_draw_alike():
+    model = Drawn()
+    wrapper = SPSAOptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0), samples=2)
+    with wrapper.optim_context(model):
+        loss = model()['loss']
+    wrapper.update_params(loss)
+    _, up, down, again_up, again_down = model.draws
+    assert (up, again_up) == (down, again_down)
+    assert up != again_up  # each estimate draws anew
+    assert model.weight.item() == pytest.approx(-3, abs=1e-2)
+
+
+def test_loading_leaves_the_callers_state_as_it_is():
+    wrapper = SPSAOptimWrapper(torch.optim.SGD(Drawn().parameters(), lr=1.0))
+    wrapper.steps = 5
+    state = wrapper.state_dict()
+    for _ in range(2):
+        wrapper.steps = 0
+        wrapper.load_state_dict(state)
+        assert wrapper.steps == 5
+    assert 'spsa_steps' in state

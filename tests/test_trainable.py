@@ -84,6 +84,47 @@ def test_a_part_without_parameters_does_as_the_one_around_it():
     assert not model[0][2].training
 
 
+def test_a_dropout_does_as_what_it_feeds():
+    """The next part with parameters beside it."""
+    model = nn.Sequential(
+        nn.Dropout(0.5), nn.Linear(2, 2), nn.Dropout(0.5), nn.ReLU(), nn.Linear(2, 2), nn.Dropout(0.5)
+    )
+    freeze(model, ['^4'], nn.Identity())
+    set_mode(model, True)
+    # What feeds no part beside it does as the whole, which is frozen in part.
+    assert [module.training for module in model] == [False, False, True, False, True, False]
+    set_mode(model, False)
+    assert not any(module.training for module in model)
+
+
+def test_the_heads_own_dropout_in_a_linear_probe():
+    model = vptx.attach(tiny('drop path'), tune=['head']).train()
+    on = {name for name, module in model.net.model.named_modules() if module.training}
+    assert on == {'head', 'head_drop'}
+
+
+@pytest.mark.parametrize('tune', [[], [r'!prompter\.embedding\.rows\.0']])
+def test_dropout_of_prompts_where_some_are_kept_as_drawn(tune):
+    model = vptx.attach(tiny(), dict(type='DeepPrompter', num_tokens=3, dropout=0.5), tune=tune).train()
+    assert model.prompter.embedding.dropout.training
+    model = vptx.attach(
+        tiny(), dict(type='DeepPrompter', num_tokens=3, dropout=0.5), tune=['head', '!prompter']
+    ).train()
+    assert not any(module.training for module in model.prompter.modules())
+
+
+def test_statistics_of_a_prompter_change_where_all_of_it_trains():
+    """As :func:`trained_names` says, which files go by."""
+    norm = nn.BatchNorm1d(2)
+    model = nn.Sequential(nn.Linear(2, 2), norm)
+    for tune, expected in ((['^1'], True), ([r'1\.bias'], False)):
+        freeze(model, tune, nn.Identity())
+        set_mode(model, True, partly=True)
+        assert model.training
+        assert norm.training is expected
+        assert ('1.running_mean' in trained_names(model)) is expected
+
+
 def test_trained_names_include_the_statistics_of_what_trains():
     model = network()
     freeze(model, ['^1'], nn.Identity())

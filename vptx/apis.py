@@ -47,7 +47,8 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     for hook in config.get('custom_hooks', []):
         kind = hook['type'] if isinstance(hook['type'], str) else hook['type'].__name__
         if kind.rpartition('.')[2] == 'PromptTuningHook':
-            attach(model, hook.get('prompter'), hook.get('tune', ()), hook.get('readout'), hook.get('mapping'))
+            options = {name: hook.get(name) for name in ('prompter', 'readout', 'mapping')}
+            attach(model, tune=hook.get('tune', ()), at=hook.get('part'), **options)
     source = config.get('frozen_from') or config.get('load_from')
     if source:
         checkpoint = CheckpointLoader.load_checkpoint(source, map_location='cpu')

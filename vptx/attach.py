@@ -1,12 +1,14 @@
-"""The one function that plugs a prompter into a model, and its way back."""
+"""Attach a prompter to a model, and detach it again."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
-from vptx.backbones import Net, take_apart
+from vptx.backbones import Net, find_net, take_apart
 from vptx.mappings.base import LabelMapping
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters.base import Prompter
@@ -22,13 +24,15 @@ class Before(NamedTuple):
     """What :func:`detach` needs to know.
 
     Attributes:
-        readout: of the hall.
+        readout: of the prompted network.
         trains: every parameter of the model with its ``requires_grad``.
-        own_hall: whether the model came with a hall, or got it from :func:`attach`.
+        modes: every module of the prompted network with its ``training``.
+        own_hall: whether the model came with a prompted network, or got it from :func:`attach`.
     """
 
     readout: Readout
     trains: list[tuple[nn.Parameter, bool]]
+    modes: list[tuple[nn.Module, bool]]
     own_hall: bool
 
 
@@ -50,46 +54,55 @@ def attach(
     tune: Sequence[str] = (),
     readout: Readout | None = None,
     mapping: LabelMapping | dict | None = None,
+    at: str | None = None,
 ) -> nn.Module:
-    """Plug ``prompter`` and ``mapping`` into ``model`` and freeze everything but them and what ``tune`` names.
+    """Attach ``prompter`` and ``mapping`` to ``model`` and freeze everything but them and what ``tune`` names.
 
         model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPrompter'), tune=['head'])
+        model = vptx.attach(classifier, dict(type='DeepPrompter'), tune=['head'], at='encoder')
 
     Args:
-        model: a library's network, which comes back inside a :class:`~vptx.prompted.PromptedNetwork`; or a model with
-            a ``backbone`` (an mmpretrain classifier, say), which is changed in place.
+        model: a library's network, which comes back inside a :class:`~vptx.prompted.PromptedNetwork`; or a model that
+            holds one (an mmpretrain classifier, a module of your own), which is changed in place.
         prompter: the prompter or its config, or several of them, one after the other; None tunes without prompts
-            (linear probing, bias, full fine-tuning).
+            (linear probing, bias, full fine-tuning). A prompter that is bound already keeps what it has learnt.
         tune: patterns over parameter names of what trains beside the prompter; see :func:`vptx.trainable.matches`.
-        readout: what the head sees; by default the hall's own choice, or a bare network's own head.
+        readout: what the head sees. By default the part returns what it returned before; inside a model of OpenMMLab,
+            a tuple of features, pooled as the network was trained.
         mapping: how the network's own classes are read as those of a task, a label mapping or its config; the model
             then gives target logits, and a head above it, if any, adds nothing to them (mmpretrain's ``ClsHead``).
+        at: the dotted name of the part to prompt, such as ``'encoder'``; ``''`` is the model itself. By default
+            ``'backbone'``, if the model has one.
 
     Returns:
         The model to train. :func:`detach` gives back the one that came in.
 
     Raises:
-        ValueError: the model is of no known kind or is prompted already, or prompter, mapping, readout, ``tune`` and
-            network do not fit together.
         TypeError: ``model`` is no module, or a prompter or mapping is neither a module nor a config.
+        ValueError: ``at`` names no module; the part is of no known kind or is prompted already; or prompter, mapping,
+            readout, ``tune`` and network do not fit together; or DistributedDataParallel is around the part already.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f'attach takes a model that is built, such as timm.create_model(...), not {model!r}')
     hall = find_hall(model)
     if hall is not None and hall.before is not None:
         raise ValueError('this model has a prompter plugged in already: vptx.detach(model) it first')
+    _refuse_parallel(model)
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     own_hall = hall is not None
+    part = _part(model, at) if hall is None or at is not None else hall
+    modes, training = [(module, module.training) for module in part.modules()], part.training
     if hall is None:
-        inner = getattr(model, 'backbone', None)
-        if isinstance(inner, nn.Module):
-            training = inner.training
-            hall = model.backbone = PromptedBackbone(_with_pixel_statistics(take_apart(inner), model))
-        else:
-            training = model.training
-            hall = model = PromptedNetwork(take_apart(model), readout=OWN)
-        hall.train(training)
-    hall.before = Before(hall.readout, flags, own_hall)
+        at = at if at is not None or part is model else 'backbone'
+        hall = _wrap(model, part, at)
+    elif part is not hall:
+        raise ValueError(f'at={at!r} is not the prompted network that {type(model).__name__} has: leave at out')
+    hall.train(training)
+    if part is model:
+        model = hall
+    elif not own_hall:
+        _replace(model, part, hall)
+    hall.before = Before(hall.readout, flags, modes, own_hall)
     try:
         hall.plug(_build(prompter), readout, build(MAPPINGS, mapping))
         _check_maps(model, hall)
@@ -99,6 +112,52 @@ def attach(
         raise
     hall.train(hall.training)
     return model
+
+
+def _part(model: nn.Module, at: str | None) -> nn.Module:
+    if at is None:
+        backbone = getattr(model, 'backbone', None)
+        return backbone if isinstance(backbone, nn.Module) else model
+    modules = dict(model.named_modules(remove_duplicate=False))
+    if at not in modules:
+        near = get_close_matches(at, modules, n=3) or [name for name, _ in model.named_children()]
+        raise ValueError(
+            f'at={at!r} names no module of {type(model).__name__}. Nearest: {", ".join(near) or "it has none"}'
+        )
+    return modules[at]
+
+
+def _wrap(model: nn.Module, part: nn.Module, at: str | None) -> PromptedNetwork:
+    """The prompted network of ``part``, which returns what the part returns; in a model of OpenMMLab, a tuple."""
+    if find_net(part) is None:
+        inner = [name for name, module in part.named_modules() if name and find_net(module)]
+        names = [f'{at}.{name}' if at else name for name in inner]
+        try:
+            take_apart(part)
+        except ValueError as error:
+            hint = f". It holds one that can be prompted: at='{names[0]}'" if names else ''
+            raise ValueError(f'{error}{hint}') from None
+    parent = model.get_submodule((at or '').rpartition('.')[0])
+    if part is not model and hasattr(parent, 'data_preprocessor'):  # as a model of OpenMMLab has it
+        return PromptedBackbone(_with_pixel_statistics(take_apart(part), parent))
+    return PromptedNetwork(take_apart(part), readout=OWN)
+
+
+def _refuse_parallel(model: nn.Module) -> None:
+    if any(isinstance(module, DistributedDataParallel) for module in model.modules()):
+        raise ValueError(
+            'DistributedDataParallel exchanges the gradients of the parameters that it found when it was made: attach '
+            'or detach the model inside (model.module), and wrap it afterwards'
+        )
+
+
+def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put ``new`` wherever a module of ``model`` has ``old``."""
+    places = [(parent, name) for parent in model.modules() for name, child in parent._modules.items() if child is old]
+    for parent, name in places:
+        setattr(parent, name, new)
+        if name == '_orig_mod':  # torch.compile keeps the call of the old module until its state is set
+            parent.__setstate__(parent.__getstate__())
 
 
 def _build(prompter: Prompter | dict | Sequence[Prompter | dict] | None) -> Prompter:
@@ -150,25 +209,26 @@ def _with_pixel_statistics(net: Net, model: nn.Module) -> Net:
 def detach(model: nn.Module) -> nn.Module:
     """Undo :func:`attach`: the model as it was, without a trace of the prompter.
 
+    What trains (``requires_grad``), and the training mode of each module of the prompted network, are as they were
+    before :func:`attach`. Wrappers that were put around the model since, such as ``torch.compile``, stay around it.
+
     Raises:
-        ValueError: there is nothing to detach.
+        ValueError: there is nothing to detach, or DistributedDataParallel is around it.
     """
     hall = find_hall(model)
     if hall is None or hall.before is None:
         raise ValueError(f'{type(model).__name__} has no prompter plugged in')
-    before, hall.before = hall.before, None
+    _refuse_parallel(model)
+    before, library = hall.before, hall.net.model
+    if not before.own_hall and hall is not model:
+        _replace(model, hall, library)
+    hall.before = None
     hall.plug(Prompter(), before.readout)
     for parameter, trains in before.trains:
         parameter.requires_grad = trains
-    library = hall.net.model
-    if before.own_hall:
-        hall.train(hall.training)
-        return model
-    library.train(hall.training)
-    if hall is model:
-        return library
-    model.backbone = library
-    return model
+    for module, training in before.modes:
+        module.training = training
+    return library if hall is model and not before.own_hall else model
 
 
 def fold(model: nn.Module) -> nn.Module:

@@ -230,9 +230,10 @@ def _fill(model: nn.Module, checkpoint: Any, where: str | Path) -> None:
         raise ValueError(f'{where} is no checkpoint: it has no state_dict')
     check_layout(state, where)
     found = {n.removeprefix('module.'): t for n, t in state.items()}
-    backbone = {n.removeprefix('backbone.'): t for n, t in found.items() if n.startswith('backbone.')}
+    part = next((name for name, module in model.named_modules() if module is hall), 'backbone')
+    backbone = {n.removeprefix(f'{part}.'): t for n, t in found.items() if n.startswith(f'{part}.')}
     if not backbone:
-        raise ValueError(f'{where} holds no backbone: its names do not begin with backbone., as those of a stock model')
+        raise ValueError(f'{where} holds no {part}: its names do not begin with {part}., as those of a stock model')
     library = hall.net.model
     own_state = library.state_dict()
     check_numbers({name: t for name, t in backbone.items() if name in own_state}, own_state, where)
@@ -248,14 +249,12 @@ def _fill(model: nn.Module, checkpoint: Any, where: str | Path) -> None:
         told = '; '.join(f'it {fault} {", ".join(names[:5])}' for fault, names in faults.items() if names)
         raise ValueError(f'{where} is of another backbone: {told}')
     state = model.state_dict()
-    rest = {n: t for n, t in found.items() if not n.startswith('backbone.')}
+    rest = {n: t for n, t in found.items() if not n.startswith(f'{part}.')}
     fits = {n: t for n, t in rest.items() if n in state and state[n].shape == t.shape}
     check_numbers(fits, state, where)
     model.load_state_dict(fits, strict=False)  # the backbone is in place, prompts are new
     left = ', '.join(name for name in rest if name not in fits)
-    print_log(
-        f'{where}: filled backbone{"".join(f", {name}" for name in fits)}; left out {left or "nothing"}', 'current'
-    )
+    print_log(f'{where}: filled {part}{"".join(f", {name}" for name in fits)}; left out {left or "nothing"}', 'current')
     checkpoint['state_dict'] = model.state_dict()
     hall.frozen_from = str(where)
 

@@ -1,6 +1,7 @@
 """The shapes of a network: all that a prompter may know of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from typing import NamedTuple
 
 DOORS = ('image', 'tokens', 'memory', 'inside', 'logits')
@@ -36,6 +37,7 @@ class Geometry:
         tokens: K + N of an image of that size, in front of the first layer; the cells of its last map, for a ConvNet.
         mean, std: the pixel normalisation the network was trained with, per channel, of pixels in [0, 1].
         doors: those of :data:`DOORS` through which a prompter can reach the network.
+        channels: of an image that the network takes.
         any_size: whether it takes images of other sizes than ``image``.
         stem: (D, height, width) of the kernels of the convolution that sees the image; None where that one can take
             no more channels than the image's own.
@@ -54,6 +56,7 @@ class Geometry:
     std: tuple[float, ...]
     doors: frozenset[str]
     any_size: bool = True
+    channels: int = 3
     stem: tuple[int, int, int] | None = None
     lengths: tuple[int, ...] = ()
     sites: tuple[Site, ...] = ()
@@ -67,3 +70,16 @@ class Geometry:
     def length(self, layer: int) -> int:
         """K + N in front of ``layer``, of an image of that size."""
         return self.lengths[layer] if self.lengths else self.tokens
+
+    def resized(self, image: tuple[int, int]) -> 'Geometry':
+        """The geometry of the same network for images of another size, which its patches divide."""
+        before, grid = (
+            tuple(side // patch for side, patch in zip(size, self.patch, strict=True)) for size in (self.image, image)
+        )
+        after, lengths = grid, []
+        for length in self.lengths:
+            while prod(before) > length - self.prefix:  # patches have been merged two by two
+                before, after = (tuple(-(-side // 2) for side in grid) for grid in (before, after))
+            lengths.append(self.prefix + prod(after))
+        tokens = self.prefix + prod(grid) if self.widths else self.tokens
+        return replace(self, image=image, tokens=tokens, lengths=tuple(lengths))

@@ -94,7 +94,7 @@ def read_pixels(model: nn.Module) -> PixelPrompt:
         raise ValueError(f'nobody knows how the pixels of {geometry.name} are normalised: there is no mean and std')
     was_training = hall.training
     hall.eval()
-    noise = torch.randn(2, 3, *geometry.image, generator=torch.Generator().manual_seed(0)).to(device)
+    noise = torch.randn(2, geometry.channels, *geometry.image, generator=torch.Generator().manual_seed(0)).to(device)
     delta, bright = hall.prompter.image(torch.stack([torch.zeros_like(noise[0]), torch.ones_like(noise[0])]))
     seen = hall.prompter.image(noise)
     hall.train(was_training)

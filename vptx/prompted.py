@@ -17,7 +17,9 @@ from torch.utils.checkpoint import checkpoint
 
 from vptx.backbones.base import Context, KeyValue, LayerOutput, Net
 from vptx.backbones.linear import FusedLinear
+from vptx.binding import bind, check_free, hold, release
 from vptx.geometry import Site
+from vptx.library_methods import LibraryMethods
 from vptx.mappings.base import LabelMapping
 from vptx.prompters.base import AMONG_TOKENS, Prompter
 from vptx.readout import FIRST_ROWS, MAPS, OWN, READOUTS, READS_PROMPTS, Maps, Readout, check_readout, read_maps
@@ -52,7 +54,7 @@ class Known(NamedTuple):
         return self.holding(tuple(tensor.to(device) for tensor in self.tensors))
 
 
-class PromptedNetwork(BaseModule):
+class PromptedNetwork(LibraryMethods, BaseModule):
     """A network, a prompter and a label mapping (none, to begin with) and a readout: (B, 3, H, W) -> (B, D),
     (B, D, H', W') or (B, C). Of several layers, a tuple of feature maps.
 
@@ -78,10 +80,11 @@ class PromptedNetwork(BaseModule):
     def __init__(self, net: Net | dict, readout: Readout | None = None, with_cp: bool = False) -> None:
         super().__init__()
         self.net: Net = build(NETS, net)
-        self.set_grad_checkpointing(with_cp)
+        self.set_grad_checkpointing(with_cp or (self.net.grad_checkpointing and self.net.geometry.depth > 0))
         self.readout: Readout = readout or self.net.readout
         self.map_norms = nn.ModuleList()
         self.folded: set[int] = set()
+        self._folded_from: list[tuple] = []
         self.before: Any = None
         self.frozen_from = ''
         self.classes: Any = None
@@ -93,13 +96,15 @@ class PromptedNetwork(BaseModule):
 
         Raises:
             ValueError: a door that the network does not have, a readout that cannot be served, a mapping of the logits
-                of a network without a classifier or of what are no logits.
+                of a network without a classifier or of what are no logits; a prompter or a mapping that another model
+                has, or that has learnt for a network of other shapes.
         """
         self.classes = None
         geometry, readout = self.net.geometry, readout or (OWN if mapping else self.readout)
         if mapping is not None:
             self._check_mapping(mapping, readout)
-            mapping.bind(geometry.classes)
+            check_free(mapping, self)
+            bind(mapping, geometry.classes, exact=True)
         lacking = prompter.doors - geometry.doors
         if lacking:
             raise ValueError(
@@ -110,10 +115,12 @@ class PromptedNetwork(BaseModule):
         name = MAPS if maps else str(readout)
         if 'inside' in prompter.doors:  # attention to a memory calls no modules: prompts beside go in as tokens
             geometry = replace(geometry, doors=geometry.doors - {'memory'})
-        prompter.bind(geometry, reads_prompts=name in READS_PROMPTS)
+        check_free(prompter, self)
+        bind(prompter, geometry, name in READS_PROMPTS)
         has_tokens = geometry.tokens > 0
         check_readout(name, geometry.name, self.net.has_class_token, has_tokens, prompter.prompts_at_end)
         self.unfold()
+        self._pooling = getattr(self.net.model, 'global_pool', None)
         self.readout = readout
         self._maps = maps
         self._taps = frozenset(maps.layers if maps else self.net.taps if name == OWN else ())
@@ -123,10 +130,14 @@ class PromptedNetwork(BaseModule):
         among_tokens = bool(prompter.doors & AMONG_TOKENS)
         self._first_rows = read if among_tokens and not (self._taps or prompter.sees_the_end) else None
         FusedLinear.replace(self.net, among_tokens)
-        reference = next(self.net.parameters())
+        # What is learnt follows the network to its device and its type of numbers.
+        parameters = list(self.net.parameters())
+        reference = next((p for p in parameters if p.is_floating_point()), parameters[0])
         self._make_map_norms(maps, reference)
-        self.prompter = prompter.to(reference.device)
-        self.mapping = (mapping or LabelMapping()).to(reference.device)
+        for name, part in (('prompter', prompter), ('mapping', mapping or LabelMapping())):
+            release(getattr(self, name, nn.Identity()))
+            setattr(self, name, part.to(reference) if reference.is_floating_point() else part.to(reference.device))
+            hold(part, self)
         for handle in self._handles:
             handle.remove()
         # A partial of a method, not a closure: a copy of the hall calls the copy's own prompter.
@@ -140,6 +151,30 @@ class PromptedNetwork(BaseModule):
         if [norm.weight.numel() for norm in self.map_norms] != widths:  # those that fit may have been trained
             self.map_norms = nn.ModuleList(nn.LayerNorm(width) for width in widths).to(reference)
 
+    def _check_state(self) -> None:
+        """Refuse what is not the network that the prompter was bound to: a replica, or one with another pooling."""
+        name = type(self.prompter).__name__
+        if getattr(self, '_is_replica', False) and (self._handles or self.prompter.stem() is not None):
+            raise RuntimeError(
+                f'nn.DataParallel does not copy the hooks and kernels by which {name} reaches into the network: use '
+                'DistributedDataParallel, one process for each device'
+            )
+        pooling = getattr(self.net.model, 'global_pool', None)
+        if isinstance(pooling, str) and pooling != self._pooling:
+            raise ValueError(
+                f'global_pool of {self.net.geometry.name} is {pooling!r} now and was {self._pooling!r} when {name} was '
+                'bound to it: vptx.detach(model), and attach again'
+            )
+
+    def _check_classes(self, logits: Any) -> Any:
+        """That a mapping gets the classes that it was bound to: the library's classifier may have been exchanged."""
+        if self.mapping.num_classes and logits.shape[-1] != self.net.geometry.classes:
+            raise ValueError(
+                f'{type(self.mapping).__name__} was bound to {self.net.geometry.classes} classes of '
+                f'{self.net.geometry.name}, which now gives {logits.shape[-1]}: detach, and attach again'
+            )
+        return logits
+
     def _check_mapping(self, mapping: LabelMapping, readout: Readout) -> None:
         name, geometry = type(mapping).__name__, self.net.geometry
         if readout != OWN:
@@ -151,7 +186,8 @@ class PromptedNetwork(BaseModule):
             )
 
     def forward(self, image: Tensor | Known) -> Tensor | tuple:
-        return self.mapping(self.read(image))
+        self._check_state()
+        return self.mapping(self._check_classes(self.read(image)))
 
     def read(self, image: Tensor | Known) -> Tensor | tuple:
         """As :meth:`forward`, without the mapping: the network's own logits (B, K), where they are mapped."""
@@ -216,21 +252,23 @@ class PromptedNetwork(BaseModule):
             return image
         else:
             (tokens,), begin, context = image.tensors, image.layer, image.context
-        prefix = net.geometry.prefix
+        prefix, folded = net.geometry.prefix, self._is_fresh()
         taps: dict[int, LayerOutput] = {}
         first: Tensor | None = None
         for layer in range(begin, net.geometry.depth):
             if layer == until:
                 return Known(tokens, layer, context)
             tokens, context = net.merge(tokens, layer, context)
-            memory = self._memory(tokens, layer)
+            memory = self._memory(tokens, layer, folded)
             tokens = prompter.enter(tokens, layer)
-            if self._first_rows and layer + 1 == net.geometry.depth:
+            if self._first_rows and until is None and layer + 1 == net.geometry.depth:
                 first = net.first_rows(tokens, layer, context, memory, self._first_rows)
             tokens = self._block(tokens, layer, context, memory) if first is None else first
             tokens = prompter.leave(tokens, layer)
             if layer in self._taps:
                 taps[layer] = self._tap(tokens, context)
+        if until is not None:
+            return Known(tokens, net.geometry.depth, context)
         if self._maps:
             return Known(self._read_maps(self._maps, taps))
         if self._taps:
@@ -274,17 +312,22 @@ class PromptedNetwork(BaseModule):
             taps[last] = taps[last]._replace(patches=self.net.finish(taps[last].patches))
         return tuple(taps[layer].map for layer in maps.layers)
 
-    def _memory(self, tokens: Tensor, layer: int) -> Tensor | KeyValue | None:
-        if layer in self.folded:
+    def _memory(self, tokens: Tensor, layer: int, folded: bool) -> Tensor | KeyValue | None:
+        if folded and layer in self.folded:
             return KeyValue(getattr(self, f'key_{layer}'), getattr(self, f'value_{layer}'))
         return self.prompter.memory(tokens, layer)
 
     def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         return self.prompter.inside(site, inputs[0], output)
 
+    @torch.inference_mode(False)  # what is kept may be used where gradients are asked for
     @torch.no_grad()
     def fold(self) -> 'PromptedNetwork':
         """Compute the keys and values of all memory once, for inference; training again unfolds.
+
+        They are computed in the precision of the parameters. Where a parameter or a buffer that they may depend on has
+        changed since, the next forward computes them again. Two changes cannot be seen: one that is written through
+        ``tensor.data``, and any under a compiler. Fold again after those.
 
         Raises:
             ValueError: nothing to fold: no prompts enter as memory, or they differ from sample to sample.
@@ -294,17 +337,19 @@ class PromptedNetwork(BaseModule):
         net, geometry = self.net, self.net.geometry
         probe = next(net.parameters())
         tokens = [probe.new_zeros(2, geometry.prefix + 1, width) for width in geometry.widths]
-        memory = {layer: self.prompter.memory(tokens[layer], layer) for layer in range(geometry.depth)}
-        memory = {layer: prompts for layer, prompts in memory.items() if prompts is not None}
-        name = type(self.prompter).__name__
-        if not memory:
-            raise ValueError(f'{name} cannot be folded: it has no prompts that act as keys and values alone')
-        if any(prompts.dim() > 2 for prompts in memory.values()):
-            raise ValueError(f'{name} cannot be folded: its prompts depend on the image')
-        for layer, prompts in memory.items():
-            for part, tensor in zip(('key', 'value'), net.keys_values(prompts, layer), strict=True):
-                self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
+        with torch.autocast(probe.device.type, enabled=False):
+            memory = {layer: self.prompter.memory(tokens[layer], layer) for layer in range(geometry.depth)}
+            memory = {layer: prompts for layer, prompts in memory.items() if prompts is not None}
+            name = type(self.prompter).__name__
+            if not memory:
+                raise ValueError(f'{name} cannot be folded: it has no prompts that act as keys and values alone')
+            if any(prompts.dim() > 2 for prompts in memory.values()):
+                raise ValueError(f'{name} cannot be folded: its prompts depend on the image')
+            for layer, prompts in memory.items():
+                for part, tensor in zip(('key', 'value'), net.keys_values(prompts, layer), strict=True):
+                    self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
         self.folded = set(memory)
+        self._folded_from = [(tensor, *_stamp(tensor)) for tensor in self._sources()]
         return self
 
     def unfold(self) -> None:
@@ -313,6 +358,31 @@ class PromptedNetwork(BaseModule):
             delattr(self, f'key_{layer}')
             delattr(self, f'value_{layer}')
         self.folded = set()
+        self._folded_from = []
+
+    def _sources(self) -> list[Tensor]:
+        """All that folded keys and values may have been made from."""
+        found, modules = list[Tensor](), [self.prompter, self.net]
+        while modules:  # in every forward, so without the names that ``parameters()`` makes
+            module = modules.pop()
+            modules += [part for part in module._modules.values() if part is not None]
+            held = (*module._parameters.values(), *module._buffers.values())
+            found += [tensor for tensor in held if tensor is not None]
+        return found
+
+    def _is_fresh(self) -> bool:
+        """Whether folded keys and values, if any, are those of the present prompts and weights. Folds again where they
+        have changed in place; not where others stand in for them, as in ``torch.func.functional_call``."""
+        if not self.folded or torch.compiler.is_compiling():
+            return True
+        now = self._sources()
+        if len(now) != len(self._folded_from) or any(
+            a is not b for a, (b, *_) in zip(now, self._folded_from, strict=True)
+        ):
+            return False
+        if any(_stamp(tensor) != tuple(stamp) for tensor, *stamp in self._folded_from):
+            self.fold()
+        return True
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
         if not self.prompter.state_dict() and any(name.startswith(f'{prefix}prompter.') for name in state):
@@ -327,8 +397,8 @@ class PromptedNetwork(BaseModule):
         """Training mode for the prompter and for the tuned parts of the network; what is frozen stays in eval mode."""
         super().train(mode)
         set_mode(self.net, mode)
-        set_mode(self.prompter, mode)
-        set_mode(self.mapping, mode)
+        set_mode(self.prompter, mode, partly=True)
+        set_mode(self.mapping, mode, partly=True)
         if mode:
             self.unfold()
         return self
@@ -361,3 +431,8 @@ class PromptedBackbone(PromptedNetwork):
                 'current',
                 logging.WARNING,
             )
+
+
+def _stamp(tensor: Tensor) -> tuple[int, int]:
+    """Changes where the tensor is written to in place, or gets other storage."""
+    return 0 if tensor.is_inference() else tensor._version, tensor.data_ptr()

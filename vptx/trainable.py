@@ -65,20 +65,41 @@ def freeze(model: nn.Module, tune: Sequence[str], also: nn.Module) -> None:
         parameter.requires_grad = wanted and not any(matches(pattern, name) for pattern in excluded)
 
 
-def set_mode(module: nn.Module, training: bool) -> None:
+def set_mode(module: nn.Module, training: bool, partly: bool = False) -> None:
     """Put ``module`` in training mode where all of its parameters train, in eval mode elsewhere.
 
     So a frozen network keeps its dropout, drop path and batch statistics still, a tuned last block gets its own, and
-    full fine-tuning is what it always was. A module without parameters does as the one around it.
+    full fine-tuning is what it always was. A dropout does as the module that it feeds, the next one with parameters
+    beside it: that of a head is on in a linear probe. Another module without parameters does as the one around it.
+
+    Args:
+        module: a frozen network, or what is learnt.
+        training: whether it is put in training mode at all.
+        partly: whether a module that has others inside trains where any of its parameters does, as in a prompter,
+            some of whose prompts may be kept as they were drawn.
     """
 
-    def settle(module: nn.Module, inherited: bool) -> None:
-        parameters = list(module.parameters())
-        module.training = training and all(p.requires_grad for p in parameters) if parameters else inherited
-        for child in module.children():
-            settle(child, module.training)
+    def trains(module: nn.Module) -> bool:
+        flags = [parameter.requires_grad for parameter in module.parameters()]
+        whole = not partly or module._buffers or next(module.children(), None) is None
+        return all(flags) if whole else any(flags)
 
-    settle(module, training)
+    def settle(module: nn.Module, mode: bool) -> None:
+        module.training = mode
+        children = list(module.children())
+        for index, child in enumerate(children):
+            fed = [other for other in children[index:] if _has_parameters(other)] if _is_dropout(child) else [child]
+            settle(child, training and trains(fed[0]) if fed and _has_parameters(fed[0]) else mode)
+
+    settle(module, training and trains(module))
+
+
+def _has_parameters(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None
+
+
+def _is_dropout(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.dropout._DropoutNd)
 
 
 def trained_names(model: nn.Module) -> list[str]:
@@ -98,12 +119,17 @@ def _count(parameters: Iterable[nn.Parameter]) -> tuple[int, int]:
     return sum(trained for trained, _ in sizes), sum(total for _, total in sizes)
 
 
+#: Of a prompted network, wherever in a model it is.
+_PARTS = ('net', 'prompter', 'mapping', 'map_norms')
+
+
 def trainable_table(model: nn.Module) -> str:
     """A table of trained and all parameters for each part of ``model`` (its children, and theirs in the hall)."""
     parts: dict[str, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         path = name.split('.')
-        part = '.'.join(path[:2]) if path[0] == 'backbone' else path[0]
+        inside = next((i for i, name in enumerate(path) if name in _PARTS), 1 if path[0] == 'backbone' else 0)
+        part = '.'.join(path[: inside + 1])
         parts.setdefault(part, []).append(parameter)
     rows = [(part, *_count(parameters)) for part, parameters in parts.items()]
     rows.append(('all', *_count(model.parameters())))

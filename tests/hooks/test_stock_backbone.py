@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmpretrain.models import ImageClassifier
 from runs import differences, hook, interrupted, load, newest, runner, tiny_config, write_config
 
 import vptx
@@ -141,3 +142,45 @@ def test_the_tools_keep_the_name_of_the_frozen_weights(tmp_path, zoo):
     resumed = load_config(Namespace(**asked, resume='auto'))
     assert resumed.resume and resumed.frozen_from == str(zoo[0])
     assert vptx.init_model(resumed, tmp_path / 'run' / 'prompt.safetensors').backbone.frozen_from == str(zoo[0])
+
+
+@MODELS.register_module(force=True)
+class Encoded(ImageClassifier):
+    """Of a user, who calls the backbone of a classifier ``encoder``, and another part ``neighbour``."""
+
+    backbone = property(lambda self: self.part.encoder)
+
+    def __init__(self, encoder: dict, **others) -> None:
+        super().__init__(backbone=encoder, **others)
+        self.part = torch.nn.ModuleDict(dict(encoder=self._modules.pop('backbone'), neighbour=torch.nn.Dropout(0.5)))
+
+    def loss(self, *arguments, **options) -> dict:
+        self.modes = self.part.neighbour.training, self.part.encoder.net.training
+        return super().loss(*arguments, **options)
+
+
+def test_a_part_of_another_name(tmp_path, zoo):
+    """Its frozen weights from a checkpoint with that name."""
+    checkpoint = torch.load(zoo[0])
+    names = {name: name.replace('backbone.', 'part.encoder.') for name in checkpoint['state_dict']}
+    checkpoint['state_dict'] = {names[name]: value for name, value in checkpoint['state_dict'].items()}
+    torch.save(checkpoint, tmp_path / 'named.pth')
+    model = dict(
+        _delete_=True,
+        type='Encoded',
+        encoder=VIT,
+        head=HEAD,
+        data_preprocessor=dict(num_classes=3, mean=[127.5] * 3, std=[127.5] * 3),
+    )
+    changes = dict(model=model, hooks=[hook(part='part.encoder')], load_from=str(tmp_path / 'named.pth'))
+    run = runner(tmp_path / 'run', **changes)
+    run.train()
+    prompted = run.model.part.encoder
+    assert not differences(dict(prompted.net.model.state_dict()), dict(zoo[1]))
+    assert run.model.modes == (True, False)  # of what is beside the frozen network, and of that one
+    saved = load(newest(tmp_path / 'run'))['state_dict']
+    assert {name for name in saved if 'head' not in name} == {
+        f'part.encoder.prompter.embedding.rows.{i}' for i in (0, 1)
+    }
+    model = vptx.init_model(Config(tiny_config(tmp_path / 'run', **changes)), tmp_path / 'run' / 'prompt.safetensors')
+    assert not differences(model.state_dict(), run.model.state_dict())

@@ -138,3 +138,22 @@ def test_a_side_that_five_doublings_do_not_reach():
 def test_refused(options, message):
     with pytest.raises(ValueError, match=message):
         prompted(**options)
+
+
+def test_the_images_gradient_goes_through_the_encoder():
+    """Against a difference in double precision."""
+    model = prompted(bound='none').double()
+    with torch.no_grad():
+        for parameter in model.prompter.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    image, direction = pixels(2).double(), torch.randn(2, 3, SIZE, SIZE, dtype=torch.double)
+    image.requires_grad_()
+    (gradient,) = torch.autograd.grad(model(image).square().sum(), image)
+    with torch.no_grad():
+        ahead, behind = (model(image + step * direction).square().sum() for step in (1e-5, -1e-5))
+    torch.testing.assert_close((gradient * direction).sum(), (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-6)
+
+
+def test_no_graph_of_the_encoder_for_an_image_without_gradient():
+    model = prompted()
+    assert not model.prompter.look(pixels()).requires_grad

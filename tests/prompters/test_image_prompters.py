@@ -288,7 +288,7 @@ def test_a_stack_is_one_after_the_other(network):
     border, deep = BorderPrompter(4), DeepPrompter(2)
     model, image = vptx.attach(tiny(network), [border, deep]).eval(), images(2)
     assert [type(prompter).__name__ for prompter in model.prompter.prompters] == ['BorderPrompter', 'DeepPrompter']
-    alone = vptx.attach(tiny(network), deep).eval()
+    alone = vptx.attach(tiny(network), deepcopy(deep)).eval()
     assert torch.equal(model(image), alone(border.image(image)))
     assert not torch.equal(model(image), alone(image))
 

@@ -1,6 +1,6 @@
 """Where a prompt enters: one file for each family of networks. The only room that imports timm."""
 
-from .base import Context, KeyValue, LayerOutput, Net, take_apart
+from .base import Context, KeyValue, LayerOutput, Net, find_net, take_apart
 from .openmmlab_swin import OpenMMLabSwin
 from .openmmlab_vit import MMPretrainViT, MMSegViT
 from .timm_beit import TimmBeit
@@ -24,5 +24,6 @@ __all__ = [
     'TimmSwin',
     'TimmViT',
     'TorchvisionViT',
+    'find_net',
     'take_apart',
 ]

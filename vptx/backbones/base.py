@@ -18,7 +18,19 @@ from torch.func import functional_call
 from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 
-__all__ = ['Context', 'KeyValue', 'LayerOutput', 'Net', 'find_sites', 'is_a', 'is_unseen', 'measure_stem', 'take_apart']
+__all__ = [
+    'Context',
+    'KeyValue',
+    'LayerOutput',
+    'Net',
+    'count_channels',
+    'find_net',
+    'find_sites',
+    'is_a',
+    'is_unseen',
+    'measure_stem',
+    'take_apart',
+]
 
 
 @dataclass(frozen=True)
@@ -100,8 +112,19 @@ class Net(BaseModule):
         return None
 
     @property
+    def grad_checkpointing(self) -> bool:
+        """Whether the library's network was set to checkpoint its layers, by timm's name of the flag or OpenMMLab's."""
+        modules = list(self.model.modules())
+        return any(getattr(m, 'grad_checkpointing', False) or getattr(m, 'with_cp', False) for m in modules)
+
+    @property
     def stages(self) -> tuple[int, ...]:
         return (self.geometry.depth - 1,)
+
+    @property
+    def intermediates(self) -> tuple[int, ...]:
+        """The layers that the library's own ``forward_intermediates`` counts: all, or the last one of each stage."""
+        return tuple(range(self.geometry.depth))
 
     @classmethod
     def knows(cls, model: nn.Module) -> bool:
@@ -177,6 +200,10 @@ class Net(BaseModule):
         """What the network does to a pooled feature before its classifier: (B, D) -> (B, D)."""
         raise NotImplementedError
 
+    def features(self, tokens: Tensor, context: Context) -> Tensor:
+        """Finished tokens (B, K+N, D) in the shape that the library's own ``forward_features`` returns."""
+        return tokens
+
     def classify(self, tokens: Tensor, context: Context) -> Tensor:
         """The network's own pooling and classifier: finished tokens (B, K+N, D) -> (B, C)."""
         raise NotImplementedError
@@ -203,6 +230,13 @@ def measure_stem(model: nn.Module, name: str) -> tuple[int, int, int] | None:
     if getattr(type(stem), 'forward', None) is not nn.Conv2d.forward or stem.groups > 1 or stem.in_channels != 3:
         return None
     return stem.out_channels, *stem.kernel_size
+
+
+def count_channels(model: nn.Module, name: Any) -> int:
+    """Of the images that the convolution ``name`` takes, or else the first one that there is; 3 without any."""
+    modules = dict(model.named_modules())
+    found = [modules.get(name) if isinstance(name, str) else None, *modules.values()]
+    return next((module.in_channels for module in found if isinstance(module, nn.Conv2d)), 3)
 
 
 def is_unseen(*parts: nn.Module) -> bool:
@@ -234,17 +268,22 @@ def find_sites(block: nn.Module, layer: int, width: int) -> tuple[Site, ...]:
     return tuple(found)
 
 
+def find_net(model: nn.Module) -> type[Net] | None:
+    """The class of the net that knows a library's model, or None."""
+    NETS.import_from_location()
+    return next((net for net in NETS.module_dict.values() if net.knows(model)), None)
+
+
 def take_apart(model: nn.Module) -> Net:
     """The net of a library's model.
 
     Raises:
         ValueError: no net knows the model (lists those that are there).
     """
-    NETS.import_from_location()
-    for net in NETS.module_dict.values():
-        if net.knows(model):
-            return net(model)
-    raise ValueError(
-        f'no net takes a {type(model).__module__}.{type(model).__name__} apart. Known: '
-        f'{", ".join(sorted(NETS.module_dict))}. CONTRIBUTING.md, "Add a network", shows how to add one'
-    )
+    net = find_net(model)
+    if net is None:
+        raise ValueError(
+            f'no net takes a {type(model).__module__}.{type(model).__name__} apart. Known: '
+            f'{", ".join(sorted(NETS.module_dict))}. CONTRIBUTING.md, "Add a network", shows how to add one'
+        )
+    return net(model)

@@ -44,7 +44,9 @@ def attend(
         bias: added to the scores of the tokens' own keys: (heads, M, M), or (B, heads, M, M). A memory has none.
         scale: of the scores; d ** -0.5 by default.
     """
-    seen = KeyValue(*(part if part.dim() == 4 else part[None] for part in memory))
+    # Folded, a memory is in the precision of the parameters, whatever autocast makes of tokens.
+    parts = zip(memory, (key, value), strict=True)
+    seen = KeyValue(*((part if part.dim() == 4 else part[None]).to(own.dtype) for part, own in parts))
     if bias is not None:
         bias = bias.to(query.dtype)  # in half precision, a table is as it was trained
         bias = bias if bias.dim() == 4 else bias[None]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from vptx.backbones import windows
-from vptx.backbones.base import Context, KeyValue, LayerOutput, is_a, measure_stem
+from vptx.backbones.base import Context, KeyValue, LayerOutput, count_channels, is_a, measure_stem
 from vptx.backbones.swin import SwinNet
 from vptx.geometry import Geometry
 from vptx.readout import OWN
@@ -56,6 +56,7 @@ class OpenMMLabSwin(SwinNet):
             std=(),
             doors=frozenset({'image', 'tokens', 'memory', 'logits'}),
             stem=measure_stem(model, self.stem),
+            channels=count_channels(model, self.stem),
             **facts,
         )
 

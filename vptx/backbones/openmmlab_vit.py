@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vptx.backbones.base import Context, KeyValue, LayerOutput, Net, is_a, measure_stem
+from vptx.backbones.base import Context, KeyValue, LayerOutput, Net, count_channels, is_a, measure_stem
 from vptx.backbones.memory import attend, project
 from vptx.geometry import Geometry
 from vptx.readout import OWN
@@ -52,6 +52,7 @@ class _OpenMMLabViT(Net):
             std=(),
             doors=frozenset({'image', 'tokens', 'memory', 'logits'}),
             stem=measure_stem(model, self.stem),
+            channels=count_channels(model, self.stem),
         )
 
     @classmethod

@@ -70,6 +70,9 @@ class TimmConvNet(TimmNet):
         # ConvNeXt has a norm behind its pooling. The average of one cell is that cell.
         return self.model.forward_head(feature[:, :, None, None], pre_logits=True)
 
+    def features(self, tokens: Tensor, context: Context) -> Tensor:
+        return tokens.transpose(1, 2).unflatten(2, context.grid)
+
     def classify(self, tokens: Tensor, context: Context) -> Tensor:
         # A column of N cells: to pooling, one shape is as good as another.
         return self.model.forward_head(tokens.transpose(1, 2)[..., None])

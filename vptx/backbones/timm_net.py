@@ -11,7 +11,7 @@ import timm
 from timm.data import ImageNetInfo, infer_imagenet_subset
 from torch import Tensor, nn
 
-from vptx.backbones.base import IN_BLOCK, Net, find_sites, measure_stem
+from vptx.backbones.base import IN_BLOCK, Net, count_channels, find_sites, measure_stem
 from vptx.geometry import Site
 from vptx.weights import load_weights
 
@@ -67,6 +67,7 @@ class TimmNet(Net):
             mean=tuple(config['mean']),
             std=tuple(config['std']),
             stem=measure_stem(model, self.stem),
+            channels=count_channels(model, self.stem),
             classes=model.num_classes,
         )
 
@@ -77,7 +78,7 @@ class TimmNet(Net):
     @property
     def class_names(self) -> tuple[str, ...]:
         # By their number alone; a classifier that is of no ImageNet has none of their numbers.
-        subset = infer_imagenet_subset(dict(num_classes=self.geometry.classes))
+        subset = infer_imagenet_subset(dict(num_classes=self.model.num_classes))
         return tuple(ImageNetInfo(subset).label_descriptions()) if subset else ()
 
     @property

@@ -70,8 +70,15 @@ class TimmSwin(SwinNet, TimmTransformer):
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return feature
 
+    @property
+    def intermediates(self) -> tuple[int, ...]:
+        return self.stages
+
+    def features(self, tokens: Tensor, context: Context) -> Tensor:
+        return tokens.unflatten(1, context.grid)
+
     def classify(self, tokens: Tensor, context: Context) -> Tensor:
-        return self.model.head(tokens.unflatten(1, context.grid))
+        return self.model.head(self.features(tokens, context))
 
     @property
     def _norms_last(self) -> bool:

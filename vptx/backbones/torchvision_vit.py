@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer, ViT_B_16_Weights, get_model
 from torchvision.models.vision_transformer import EncoderBlock
 
-from vptx.backbones.base import Context, KeyValue, Net, measure_stem
+from vptx.backbones.base import Context, KeyValue, Net, count_channels, measure_stem
 from vptx.backbones.memory import attend, project
 from vptx.geometry import Geometry
 from vptx.registry import NETS
@@ -56,6 +56,7 @@ class TorchvisionViT(Net):
             doors=frozenset({'image', 'tokens', 'logits'} | ({'memory'} if plain else set())),
             any_size=False,
             stem=measure_stem(network, self.stem),
+            channels=count_channels(network, self.stem),
             classes=getattr(network.heads[-1], 'out_features', 0),
         )
 

@@ -59,7 +59,7 @@ def _count(hall: PromptedNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> T
 def _nothing(hall: PromptedNetwork) -> Tensor:
     """A (K, C) before the first image."""
     device = next(hall.parameters()).device
-    return torch.zeros(hall.net.geometry.classes, hall.mapping.num_classes, dtype=torch.float64, device=device)
+    return torch.zeros(hall.net.geometry.classes, hall.mapping.num_classes, device=device)
 
 
 def _targets(labels: Tensor, mapping: CountedMapping) -> Tensor:

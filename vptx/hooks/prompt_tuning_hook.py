@@ -1,6 +1,6 @@
 """The plug: one entry in ``custom_hooks`` turns a stock config into prompt tuning."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from inspect import Parameter, signature
 from pathlib import Path
@@ -60,6 +60,8 @@ class PromptTuningHook(Hook):
             it is then ``dict(type='ClsHead')``. :class:`~vptx.hooks.LabelMappingHook` estimates it.
         resume_settings: ``'checkpoint'`` or ``'config'``, whose optimizer and schedule settings a resumed run uses; see
             :class:`~vptx.hooks.ResumeHook`.
+        part: the dotted name of the part of the model to prompt, by default ``'backbone'``; ``at`` of
+            :func:`vptx.attach`.
 
     Note:
         The first of all hooks, so that EMAHook and others see the prompted model.
@@ -78,6 +80,7 @@ class PromptTuningHook(Hook):
         readout: Readout | None = None,
         mapping: dict | None = None,
         resume_settings: str = 'checkpoint',
+        part: str | None = None,
     ) -> None:
         self.prompter = prompter
         self.tune = tune
@@ -85,6 +88,7 @@ class PromptTuningHook(Hook):
         self.mapping = mapping
         self.resume_settings = resume_settings
         self._around_hall: list[nn.Module] | None = None
+        self.part = part
 
     def before_run(self, runner: Runner) -> None:
         if not isinstance(runner, Runner):
@@ -101,10 +105,10 @@ class PromptTuningHook(Hook):
         if hall is None and hasattr(model, 'init_weights'):
             # The Runner does so after this, and only to train; a stock backbone reads its init_cfg while it is one.
             model.init_weights()
-        model = attach(model, self.prompter, self.tune, self.readout, self.mapping)
+        model = attach(model, self.prompter, self.tune, self.readout, self.mapping, at=self.part)
         _check_classifier(model)
         check_head(model)
-        self._around_hall = [part for part in model.children() if find_hall(part) is None]
+        self._around_hall = list(_around(model, find_hall(model)))
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
         # The Runner has wrapped the model and built optimizer and schedulers already: again, with what is there now.
         runner.model = _wrap(runner, model)
@@ -215,6 +219,15 @@ def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
             f'{type(optimizer).__name__} takes a step with a closure that computes the loss again, which MMEngine does '
             'not offer: choose another optimizer, such as AdamW or SGD'
         )
+
+
+def _around(model: nn.Module, hall: nn.Module | None) -> Iterator[nn.Module]:
+    """The largest parts of ``model`` that are not in the prompted network and do not hold it."""
+    for part in model.children():
+        if hall not in part.modules():
+            yield part
+        elif part is not hall:
+            yield from _around(part, hall)
 
 
 def _check_classifier(model: nn.Module) -> None:

@@ -19,9 +19,11 @@ class LabelMapping(BaseModule):
 
     Attributes:
         num_classes: C; 0 where nothing is mapped.
+        bound_to: what :func:`vptx.binding.bind` bound it to, if it did.
     """
 
     num_classes: int = 0
+    bound_to: tuple | None = None
 
     def bind(self, sources: int) -> None:
         """Allocate, once K is known.
@@ -77,7 +79,9 @@ class CountedMapping(LabelMapping):
 
     def count(self, logits: Tensor, targets: Tensor) -> Tensor:
         """What a batch adds to A: source logits (B, K) and, of each class, how much of it an image is (B, C)."""
-        return self.votes(logits.detach().double()).T @ targets.to(logits.device).double()
+        # In single precision whatever the network has: some devices have no double, and half cannot count to 257. Whole
+        # images are counted exactly up to 2 ** 24 of a class.
+        return self.votes(logits.detach().float()).T @ targets.to(logits.device).float()
 
     def estimate(self, counts: Tensor) -> None:
         """Read the mapping off A (K, C)."""

@@ -73,9 +73,11 @@ class SPSAOptimWrapper(OptimWrapper):
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         for _ in range(self.samples):
             directions = [_draw(parameter) for parameter in parameters]
-            slope = (self._loss(parameters, directions, reach) - self._loss(parameters, directions, -reach)) / (
-                2 * reach
-            )
+            # Both sides draw the same dropout masks and positions, so that they differ by the step alone.
+            devices = {parameter.get_device() for parameter in parameters if parameter.is_cuda}
+            with torch.random.fork_rng(devices):
+                ahead = self._loss(parameters, directions, reach)
+            slope = (ahead - self._loss(parameters, directions, -reach)) / (2 * reach)
             for parameter, direction in zip(parameters, directions):
                 parameter.grad += self.scale_loss(slope) / self.samples / direction
         self.steps += 1
@@ -100,8 +102,9 @@ class SPSAOptimWrapper(OptimWrapper):
         return {**super().state_dict(), 'spsa_steps': self.steps}
 
     def load_state_dict(self, state_dict: dict) -> None:
-        self.steps = state_dict.pop('spsa_steps')
-        super().load_state_dict(state_dict)
+        own = dict(state_dict)
+        self.steps = own.pop('spsa_steps')
+        super().load_state_dict(own)
 
 
 def _draw(parameter: Tensor) -> Tensor:

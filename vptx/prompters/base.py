@@ -33,11 +33,13 @@ class Prompter(BaseModule):
         uses: those it goes through with the network that it is bound to.
         prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
         sites: once bound, the modules inside the network whose outputs go through :meth:`inside`.
+        bound_to: what :func:`vptx.binding.bind` bound it to, if it did.
     """
 
     doors: frozenset[str] = frozenset()
     prompts_at_end: bool = False
     sites: tuple[Site, ...] = ()
+    bound_to: tuple | None = None
 
     @property
     def uses(self) -> frozenset[str]:
@@ -53,6 +55,10 @@ class Prompter(BaseModule):
         Raises:
             ValueError: shapes that it cannot do with.
         """
+
+    def geometry_after(self, geometry: Geometry) -> Geometry:
+        """The geometry for prompters that come after this one in a stack, of the images that :meth:`image` makes."""
+        return geometry
 
     def brought(self) -> Iterable[tuple[str, Tensor]]:
         """Frozen numbers that it brings, by name, which no prompt file holds: the file's fingerprint covers them."""

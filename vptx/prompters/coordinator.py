@@ -40,7 +40,7 @@ class CoordinatorPrompter(ImagePrompter):
 
     Raises:
         ValueError: no whole number of channels, or an unknown norm; when bound, an encoder without a class token, or
-            with a larger one than the map.
+            with a larger one than the map, or for images of other channels.
     """
 
     encoder: Any
@@ -64,6 +64,12 @@ class CoordinatorPrompter(ImagePrompter):
         self.encoder, seen = None, 0
         if self._asked is not None:
             self.encoder = _frozen(self._asked)
+            if self.encoder.geometry.channels != geometry.channels:
+                raise ValueError(
+                    f'{geometry.name} takes images of {geometry.channels} channels, and the encoder of '
+                    f'CoordinatorPrompter, {self.encoder.geometry.name}, of {self.encoder.geometry.channels}: build it '
+                    'with as many (for timm, in_chans=...)'
+                )
             seen = self.encoder.geometry.widths[-1]
         self.map = self.channels, *(-(-side // CELL) for side in self.size)
         if prod(self.map) <= seen:
@@ -77,7 +83,7 @@ class CoordinatorPrompter(ImagePrompter):
         for before, width, after in ((self.channels, 64, 64), (64, 64, 32), (32, 32, 32), (32, 32, 16)):
             parts += [nn.ConvTranspose2d(before, width, 2, stride=2, groups=gcd(before, width))]
             parts += [nn.ConvTranspose2d(width, after, 1, bias=False), NORMS[self.norm](after), nn.GELU()]
-        self.decoder = nn.Sequential(*parts, nn.ConvTranspose2d(16, 3, 2, stride=2, bias=False))
+        self.decoder = nn.Sequential(*parts, nn.ConvTranspose2d(16, geometry.channels, 2, stride=2, bias=False))
 
     def pattern(self, canvas: Tensor) -> Tensor:
         cells = self.trigger[None]
@@ -86,9 +92,9 @@ class CoordinatorPrompter(ImagePrompter):
         pixels = self.decoder(cells.unflatten(1, self.map))
         return self.strength * self.squash(pixels[..., : self.size[0], : self.size[1]])
 
-    @torch.no_grad()
     def look(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> the class token of the encoder's last layer, without its final norm: (B, D)"""
+        # Its parameters are buffers, so only an image that is learnt or attacked has gradients here.
         net = self.encoder.eval()  # whatever the prompter's mode
         tokens, context = net.embed(image)
         for layer in range(net.geometry.depth):

@@ -18,10 +18,10 @@ __all__ = ['PromptEmbedding', 'uniform_bound']
 def uniform_bound(geometry: Geometry, width: int) -> float:
     """v of the initial U(-v, v): Xavier's bound of the patch embedding seen as a linear layer onto ``width``.
 
-    Jia et al. 2022, section 3.2: v = sqrt(6 / (3 * patch height * patch width + width)); 0.0625 for ViT-B/16.
+    Jia et al. 2022, section 3.2: v = sqrt(6 / (channels * patch height * patch width + width)); 0.0625 for ViT-B/16.
     """
     height, width_of_patch = geometry.patch
-    return sqrt(6 / (3 * height * width_of_patch + width))
+    return sqrt(6 / (geometry.channels * height * width_of_patch + width))
 
 
 class PromptEmbedding(BaseModule):

@@ -84,7 +84,7 @@ class ImagePrompter(Prompter):
         return nn.Parameter(draw_pixels(torch.empty(shape), self.init, geometry, self.space))
 
     def squash(self, pixels: Tensor) -> Tensor:
-        """The bound: (3, h, w) -> (3, h, w); or (4, h, w), with ones that become M, where pixels replace others."""
+        """The bound: (C, h, w) -> (C, h, w); or (C+1, h, w), with ones that become M, where pixels replace others."""
         bounded = BOUNDS[self.bound](pixels)
         return bounded if self.compose == 'add' else torch.cat([bounded, torch.ones_like(bounded[:1])])
 
@@ -93,27 +93,27 @@ class ImagePrompter(Prompter):
         raise NotImplementedError(f'{type(self).__name__} must define allocate(geometry)')
 
     def place(self, image: Tensor) -> Tensor:
-        """(B, 3, h, w) -> the canvas (B, 3, H, W)."""
+        """(B, C, h, w) -> the canvas (B, C, H, W)."""
         check_size(image, self.size, f'{type(self).__name__} has learnt pixels')
         return image
 
     def pattern(self, canvas: Tensor) -> Tensor:
-        """What is added to a canvas (B, 3, H, W), in :attr:`space`, squashed and zero outside of the mask: (3, H, W),
-        or (B, 3, H, W) where it differs from sample to sample; with a fourth channel where :meth:`squash` has one."""
+        """What is added to a canvas (B, C, H, W), in :attr:`space`, squashed and zero outside of the mask: (C, H, W),
+        or (B, C, H, W) where it differs from sample to sample; with one more channel where :meth:`squash` has one."""
         raise NotImplementedError(f'{type(self).__name__} must define pattern(canvas)')
 
     def image(self, image: Tensor) -> Tensor:
         canvas = self.place(image)
         pixels = self.pattern(canvas)
         if self.compose == 'replace':
-            pixels, mask = pixels.split([3, 1], dim=-3)
+            pixels, mask = pixels.split([canvas.shape[1], 1], dim=-3)
             canvas = torch.where(mask > 0, self.zero, canvas)
         prompted = canvas + self.scale * pixels
         return prompted.clamp(self.black, self.white) if self.bound == 'clamp' else prompted
 
 
 class FramePrompter(ImagePrompter):
-    """The base of prompts around something: 3 * (H * W - h * w) numbers around a hole of h x w.
+    """The base of prompts around something: C * (H * W - h * w) numbers around a hole of h x w.
 
     Attributes:
         margins: top, bottom, left and right, in pixels; a subclass sets them before :meth:`allocate`.
@@ -123,8 +123,8 @@ class FramePrompter(ImagePrompter):
 
     def allocate(self, geometry: Geometry) -> None:
         (height, width), (top, bottom, left, right) = self.size, self.margins
-        self.rows = self.draw(geometry, 3, top + bottom, width)
-        self.columns = self.draw(geometry, 3, height - top - bottom, left + right)
+        self.rows = self.draw(geometry, geometry.channels, top + bottom, width)
+        self.columns = self.draw(geometry, geometry.channels, height - top - bottom, left + right)
 
     def pattern(self, canvas: Tensor) -> Tensor:
         (height, width), (top, bottom, left, right) = self.size, self.margins
@@ -162,18 +162,20 @@ class PlacedPrompter(ImagePrompter):
 
 
 def embed_small(image: Tensor, side: int, size: tuple[int, int], colour: Tensor) -> Tensor:
-    """(B, 3, h, w) -> (B, 3, H, W): a square of ``side`` pixels in the middle of ``colour`` (3, 1, 1)."""
+    """(B, C, h, w) -> (B, C, H, W): a square of ``side`` pixels in the middle of ``colour`` (C, 1, 1)."""
     if image.shape[-2:] != (side, side):
-        image = F.interpolate(image, (side, side), mode='bilinear', antialias=True)
+        # In half precision not every device can.
+        whole = image.float() if image.element_size() < 4 else image
+        image = F.interpolate(whole, (side, side), mode='bilinear', antialias=True).to(image.dtype)
     return frame(image, middle(side, size), colour)
 
 
 def frame(image: Tensor, margins: tuple[int, int, int, int], colour: Tensor) -> Tensor:
-    """(B, 3, h, w) -> (B, 3, H, W): the image, bit for bit, within ``margins`` of ``colour`` (3, 1, 1)."""
+    """(B, C, h, w) -> (B, C, H, W): the image, bit for bit, within ``margins`` of ``colour`` (C, 1, 1)."""
     top, bottom, left, right = margins
     height, width = image.shape[-2:]
     # Padding knows one value for all channels.
-    canvas = colour.expand(3, top + height + bottom, left + width + right).expand(len(image), -1, -1, -1).clone()
+    canvas = colour.expand(-1, top + height + bottom, left + width + right).expand(len(image), -1, -1, -1).clone()
     canvas[:, :, top : top + height, left : left + width] = image
     return canvas
 

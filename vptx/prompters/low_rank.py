@@ -33,8 +33,8 @@ class LowRankPrompter(ImagePrompter):
 
     def allocate(self, geometry: Geometry) -> None:
         height, width = self.size
-        self.left = nn.Parameter(torch.zeros(3, height, self.rank))
-        self.right = nn.Parameter(0.01 * torch.randn(3, self.rank, width))
+        self.left = nn.Parameter(torch.zeros(geometry.channels, height, self.rank))
+        self.right = nn.Parameter(0.01 * torch.randn(geometry.channels, self.rank, width))
 
     def pattern(self, canvas: Tensor) -> Tensor:
         return self.squash(self.left @ self.right)

@@ -4,7 +4,7 @@ table 5, https://arxiv.org/abs/2203.12119
 A frame of learnt pixels is put around the image, which grows by T on each side and is not covered anywhere:
 
         [          rows[:T]          ]
-    x = [ columns[:T]   image   columns[T:] ]        (3, H, W) -> (3, H + 2T, W + 2T)
+    x = [ columns[:T]   image   columns[T:] ]        (C, H, W) -> (C, H + 2T, W + 2T)
         [          rows[T:]          ]
 
 The paper uses it with ConvNeXt-B and ResNet-50, T from 1, 3, 5, 7, 9, 11. In the public code the learnt numbers are
@@ -55,13 +55,17 @@ class PadPrompter(FramePrompter):
             )
         super().bind(geometry, reads_prompts)
 
+    def geometry_after(self, geometry: Geometry) -> Geometry:
+        height, width = geometry.image
+        return geometry.resized((height + 2 * self.pad_size, width + 2 * self.pad_size))
+
     def allocate(self, geometry: Geometry) -> None:
         self.inner = self.size
         self.size = self.inner[0] + 2 * self.pad_size, self.inner[1] + 2 * self.pad_size
         super().allocate(geometry)
 
     def place(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 3, H + 2T, W + 2T)"""
+        """(B, C, H, W) -> (B, C, H + 2T, W + 2T)"""
         check_size(image, self.inner, 'PadPrompter has learnt a frame')
         return frame(image, self.margins, self.zero)
 

@@ -56,7 +56,7 @@ class PatchPrompter(ImagePrompter):
                 f'a patch of {size} x {size} px at {tuple(self.position)} is not on an image of {self.size[0]} x '
                 f'{self.size[1]} px'
             )
-        self.delta = self.draw(geometry, 3, size, size)
+        self.delta = self.draw(geometry, geometry.channels, size, size)
 
     def pattern(self, canvas: Tensor) -> Tensor:
         patch, size, (height, width) = self.squash(self.delta), self.patch_size, self.size

@@ -19,7 +19,7 @@ class PixelPrompter(ImagePrompter):
     """
 
     def allocate(self, geometry: Geometry) -> None:
-        self.delta = self.draw(geometry, 3, *self.size)
+        self.delta = self.draw(geometry, geometry.channels, *self.size)
 
     def pattern(self, canvas: Tensor) -> Tensor:
         return self.squash(self.delta)

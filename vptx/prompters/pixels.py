@@ -33,20 +33,20 @@ INITS = ('zero', 'gaussian', 'normalised')
 
 
 def _space(name: str, geometry: Geometry) -> tuple[Tensor, Tensor]:
-    """``origin`` and ``unit``, two (3, 1, 1)."""
+    """``origin`` and ``unit``, two (C, 1, 1) for images of C channels."""
     known = _SPACES.get(name) or pixel_statistics(geometry)
-    origin, unit = (torch.tensor(values).expand(3)[:, None, None] for values in known)
+    origin, unit = (torch.tensor(values).expand(geometry.channels)[:, None, None] for values in known)
     return origin, unit
 
 
 def in_network(space: str, geometry: Geometry) -> tuple[Tensor, Tensor]:
-    """The size that one of a space has for the network, and the colour that zero has: two (3, 1, 1).
+    """The size that one of a space has for the network, and the colour that zero has: two (C, 1, 1).
 
     Raises:
         ValueError: nobody knows how the network's pixels are normalised.
     """
     if space == 'normalised':
-        return torch.ones(3, 1, 1), torch.zeros(3, 1, 1)
+        return torch.ones(geometry.channels, 1, 1), torch.zeros(geometry.channels, 1, 1)
     (origin, unit), (mean, std) = _space(space, geometry), _space('normalised', geometry)
     return unit / std, (origin - mean) / std
 
@@ -67,7 +67,7 @@ def convert_lr(lr: float, source: str, target: str, geometry: Geometry, power: i
 
 @torch.no_grad()
 def draw_pixels(pixels: Tensor, init: str, geometry: Geometry, space: str = 'normalised') -> Tensor:
-    """Fill ``pixels`` (3, h, w), in place: ``'normalised'``, pixels of U(0, 1), in the numbers of ``space``: by default
+    """Fill ``pixels`` (C, h, w), in place: ``'normalised'``, pixels of U(0, 1), in the numbers of ``space``: by default
     normalised as the network's images are; ``'gaussian'``, N(0, 1); ``'zero'``, by default the mean colour."""
     if init == 'gaussian':
         return pixels.normal_()
@@ -81,7 +81,7 @@ def pixel_statistics(geometry: Geometry) -> tuple[tuple[float, ...], tuple[float
     """Mean and standard deviation of the network's pixels.
 
     Raises:
-        ValueError: nobody knows them.
+        ValueError: they are not known, or differ from channel to channel and are known for another number of them.
     """
     if not geometry.mean:
         raise ValueError(
@@ -89,7 +89,16 @@ def pixel_statistics(geometry: Geometry) -> tuple[tuple[float, ...], tuple[float
             f'deviation of the pixels that {geometry.name} takes: attach to a model that has them, in a '
             'data_preprocessor around the backbone, or choose another init, bound or space'
         )
-    return geometry.mean, geometry.std
+    if len(geometry.mean) == geometry.channels:
+        return geometry.mean, geometry.std
+    if len({*zip(geometry.mean, geometry.std, strict=True)}) > 1:
+        raise ValueError(
+            f'{geometry.name} takes images of {geometry.channels} channels, but the mean and the standard deviation of '
+            f'its pixels are known for {len(geometry.mean)}: build it with those of all channels (for timm, '
+            "pretrained_cfg_overlay=dict(mean=..., std=...)), or choose space='normalised', init='zero' or 'gaussian' "
+            "and another bound than 'clamp'"
+        )
+    return geometry.mean[:1] * geometry.channels, geometry.std[:1] * geometry.channels
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> str:

@@ -52,7 +52,7 @@ class PrependedPixelPrompter(TokenPrompter):
         self.register_buffer('scale', scale, persistent=False)
         self.register_buffer('zero', zero, persistent=False)
         height, width = geometry.patch
-        strip = torch.empty(3, height, self.num_tokens * width)
+        strip = torch.empty(geometry.channels, height, self.num_tokens * width)
         if self.init == 'uniform':
             bound = uniform_bound(geometry, geometry.widths[0])
             strip.uniform_(-bound, bound)

@@ -40,13 +40,13 @@ class SampleMaskPrompter(ImagePrompter):
         self.norm = check_choice('norm', norm, tuple(NORMS))
 
     def allocate(self, geometry: Geometry) -> None:
-        self.delta = self.draw(geometry, 3, *self.size)
-        widths = [3, *(8 * 2**layer for layer in range(self.layers - 1))]
+        self.delta = self.draw(geometry, geometry.channels, *self.size)
+        widths = [geometry.channels, *(8 * 2**layer for layer in range(self.layers - 1))]
         parts: list[nn.Module] = []
         for layer, (before, after) in enumerate(pairwise(widths)):
             parts += [nn.Conv2d(before, after, 3, padding=1), NORMS[self.norm](after), nn.ReLU()]
             parts += [nn.MaxPool2d(2)] * (layer < POOLED)
-        self.network = nn.Sequential(*parts, nn.Conv2d(widths[-1], 3, 3, padding=1))
+        self.network = nn.Sequential(*parts, nn.Conv2d(widths[-1], geometry.channels, 3, padding=1))
 
     def pattern(self, canvas: Tensor) -> Tensor:
         return self.squash(self.delta) * F.interpolate(self.network(canvas), self.size)  # the nearest value

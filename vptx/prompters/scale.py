@@ -33,7 +33,7 @@ class ScalePrompter(PlacedPrompter):
         super().__init__(side, space=space, bound=bound, init=init)
 
     def allocate(self, geometry: Geometry) -> None:
-        self.delta = self.draw(geometry, 3, *self.size)
+        self.delta = self.draw(geometry, geometry.channels, *self.size)
         self.zoom = nn.Parameter(torch.ones(()))
 
     def place(self, image: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from itertools import chain
 
 from torch import Tensor, nn
 
+from vptx.binding import bind
 from vptx.geometry import Geometry, Site
 from vptx.prompters.base import AMONG_TOKENS, Prompter
 from vptx.registry import PROMPTERS, build
@@ -49,14 +50,24 @@ class StackedPrompter(Prompter):
         return any(prompter.sees_the_image for prompter in self.prompters)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        # An image has gone through all that is on it before there are tokens.
+        whole, seen = geometry, []
         for prompter in self.prompters:
-            prompter.bind(geometry, reads_prompts)
+            seen.append(whole)
+            whole = prompter.geometry_after(whole)
+        for prompter, at in zip(self.prompters, seen, strict=True):
+            bind(prompter, at if 'image' in prompter.doors else whole, reads_prompts)
         self.prompts_at_end = any(prompter.prompts_at_end for prompter in self.prompters)
         self.sites = tuple(dict.fromkeys(site for prompter in self.prompters for site in prompter.sites))
         widened = [prompter.stem() is not None for prompter in self.prompters]
         later = [prompter for prompter, wide in zip(self.prompters, widened) if 'image' in prompter.doors and not wide]
         if sum(widened) > 1 or (any(widened) and later and list(self.prompters).index(later[-1]) > widened.index(True)):
             raise ValueError('a prompter that adds channels to the image is the last one of a stack that is on it')
+
+    def geometry_after(self, geometry: Geometry) -> Geometry:
+        for prompter in self.prompters:
+            geometry = prompter.geometry_after(geometry)
+        return geometry
 
     def brought(self) -> Iterable[tuple[str, Tensor]]:
         return chain.from_iterable(prompter.brought() for prompter in self.prompters)
