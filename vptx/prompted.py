@@ -13,8 +13,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vptx.backbones.base import Context, KeyValue, LayerOutput, Net
-from vptx.backbones.linear import FusedLinear
+from vptx.backbones.base import Context, LayerOutput, Net
+from vptx.backbones.memory import KeyValue
 from vptx.geometry import Site
 from vptx.mappings.base import LabelMapping
 from vptx.prompters.base import AMONG_TOKENS, Prompter
@@ -116,7 +116,6 @@ class PromptedNetwork(BaseModule):
         # that are zero, the network is its library's bit for bit.
         among_tokens = bool(prompter.doors & AMONG_TOKENS)
         self._first_rows = read if among_tokens and not (self._taps or prompter.sees_the_end) else None
-        FusedLinear.replace(self.net, among_tokens)
         reference = next(self.net.parameters())
         self._make_map_norms(maps, reference)
         self.prompter = prompter.to(reference.device)
@@ -197,7 +196,7 @@ class PromptedNetwork(BaseModule):
         tokens, context = net.embed(seen) if stem is None else net.embed_widened(seen, stem)
         strip = prompter.pixels()
         if strip is not None:
-            prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(len(tokens), -1, -1)
+            prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(tokens.shape[0], -1, -1)
             tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
         return tokens, context
 
@@ -269,7 +268,7 @@ class PromptedNetwork(BaseModule):
         return tuple(taps[layer].map for layer in maps.layers)
 
     def _memory(self, tokens: Tensor, layer: int) -> Tensor | KeyValue | None:
-        if layer in self.folded:
+        if layer in self.folded and self.net.is_spelt(layer):
             return KeyValue(getattr(self, f'key_{layer}'), getattr(self, f'value_{layer}'))
         return self.prompter.memory(tokens, layer)
 
@@ -289,7 +288,7 @@ class PromptedNetwork(BaseModule):
         probe = next(net.parameters())
         tokens = [probe.new_zeros(2, geometry.prefix + 1, width) for width in geometry.widths]
         memory = {layer: self.prompter.memory(tokens[layer], layer) for layer in range(geometry.depth)}
-        memory = {layer: prompts for layer, prompts in memory.items() if prompts is not None}
+        memory = {layer: raw for layer, raw in memory.items() if raw is not None and net.is_spelt(layer)}
         name = type(self.prompter).__name__
         if not memory:
             raise ValueError(f'{name} cannot be folded: it has no prompts that act as keys and values alone')
