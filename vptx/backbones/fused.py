@@ -21,7 +21,8 @@ def may_fuse(*tensors: Tensor) -> bool:
 
 
 def transforms(*tensors: Tensor) -> bool:
-    """Whether ``torch.func`` or forward mode is at work on ``tensors``."""
+    """Whether ``torch.func``, forward mode or a batch of gradients (``is_grads_batched``) is at work on ``tensors``."""
     return torch._C._are_functorch_transforms_active() or any(
-        forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors
+        torch._C._functorch.is_legacy_batchedtensor(tensor) or forward_ad.unpack_dual(tensor).tangent is not None
+        for tensor in tensors
     )

@@ -58,7 +58,7 @@ class TimmNet(Net):
         if isinstance(model, str):
             model = self._create(model, arguments)
         if not self.knows(model):
-            known = ' and '.join(f'{family.__name__}s' for family in self.families)
+            known = ' and '.join(f'{kind.__name__}s' for kind in self.families if kind.__base__ not in self.families)
             raise ValueError(
                 f'{type(self).__name__} takes timm {known} apart, not {_kind(model)}{own_methods(self, model)}'
             )
@@ -140,7 +140,7 @@ class TimmTransformer(TimmNet):
     @classmethod
     def _create(cls, name: str, arguments: dict) -> nn.Module:
         model = super()._create(name, arguments)
-        embed = model.patch_embed
+        embed = getattr(model, 'patch_embed', None)
         # SigLIP's patches of 14 px leave out the last of 384: timm allows that of the one size it was built for.
         if (
             'dynamic_img_size' not in arguments
