@@ -297,6 +297,19 @@ def test_samples_do_not_mix(network, kind, training):
 
 
 @every_pair
+@pytest.mark.parametrize('training', [False, True])
+def test_of_no_images_it_gives_nothing(network, kind, training):
+    """In the shape and with the graph of any batch: a detector without proposals trains on."""
+    model = plug(network, kind).train(training)
+    image = images(0).requires_grad_()
+    output = model(image)
+    assert output.shape == (0, CLASSES) and output.dtype == torch.float32
+    output.sum().backward()
+    assert all(not parameter.grad.any() for parameter in model.prompter.parameters() if parameter.grad is not None)
+    assert image.grad.shape == image.shape
+
+
+@every_pair
 def test_gradients_reach_the_prompter_and_what_is_tuned_and_nothing_else(network, kind):
     head, part = f'{classifier(network)}.weight', middle(network)
     model = plug(network, kind, tune=[head, part])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
-from networks import classifier, config, images, tiny
+from networks import NETWORKS, classifier, config, images, tiny
 
 import vptx
 from vptx.backbones import take_apart
@@ -58,6 +58,39 @@ def test_compiled_in_one_graph(network, kind):
     found = run(torch.compile(model, backend='eager', fullgraph=True), model)
     for ours, theirs in zip([found[0], *found[1]], [expected[0], *expected[1]], strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+#: Of every way to go through a layer one, with the compiler that is the default.
+BY_DEFAULT = [('plain', 'DeepPrompter'), ('swin v2', 'DeepPrompter'), ('EVA-02', 'ShallowPrompter')]
+
+
+def ask_the_default_compiler(network, kind):
+    """Gradients too, each to 1e-5 of its length, as training needs them."""
+    torch.compiler.reset()
+    model = plug(network, kind)
+    with torch.no_grad():
+        for parameter in model.prompter.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    torch.manual_seed(0)
+    output, gradients = run(model, model)
+    torch.manual_seed(0)
+    compiled, found = run(torch.compile(model), model)
+    longest = max(gradient.norm() for gradient in gradients)
+    assert len(found) == len(gradients) > 1
+    for ours, theirs in zip([compiled, *found], [output, *gradients], strict=True):
+        assert (ours - theirs).norm() < 1e-5 * max(theirs.norm(), 1e-2 * longest)
+
+
+@pytest.mark.parametrize(('network', 'kind'), BY_DEFAULT)
+def test_compiled_by_default_it_learns_the_same(network, kind):
+    ask_the_default_compiler(network, kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', sorted(PROMPTERS.module_dict))
+@pytest.mark.parametrize('network', list(NETWORKS))
+def test_compiled_by_default_every_pair_learns_the_same(network, kind):
+    ask_the_default_compiler(network, kind)
 
 
 def test_folded_it_compiles_too():

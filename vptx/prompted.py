@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -203,6 +204,9 @@ class PromptedNetwork(BaseModule):
     def _run(self, image: Tensor | Known, until: int | None = None) -> Known:
         """From the image, or from what is known of it, to the end, or in front of the layer ``until``."""
         net, prompter = self.net, self.prompter
+        if isinstance(image, Tensor) and image.shape[0] == 0:  # which not every library takes: one black one, left out
+            found = self._run(F.pad(image, (0, 0, 0, 0, 0, 0, 0, 1)), until)
+            return found._replace(value=_none_of(found.value))
         if not isinstance(image, Known):
             begin, (tokens, context) = 0, self._embed(image)
         elif image.layer is None:
@@ -332,3 +336,8 @@ class PromptedBackbone(PromptedNetwork):
     def forward(self, image: Tensor | Known) -> tuple[Tensor, ...]:
         features = super().forward(image)
         return features if isinstance(features, tuple) else (features,)
+
+
+def _none_of(value: Any) -> Any:
+    """Tensors of a batch, however they are kept together, without what is in them: (B, ...) -> (0, ...)."""
+    return value[:0] if isinstance(value, Tensor) else type(value)(map(_none_of, value))

@@ -124,7 +124,9 @@ def attend(
         bias = bias if bias.dim() == 4 else bias[None]
     if memory is None:
         return _joined(_whole(query, key, value, bias, dropout, scale))
-    seen = KeyValue(*(part if part.dim() == 4 else part[None] for part in memory))
+    # Folded, a memory is in the precision of the parameters, whatever autocast makes of tokens.
+    parts = zip(memory, (key, value), strict=True)
+    seen = KeyValue(*((part if part.dim() == 4 else part[None]).to(own.dtype) for part, own in parts))
     inputs = (query, key, value, *seen, bias, scale)
     if not _is_apart(query, key, value, seen, dropout, bias):
         return _joined(_together(*inputs, dropout=dropout))
