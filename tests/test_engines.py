@@ -100,6 +100,20 @@ def test_folded_it_compiles_too():
         torch.testing.assert_close(torch.compile(model, backend='eager', fullgraph=True)(images()), model(images()))
 
 
+@pytest.mark.parametrize(
+    ('network', 'kind'),
+    [('plain', kind) for kind in ('DeepPrompter', 'ShallowPrompter', 'AddedPrompter', 'PadPrompter', 'LoRA')]
+    + [('swin', 'DeepPrompter'), ('EVA-02', 'DeepPrompter')],
+)
+def test_exported_it_takes_any_batch(network, kind):
+    model, batch = plug(network, kind).eval(), torch.export.Dim('batch', min=1, max=64)
+    models = [model, vptx.fold(deepcopy(model))] if kind == 'DeepPrompter' else [model]
+    for each in models:
+        exported = torch.export.export(each, (images(2),), dynamic_shapes=({0: batch},)).module()
+        with torch.no_grad():
+            torch.testing.assert_close(exported(images(5)), model(images(5)), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @every_pair
 def test_half_precision_around_prompts_in_single(network, kind, dtype):
