@@ -116,6 +116,7 @@ class PromptedNetwork(BaseModule):
         # Equal to rounding, so only where a prompter changes what goes on among the tokens: without one, or with pixels
         # that are zero, the network is its library's bit for bit.
         among_tokens = bool(prompter.doors & AMONG_TOKENS)
+        self._exact = not among_tokens
         self._first_rows = read if among_tokens and not (self._taps or prompter.sees_the_end) else None
         reference = next(self.net.parameters())
         self._make_map_norms(maps, reference)
@@ -243,8 +244,8 @@ class PromptedNetwork(BaseModule):
 
     def _block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self.net.block, tokens, layer, context, memory, use_reentrant=False)
-        return self.net.block(tokens, layer, context, memory)
+            return checkpoint(self.net.block, tokens, layer, context, memory, self._exact, use_reentrant=False)
+        return self.net.block(tokens, layer, context, memory, self._exact)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """``with_cp``, as timm's networks have it.

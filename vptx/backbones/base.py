@@ -103,7 +103,7 @@ class Net(BaseModule):
     map_norm: str = 'none'
     own_rows: int | None = None
     taps: tuple[int, ...] = ()
-    replaced: ClassVar[Mapping[str, tuple[type[nn.Module], ...]]] = {}
+    replaced: Mapping[str, tuple[type[nn.Module], ...]] = {}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -169,10 +169,22 @@ class Net(BaseModule):
         grid of patches, the last of the tokens, changes with it."""
         return tokens, context
 
-    def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
-        """(B, M, D) -> (B, M, D), attending also to ``memory``: (P, D), (B, P, D), or its keys and values."""
+    def block(
+        self,
+        tokens: Tensor,
+        layer: int,
+        context: Context,
+        memory: Tensor | KeyValue | None = None,
+        exact: bool = True,
+    ) -> Tensor:
+        """(B, M, D) -> (B, M, D), attending also to ``memory``: (P, D), (B, P, D), or its keys and values.
+
+        Without a memory, it is the library's to the bit, or with ``exact=False`` to rounding, which may be faster.
+        """
         if memory is None:
-            return self.call(tokens, layer, context)
+            if exact or not self.is_spelt(layer):
+                return self.call(tokens, layer, context)
+            return self.spell(tokens, layer, context, None)
         if isinstance(memory, KeyValue):
             return self.spell(tokens, layer, context, memory)
         if self.is_spelt(layer):
@@ -267,7 +279,7 @@ def is_a(model: nn.Module, path: str) -> bool:
 
 def has_own_forward(model: nn.Module, path: str) -> bool:
     """Whether a model that is of that class computes another forward."""
-    return type(model).forward is not kind_of(path).forward or 'forward' in vars(model)  # type: ignore[union-attr]
+    return type(model).forward is not kind_of(path).forward or 'forward' in vars(model)
 
 
 def kind_of(path: str) -> type[nn.Module] | None:

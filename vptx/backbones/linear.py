@@ -25,7 +25,7 @@ def run(module: nn.Module, x: Tensor) -> Tensor:
         return module(x)
     if is_plain(module, (nn.Linear,)):
         return linear(x, module.weight, module.bias)
-    if is_plain(module, (nn.Sequential, MLPBlock)):
+    if isinstance(module, nn.Sequential) and is_plain(module, (nn.Sequential, MLPBlock)):
         parts = list(module)
     elif is_plain(module, (Mlp,)):
         parts = [module.fc1, module.act, module.drop1, module.norm, module.fc2, module.drop2]

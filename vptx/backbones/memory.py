@@ -242,10 +242,7 @@ def _together(
 
 def _for_each(memory: Tensor, own: Tensor) -> Tensor:
     """(b, heads, P, d) -> (B, heads, P, d), each for the next B / b of the batch."""
-    if memory.shape[0] == 1:
-        return memory.expand(own.shape[0], -1, -1, -1)
-    share = own.shape[0] // max(memory.shape[0], 1)
-    return memory[:, None].expand(-1, share, -1, -1, -1).flatten(0, 1)
+    return memory[:, None].expand(-1, own.shape[0] // memory.shape[0], -1, -1, -1).flatten(0, 1)
 
 
 def _whole(
@@ -315,7 +312,8 @@ def _differentiate(needed: Sequence[bool], grad: Tensor, *inputs: Any) -> tuple:
     *tensors, bias, scale = inputs
     with torch.enable_grad():
         tensors = [tensor if tensor.requires_grad else tensor.detach() for tensor in tensors]
-        out = _together(*tensors, bias, scale, attention=_plainly)
+        query, key, value, memory_key, memory_value = tensors
+        out = _together(query, key, value, memory_key, memory_value, bias, scale, attention=_plainly)
     wanted = [tensor for tensor, need in zip(tensors, needed) if need]
     found = iter(torch.autograd.grad(out, wanted, grad, create_graph=torch.is_grad_enabled()))
     return *(next(found) if need else None for need in needed[:5]), None, None

@@ -171,5 +171,6 @@ class OpenMMLabSwin(SwinNet):
                     f'a map of {grid[0]} x {grid[1]} patches is smaller than the window of {size}: build the backbone '
                     'with pad_small_map=True, or with a smaller window_size'
                 )
-            shift = 0 if min(grid) == size else shift
+            if min(grid) == size:
+                return windows.Windows((size, size), (0, 0), pad_first=True)
         return windows.Windows((size, size), (shift, shift), pad_first=True)

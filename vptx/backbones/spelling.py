@@ -62,7 +62,7 @@ def has_global_hooks() -> bool:
 def stand_in(module: nn.Module, forward: Callable[..., Tensor]) -> nn.Module:
     """A module that shares all parts, weights and hooks with ``module``, and computes ``forward`` when it is called."""
     other = copy(module)
-    other.forward = forward  # type: ignore[method-assign]
+    other.forward = forward
     return other
 
 

@@ -15,7 +15,7 @@ from timm.models.beit import Attention, Beit, Block
 from torch import Tensor, nn
 
 from vptx.backbones.base import Context
-from vptx.backbones.memory import Spelling
+from vptx.backbones.memory import SelfAttention
 from vptx.backbones.spelling import NoRoomError
 from vptx.backbones.timm_vit import TimmViT
 from vptx.geometry import Site
@@ -35,7 +35,7 @@ class TimmBeit(TimmViT):
     built_with: ClassVar[dict[str, Any]] = dict(num_classes=0)
     example: ClassVar[dict[str, Any]] = dict(model='beit_base_patch16_224', depth=2)
 
-    replaced: ClassVar[Mapping[str, tuple[type[nn.Module], ...]]] = {
+    replaced: Mapping[str, tuple[type[nn.Module], ...]] = {
         '': (Block,),
         'norm1': TimmViT.replaced['norm1'],
         'attn': (Attention,),
@@ -75,12 +75,12 @@ class TimmBeit(TimmViT):
         block._modules = dict(block._modules, attn=attn)
         return block
 
-    def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
-        how = super().spelling(layer)
+    def _attention(self, layer: int, context: Context | None, length: int) -> SelfAttention:
+        attention = super()._attention(layer, context, length)
         bias = None if context is None else self._bias(layer, context)
         if bias is None:
-            return how
-        return how._replace(attention=replace(how.attention, scores=self._widen(bias, length)))
+            return attention
+        return replace(attention, scores=self._widen(bias, length))
 
     def _bias(self, layer: int, context: Context) -> Tensor | None:
         """(heads, K+N, K+N): from the layer's own table, and from the one for all layers."""

@@ -16,7 +16,7 @@ from timm.models.eva import Eva, EvaAttention, EvaBlock
 from torch import Tensor, nn
 
 from vptx.backbones.base import Context
-from vptx.backbones.memory import Spelling
+from vptx.backbones.memory import SelfAttention
 from vptx.backbones.timm_vit import TimmViT
 from vptx.geometry import Site
 from vptx.registry import NETS
@@ -34,7 +34,7 @@ class TimmEva(TimmViT):
     families: ClassVar[tuple[type[nn.Module], ...]] = (Eva,)
     example: ClassVar[dict[str, Any]] = dict(model='eva02_base_patch16_clip_224', depth=2)
 
-    replaced: ClassVar[Mapping[str, tuple[type[nn.Module], ...]]] = {
+    replaced: Mapping[str, tuple[type[nn.Module], ...]] = {
         **TimmViT.replaced,
         '': (EvaBlock,),
         'attn': (EvaAttention, AttentionRope),
@@ -59,18 +59,18 @@ class TimmEva(TimmViT):
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
         return self.model.blocks[layer](tokens, rope=self._turns(tokens.shape[1], layer, context))
 
-    def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
-        how = super().spelling(layer)
+    def _attention(self, layer: int, context: Context | None, length: int) -> SelfAttention:
+        attention = super()._attention(layer, context, length)
         turns = None if context is None else self._turns(length, layer, context)
         if turns is None:
-            return how
+            return attention
         prefix, half = self.geometry.prefix, self.model.blocks[layer].attn.rotate_half
 
         def turn(x: Tensor) -> Tensor:
             turned = apply_rot_embed_cat(x[:, :, prefix:], turns, half=half)
             return torch.cat([x[:, :, :prefix], turned], dim=2).type_as(x)
 
-        return how._replace(attention=replace(how.attention, turn=turn))
+        return replace(attention, turn=turn)
 
     def _turns(self, length: int, layer: int, context: Context) -> Tensor | None:
         """Sines and cosines (..., P+N, 2 * d) for what follows the prefix: by no angle for the prompts among it."""

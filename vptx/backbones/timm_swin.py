@@ -41,7 +41,7 @@ class TimmSwin(SwinNet, TimmTransformer):
     )
     built_with: ClassVar[dict[str, Any]] = dict(num_classes=0, dynamic_img_size=True)
     example: ClassVar[dict[str, Any]] = dict(model='swin_tiny_patch4_window7_224', depths=(1, 1, 1, 1))
-    replaced: ClassVar[Mapping[str, tuple[type[nn.Module], ...]]] = {
+    replaced: Mapping[str, tuple[type[nn.Module], ...]] = {
         '': tuple(_BLOCKS),
         'norm1': NORMS,
         'attn': tuple(_BLOCKS.values()),

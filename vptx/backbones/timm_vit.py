@@ -40,7 +40,7 @@ class TimmViT(TimmTransformer):
     families: ClassVar[tuple[type[nn.Module], ...]] = (VisionTransformer, VisionTransformerDistilled)
     built_with: ClassVar[dict[str, Any]] = dict(num_classes=0, dynamic_img_size=True)
     example: ClassVar[dict[str, Any]] = dict(model='vit_tiny_patch16_224', depth=2)
-    replaced: ClassVar[Mapping[str, tuple[type[nn.Module], ...]]] = {
+    replaced: Mapping[str, tuple[type[nn.Module], ...]] = {
         '': (Block,),
         'norm1': NORMS,
         'attn': (Attention,),
@@ -104,7 +104,13 @@ class TimmViT(TimmTransformer):
         def feed(x: Tensor) -> Tensor:
             return x + block.drop_path2(_scaled(block, 2, run(block.mlp, block.norm2(x))))
 
-        return Spelling(block.norm1, _attention(attn), project, feed)
+        return Spelling(block.norm1, self._attention(layer, context, length), project, feed)
+
+    def _attention(self, layer: int, context: Context | None, length: int) -> SelfAttention:
+        attn = self.model.blocks[layer].attn
+        dropout = attn.attn_drop.p if attn.training else 0.0
+        norms = getattr(attn, 'q_norm', same), getattr(attn, 'k_norm', same)
+        return SelfAttention(*_projection(attn), attn.num_heads, dropout, norms)
 
     def key_value_weights(self, layer: int) -> tuple[Tensor, Tensor]:
         if 'memory' not in self.geometry.doors:  # a block of another kind
@@ -131,12 +137,6 @@ class TimmViT(TimmTransformer):
 
     def classify(self, tokens: Tensor, context: Context) -> Tensor:
         return self.model.forward_head(tokens)
-
-
-def _attention(attn: nn.Module) -> SelfAttention:
-    dropout = attn.attn_drop.p if attn.training else 0.0
-    norms = getattr(attn, 'q_norm', same), getattr(attn, 'k_norm', same)
-    return SelfAttention(*_projection(attn), attn.num_heads, dropout, norms)
 
 
 def _projection(attn: nn.Module) -> tuple[Tensor, Tensor | None]:

@@ -36,7 +36,7 @@ class TorchvisionViT(Net):
     has_class_token = True
     readout = 'cls'
     stem = 'conv_proj'
-    replaced: ClassVar[Mapping[str, tuple[type[nn.Module], ...]]] = {
+    replaced: Mapping[str, tuple[type[nn.Module], ...]] = {
         '': (EncoderBlock,),
         'ln_1': (nn.LayerNorm,),
         'self_attention': (nn.MultiheadAttention,),
