@@ -3,6 +3,7 @@
 image -> embed -> (merge, enter, block, leave) x L -> finish -> readout
 """
 
+import logging
 from bisect import bisect_left
 from dataclasses import replace
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -69,6 +71,8 @@ class PromptedNetwork(BaseModule):
         mapping: how the network's own classes are read as others; a :class:`~vptx.mappings.LabelMapping` that does
             nothing while there is none.
         frozen_from: the checkpoint that filled a stock backbone after it was prompted; empty for all others.
+        classes: the names of the classes of what is learnt, with who gave them
+            (:class:`~vptx.prompt_file.ClassNames`), as soon as a file or the data have named them.
         before: what :func:`vptx.attach` changed, for :func:`vptx.detach` to restore; None while unplugged.
     """
 
@@ -81,6 +85,7 @@ class PromptedNetwork(BaseModule):
         self.folded: set[int] = set()
         self.before: Any = None
         self.frozen_from = ''
+        self.classes: Any = None
         self._handles: list = []
         self.plug(Prompter())
 
@@ -91,6 +96,7 @@ class PromptedNetwork(BaseModule):
             ValueError: a door that the network does not have, a readout that cannot be served, a mapping of the logits
                 of a network without a classifier or of what are no logits.
         """
+        self.classes = None
         geometry, readout = self.net.geometry, readout or (OWN if mapping else self.readout)
         if mapping is not None:
             self._check_mapping(mapping, readout)
@@ -312,9 +318,14 @@ class PromptedNetwork(BaseModule):
             delattr(self, f'value_{layer}')
         self.folded = set()
 
-    def _load_from_state_dict(self, *arguments: Any) -> None:
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
+        if not self.prompter.state_dict() and any(name.startswith(f'{prefix}prompter.') for name in state):
+            raise ValueError(
+                'this checkpoint holds prompts, and the model has none: add PromptTuningHook, or call vptx.attach, '
+                'with the prompter that they were trained with'
+            )
         self.unfold()  # other prompts have other keys and values
-        super()._load_from_state_dict(*arguments)
+        super()._load_from_state_dict(state, prefix, *others)
 
     def train(self, mode: bool = True) -> 'PromptedNetwork':
         """Training mode for the prompter and for the tuned parts of the network; what is frozen stays in eval mode."""
@@ -334,9 +345,26 @@ class PromptedNetwork(BaseModule):
 class PromptedBackbone(PromptedNetwork):
     """The hall as OpenMMLab's heads know a backbone: its forward returns a tuple of features."""
 
+    _warned = False
+
     def forward(self, image: Tensor | Known) -> tuple[Tensor, ...]:
+        if self.training and self.before is None and not self._warned and torch.is_grad_enabled():
+            self._warn()
         features = super().forward(image)
         return features if isinstance(features, tuple) else (features,)
+
+    def _warn(self) -> None:
+        """Once: full fine-tuning where nobody asked for it."""
+        self._warned = True
+        if all(parameter.requires_grad for parameter in self.parameters()):
+            size = sum(parameter.numel() for parameter in self.parameters())
+            print_log(
+                f'PromptedBackbone trains without prompts, all {size:,} parameters: '
+                "add dict(type='PromptTuningHook', prompter=..., tune=['head']) to custom_hooks, or call vptx.attach; "
+                "tune=['.*'] says that all is to train",
+                'current',
+                logging.WARNING,
+            )
 
 
 def _none_of(value: Any) -> Any:

@@ -105,6 +105,10 @@ def test_the_experiment_and_that_selection_never_sees_the_test_split(tmp_path):
 
     with pytest.raises(FileNotFoundError, match=r'kitti: there is no .*test\.txt'):
         experiment(studies([path], tmp_path / 'out'), tmp_path / 'out')
+    assert not list((tmp_path / 'out').rglob('result.json'))  # refused before anything runs
+    (study,) = studies([path], tmp_path / 'out')
+    for run in study.selection():
+        run.do()
     select = tmp_path / 'out' / 'deep' / 'kitti' / 'select'
     chosen = {p.parent.name: json.loads(p.read_text()) for p in select.glob('*/result.json')}
     assert sorted(chosen) == ['base_lr=0.0064_weight_decay=0', 'base_lr=1.28_weight_decay=0']  # all of it is done
@@ -147,6 +151,7 @@ def judged(monkeypatch):
 
     monkeypatch.setattr(Run, 'do', do)
     monkeypatch.setattr(protocol, 'side_by_side', one_by_one)
+    monkeypatch.setattr(protocol, 'check_data', lambda found: None)  # there are no images
     judged = SimpleNamespace(seen=seen)
     return judged
 
@@ -168,7 +173,7 @@ def test_tasks_by_name(tmp_path, judged):
     judged.accuracies = lambda point: 50.0
     outcomes = experiment(studies([path], tmp_path / 'out', tasks=['svhn', 'dmlab']), tmp_path / 'out')
     assert [outcome.task for outcome in outcomes] == ['svhn', 'dmlab']
-    assert (tmp_path / 'out' / 'deep' / 'svhn' / 'config.py').is_file()
+    assert (tmp_path / 'out' / 'deep' / 'svhn' / 'config.json').is_file()
     with pytest.raises(ValueError, match="there is no task 'SVHN'"):
         studies([path], tmp_path / 'out', tasks=['dmlab', 'SVHN'])
 
@@ -197,6 +202,18 @@ def test_a_run_that_diverges_is_a_result(tmp_path):
     trial = run.do()
     assert trial.score is None and trial.error and trial.seconds > 0
     assert run.do() == run.read() == trial  # kept like any other
+
+
+def test_checkpoints_are_deleted_where_the_prompt_file_is_there_and_nowhere_else(tmp_path, monkeypatch):
+    write_vtab(tmp_path / 'data', 'kitti')
+    config = Config.fromfile(config_file(tmp_path, tmp_path / 'data'))
+    left = []
+    for name in ('with', 'without'):
+        if name == 'without':
+            monkeypatch.setattr('vptx.hooks.SlimCheckpointHook.after_train', lambda *_: None)
+        Run(tmp_path, name, final_config(config, {'base_lr': 0.0064}, 1), {}, 'test').do()
+        left.append([path.name for path in (tmp_path / name).glob('*.pth')])
+    assert left == [[], ['epoch_1.pth']]
 
 
 def test_nets_are_put_in_by_name(tmp_path):

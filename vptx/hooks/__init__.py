@@ -1,14 +1,17 @@
 """When things happen: plug, slim, guard, resume."""
 
+from .data_guard_hook import DataGuardHook
 from .feature_cache_hook import FeatureCacheHook, NotFrozenError
 from .guard_hook import GuardHook
 from .label_mapping_hook import LabelMappingHook, estimate_mapping
 from .prompt_init_hook import PromptInitHook
 from .prompt_tuning_hook import PromptTuningHook
 from .random_streams_hook import RandomStreamsHook
+from .resume_hook import ResumeHook
 from .slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 
 __all__ = [
+    'DataGuardHook',
     'FeatureCacheHook',
     'GuardHook',
     'LabelMappingHook',
@@ -16,6 +19,7 @@ __all__ = [
     'PromptInitHook',
     'PromptTuningHook',
     'RandomStreamsHook',
+    'ResumeHook',
     'SafeCheckpointHook',
     'SlimCheckpointHook',
     'estimate_mapping',

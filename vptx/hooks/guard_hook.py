@@ -1,16 +1,16 @@
 """Stops a run that does not do what its config says."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather
-from mmengine.hooks import Hook
+from mmengine.dist import all_gather, is_main_process
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
-from torch import nn
 
-from vptx.attach import find_hall
+from vptx.files import Occupied, digest
+from vptx.prompt_file import fingerprint, kept_names
 from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
 
@@ -19,8 +19,9 @@ __all__ = ['GuardHook']
 
 @HOOKS.register_module()
 class GuardHook(Hook):
-    """Before a run: is there data, of the classes that the head knows, and do all ranks begin alike? After the first
-    iteration: has every trainable tensor received a gradient, and no frozen one? After each: is the loss a number?
+    """Before a run: is no other one in its work dir, and do all ranks begin alike? After the first iteration: has every
+    trainable tensor received a gradient, and no frozen one? After each: is the loss a number?
+    :class:`~vptx.hooks.DataGuardHook` looks at the data.
 
     :class:`~vptx.hooks.PromptTuningHook` registers it.
 
@@ -28,17 +29,19 @@ class GuardHook(Hook):
         Comes before CheckpointHook, so the last checkpoint of a run whose loss is NaN is the last good one.
 
     Raises:
-        ValueError: an empty data set, or a number of classes that disagrees with the head.
-        RuntimeError: names the tensors without a gradient, or the frozen ones that have one; ranks that begin at
-            different iterations.
+        ValueError: a ``save_best`` that validation does not measure.
+        RuntimeError: names the tensors without a gradient, or the frozen ones that have one; another process that
+            trains in the same work dir; ranks that begin at different iterations, or with different values.
         FloatingPointError: says at which iteration, and which images were in the batch.
     """
 
     priority = 'NORMAL'
+    _occupied: Occupied | None = None
 
     def before_train(self, runner: Runner) -> None:
+        if is_main_process():
+            self._occupied = Occupied(runner.work_dir)
         _check_ranks(runner)
-        _check_data(runner, runner.train_dataloader.dataset)
         parameters = dict(runner.model.named_parameters())
         self._frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
         trains = {name for name, parameter in parameters.items() if parameter.requires_grad}
@@ -49,11 +52,8 @@ class GuardHook(Hook):
             for name in self._waiting
         ]
 
-    def before_val(self, runner: Runner) -> None:
-        _check_data(runner, runner.val_dataloader.dataset)
-
-    def before_test(self, runner: Runner) -> None:
-        _check_data(runner, runner.test_dataloader.dataset)
+    def after_run(self, runner: Runner) -> None:
+        self._occupied = None
 
     def after_train_iter(
         self,
@@ -72,6 +72,15 @@ class GuardHook(Hook):
                     'lower the learning rate, or clip gradients with optim_wrapper.clip_grad'
                 )
 
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        for hook in runner.hooks:
+            asked = getattr(hook, 'key_indicators', ()) if isinstance(hook, CheckpointHook) else ()
+            lacking = [key for key in asked if key != 'auto' and key not in (metrics or {})]
+            if lacking and metrics:
+                raise ValueError(
+                    f"save_best='{lacking[0]}': validation measures {', '.join(metrics)}, choose one of these"
+                )
+
     def _check_gradients(self, runner: Runner) -> None:
         for watch in self._watches:
             watch.remove()
@@ -88,34 +97,27 @@ class GuardHook(Hook):
 
 
 def _check_ranks(runner: Runner) -> None:
-    """Refuse ranks of which some go on with a run and others begin it."""
+    """Refuse ranks that go on from, or have loaded, different files."""
     begins = [int(iteration) for iteration in all_gather(torch.tensor(runner.iter))]
     if len(set(begins)) > 1:
         raise RuntimeError(
             f'the processes begin at iterations {", ".join(map(str, begins))}: they all have to see the same '
             f'{runner.work_dir}, on a file system that their machines share, to resume from what is in it'
         )
-
-
-def _check_data(runner: Runner, dataset: Sized) -> None:
-    """Refuse a data set that is empty or has not as many classes as the head."""
-    where = f'{type(dataset).__name__} {getattr(dataset, "data_root", "") or getattr(dataset, "ann_file", "")}'.strip()
-    if len(dataset) == 0:
-        raise ValueError(f'the data set {where} is empty')
-    classes = getattr(dataset, 'metainfo', {}).get('classes')
+    if len(begins) == 1:
+        return
     model = unwrap_model(runner.model)
-    for name in ('head', 'decode_head', 'auxiliary_head'):
-        part = getattr(model, name, None)
-        for head in part if isinstance(part, nn.ModuleList) else [part]:
-            _check_classes(where, classes, name, getattr(head, 'num_classes', None))
-    hall = find_hall(model)
-    if hall is not None:
-        _check_classes(where, classes, 'mapping', hall.mapping.num_classes)
-
-
-def _check_classes(where: str, classes: Sequence[str] | None, part: str, known: int | None) -> None:
-    if classes and known and len(classes) != known:
-        raise ValueError(f'the data set {where} has {len(classes)} classes, the {part} num_classes={known}')
+    state, kept = model.state_dict(), kept_names(model)
+    ours = digest((name, state[name]) for name in kept), fingerprint(model)
+    for what, mine in zip(('what trains', 'the frozen network'), ours, strict=True):
+        found = [bytes(theirs.tolist()).hex() for theirs in all_gather(torch.tensor(list(bytes.fromhex(mine))))]
+        other = [rank for rank, theirs in enumerate(found) if theirs != found[0]]
+        if other:
+            raise RuntimeError(
+                f'{what} begins with other values in process {", ".join(map(str, other))} than in process 0: all of '
+                'them have to load the same files (checkpoint, load_from, weights), from a file system that their '
+                'machines share or from equal copies, and draw random ones by the same seed'
+            )
 
 
 def _images(data_batch: Any) -> str:
