@@ -45,11 +45,11 @@ every_network = pytest.mark.parametrize('network', LAYERS)
 
 def prompted(model: nn.Module, prompter: dict = DEEP, tune: tuple[str, ...] = ()) -> nn.Module:
     """With the same prompts whenever it is called, as large as tokens are."""
-    hall = vptx.attach(PromptedNetwork(take_apart(model), OWN), prompter, tune)
+    model = vptx.attach(PromptedNetwork(take_apart(model), OWN), prompter, tune)
     with torch.no_grad():
-        for parameter in hall.prompter.parameters():
+        for parameter in model.prompter.parameters():
             parameter.normal_(generator=torch.Generator().manual_seed(3))
-    return hall.eval()
+    return model.eval()
 
 
 def flat(output) -> list[Tensor]:
@@ -149,8 +149,8 @@ def test_lora_in_a_layer_acts_and_trains(network, prompter):
         model.set_submodule(name, lora)
         with torch.no_grad():
             merged.get_submodule(name).weight += lora.b @ lora.a
-        hall = prompted(model, prompter, (r'.*\.(a|b)',))
-        output = hall(images())
+        model = prompted(model, prompter, (r'.*\.(a|b)',))
+        output = model(images())
         assert_same(output, prompted(merged, prompter)(images()))
         sum(tensor.square().sum() for tensor in flat(output)).backward()
         assert lora.a.grad.any() and lora.b.grad.any(), name
@@ -167,9 +167,9 @@ def test_parametrised_weights(network):
         model, other = tiny(network), tiny(network)
         parametrize.register_parametrization(model.get_submodule(name), 'weight', Double())
         other.get_submodule(name).weight.data *= 2
-        hall = prompted(model)
-        assert_same(hall(images()), prompted(other)(images()))
-        assert parametrize.is_parametrized(hall.net.model.get_submodule(name))
+        model = prompted(model)
+        assert_same(model(images()), prompted(other)(images()))
+        assert parametrize.is_parametrized(model.net.model.get_submodule(name))
 
 
 @every_network
@@ -183,12 +183,12 @@ def test_a_patched_forward_is_called_or_the_layer_is_refused(network):
             calls.append(1),
             original(*inputs, **more),
         )[1]
-        hall = prompted(model)
+        model = prompted(model)
         if network in FIXED and name in ('', 'attn', 'attn.w_msa'):
             with pytest.raises(ValueError, match=r'layer 1 of .*forward that has been replaced.*prompter on the image'):
-                hall(images())
+                model(images())
             continue
-        assert_same(hall(images()), expected)
+        assert_same(model(images()), expected)
         assert len(calls) == 1, name
 
 
@@ -279,9 +279,9 @@ def test_a_compiled_block_is_called():
     model, expected = tiny(), prompted(tiny())(images())
     for block in model.blocks:
         block.compile(backend='eager')
-    hall = prompted(model)
-    assert not hall.net.is_spelt(0)
-    assert_same(hall(images()), expected)
+    model = prompted(model)
+    assert not model.net.is_spelt(0)
+    assert_same(model(images()), expected)
 
 
 @pytest.mark.parametrize('network', [*NETWORKS, *BACKBONES])
