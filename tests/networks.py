@@ -15,6 +15,7 @@ import torchvision
 from timm.layers import GroupNormAct, StdConv2d
 from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vptx.registry import PROMPTERS
 
@@ -201,6 +202,19 @@ def middle(network: str) -> str:
 def images(batch: int = 2, size: tuple[int, int] = (SIZE, SIZE), seed: int = 0) -> Tensor:
     """Random images (batch, 3, height, width)."""
     return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+
+class Seen(TorchFunctionMode):
+    """Notes the shapes of what goes into ``function``, without a hook, which would be noticed."""
+
+    def __init__(self, function: Callable) -> None:
+        super().__init__()
+        self.function, self.shapes = function, []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is self.function:
+            self.shapes.append(tuple(args[0].shape))
+        return func(*args, **(kwargs or {}))
 
 
 def every_row(hall: nn.Module) -> nn.Module:

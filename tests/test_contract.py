@@ -21,6 +21,7 @@ from networks import (
     SIZE,
     VARIANTS,
     WIDTH,
+    Seen,
     classifier,
     config,
     images,
@@ -294,6 +295,19 @@ def test_samples_do_not_mix(network, kind, training):
     if not training:
         singles = torch.cat([model(image[None]) for image in batch])
         assert relative(singles, outputs[0]) < 1e-5
+
+
+@every_pair
+@pytest.mark.parametrize('training', [False, True])
+def test_of_no_images_it_gives_nothing(network, kind, training):
+    """In the shape and with the graph of any batch: a detector without proposals trains on."""
+    model = plug(network, kind).train(training)
+    image = images(0).requires_grad_()
+    output = model(image)
+    assert output.shape == (0, CLASSES) and output.dtype == torch.float32
+    output.sum().backward()
+    assert all(not parameter.grad.any() for parameter in model.prompter.parameters() if parameter.grad is not None)
+    assert image.grad.shape == image.shape
 
 
 @every_pair
@@ -675,10 +689,9 @@ def test_dropout_masks_differ_between_samples_or_not(kind, per):
 @pytest.mark.parametrize(('per', 'shape'), [('sample', (5, 3, WIDTH)), ('batch', (3, WIDTH))])
 def test_keys_and_values_once_for_a_batch(per, shape):
     model = vptx.attach(tiny(), config('DeepPrompter', dropout=0.5, dropout_per=per)).train()
-    normed = []
-    model.net.model.blocks[0].norm1.register_forward_hook(lambda _, inputs, __: normed.append(tuple(inputs[0].shape)))
-    model(images(5))
-    assert sorted(normed) == sorted([shape, (5, 1 + GRID**2, WIDTH)])
+    with Seen(nn.functional.layer_norm) as normed:
+        model(images(5))
+    assert sorted(normed.shapes[:2]) == sorted([shape, (5, 1 + GRID**2, WIDTH)])
 
 
 def test_dropout_keeps_the_expectation():
@@ -696,9 +709,11 @@ def test_net_base_class_asks_for_everything():
     for call in (
         lambda: net.knows(nn.Identity()),
         lambda: net.embed(images()),
-        lambda: net.embed_pixels(images()[0]),
-        lambda: net.block(images(), 0, None),
-        lambda: net.keys_values(images(), 0),
+        lambda: net.patch_modules(),
+        lambda: net.module_of(0),
+        lambda: net.is_known(nn.Identity()),
+        lambda: net.call(images(), 0, None),
+        lambda: net.spelling(0),
         lambda: net.module_at(None),
         lambda: net.finish(images()),
         lambda: net.finish_pooled(images()),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
-from networks import classifier, config, images, tiny
+from networks import NETWORKS, classifier, config, images, tiny
 
 import vptx
 from vptx.backbones import take_apart
@@ -60,11 +60,58 @@ def test_compiled_in_one_graph(network, kind):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+#: Of every way to go through a layer one, with the compiler that is the default.
+BY_DEFAULT = [('plain', 'DeepPrompter'), ('swin v2', 'DeepPrompter'), ('EVA-02', 'ShallowPrompter')]
+
+
+def ask_the_default_compiler(network, kind):
+    """Gradients too, each to 1e-5 of its length, as training needs them."""
+    torch.compiler.reset()
+    model = plug(network, kind)
+    with torch.no_grad():
+        for parameter in model.prompter.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    torch.manual_seed(0)
+    output, gradients = run(model, model)
+    torch.manual_seed(0)
+    compiled, found = run(torch.compile(model), model)
+    longest = max(gradient.norm() for gradient in gradients)
+    assert len(found) == len(gradients) > 1
+    for ours, theirs in zip([compiled, *found], [output, *gradients], strict=True):
+        assert (ours - theirs).norm() < 1e-5 * max(theirs.norm(), 1e-2 * longest)
+
+
+@pytest.mark.parametrize(('network', 'kind'), BY_DEFAULT)
+def test_compiled_by_default_it_learns_the_same(network, kind):
+    ask_the_default_compiler(network, kind)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', sorted(PROMPTERS.module_dict))
+@pytest.mark.parametrize('network', list(NETWORKS))
+def test_compiled_by_default_every_pair_learns_the_same(network, kind):
+    ask_the_default_compiler(network, kind)
+
+
 def test_folded_it_compiles_too():
     torch.compiler.reset()
     model = vptx.fold(plug('plain', 'DeepPrompter'))
     with torch.no_grad():
         torch.testing.assert_close(torch.compile(model, backend='eager', fullgraph=True)(images()), model(images()))
+
+
+@pytest.mark.parametrize(
+    ('network', 'kind'),
+    [('plain', kind) for kind in ('DeepPrompter', 'ShallowPrompter', 'AddedPrompter', 'PadPrompter', 'LoRA')]
+    + [('swin', 'DeepPrompter'), ('EVA-02', 'DeepPrompter')],
+)
+def test_exported_it_takes_any_batch(network, kind):
+    model, batch = plug(network, kind).eval(), torch.export.Dim('batch', min=1, max=64)
+    models = [model, vptx.fold(deepcopy(model))] if kind == 'DeepPrompter' else [model]
+    for each in models:
+        exported = torch.export.export(each, (images(2),), dynamic_shapes=({0: batch},)).module()
+        with torch.no_grad():
+            torch.testing.assert_close(exported(images(5)), model(images(5)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import DEPTH, GRID, every_row, images, tiny
+from networks import DEPTH, GRID, Seen, every_row, images, tiny
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import vptx
@@ -25,19 +25,10 @@ PROMPTERS = {
 
 
 def rows_of_mlps(model: PromptedNetwork, image: torch.Tensor | None = None) -> list[int]:
-    """How many tokens go through the MLP of each layer; hooks would be noticed."""
-    seen = []
-    for block in model.net.model.blocks:
-
-        def forward(x, forward=block.mlp.forward):
-            seen.append(x.shape[1])
-            return forward(x)
-
-        block.mlp.forward = forward
-    model(images() if image is None else image)
-    for block in model.net.model.blocks:
-        del block.mlp.forward
-    return seen
+    """How many tokens go through the MLP of each layer."""
+    with Seen(torch.nn.functional.gelu) as seen:
+        model(images() if image is None else image)
+    return [rows for _, rows, _ in seen.shapes]
 
 
 @pytest.mark.parametrize('network', ['plain', 'no qkv bias', 'distilled', 'clip', 'registers', 'layer scale'])

@@ -10,13 +10,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vptx.backbones.base import Context, KeyValue, LayerOutput, Net
-from vptx.backbones.linear import FusedLinear
+from vptx.backbones.base import Context, LayerOutput, Net
+from vptx.backbones.memory import KeyValue
 from vptx.binding import bind, check_free, hold, release
 from vptx.geometry import Site
 from vptx.library_methods import LibraryMethods
@@ -128,8 +129,8 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         # Equal to rounding, so only where a prompter changes what goes on among the tokens: without one, or with pixels
         # that are zero, the network is its library's bit for bit.
         among_tokens = bool(prompter.doors & AMONG_TOKENS)
+        self._exact = not among_tokens
         self._first_rows = read if among_tokens and not (self._taps or prompter.sees_the_end) else None
-        FusedLinear.replace(self.net, among_tokens)
         # What is learnt follows the network to its device and its type of numbers.
         parameters = list(self.net.parameters())
         reference = next((p for p in parameters if p.is_floating_point()), parameters[0])
@@ -239,13 +240,16 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         tokens, context = net.embed(seen) if stem is None else net.embed_widened(seen, stem)
         strip = prompter.pixels()
         if strip is not None:
-            prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(len(tokens), -1, -1)
+            prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(tokens.shape[0], -1, -1)
             tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
         return tokens, context
 
     def _run(self, image: Tensor | Known, until: int | None = None) -> Known:
         """From the image, or from what is known of it, to the end, or in front of the layer ``until``."""
         net, prompter = self.net, self.prompter
+        if isinstance(image, Tensor) and image.shape[0] == 0:  # which not every library takes: one black one, left out
+            found = self._run(F.pad(image, (0, 0, 0, 0, 0, 0, 0, 1)), until)
+            return found._replace(value=_none_of(found.value))
         if not isinstance(image, Known):
             begin, (tokens, context) = 0, self._embed(image)
         elif image.layer is None:
@@ -284,8 +288,8 @@ class PromptedNetwork(LibraryMethods, BaseModule):
 
     def _block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self.net.block, tokens, layer, context, memory, use_reentrant=False)
-        return self.net.block(tokens, layer, context, memory)
+            return checkpoint(self.net.block, tokens, layer, context, memory, self._exact, use_reentrant=False)
+        return self.net.block(tokens, layer, context, memory, self._exact)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """``with_cp``, as timm's networks have it.
@@ -313,7 +317,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         return tuple(taps[layer].map for layer in maps.layers)
 
     def _memory(self, tokens: Tensor, layer: int, folded: bool) -> Tensor | KeyValue | None:
-        if folded and layer in self.folded:
+        if folded and layer in self.folded and self.net.is_spelt(layer):
             return KeyValue(getattr(self, f'key_{layer}'), getattr(self, f'value_{layer}'))
         return self.prompter.memory(tokens, layer)
 
@@ -339,7 +343,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         tokens = [probe.new_zeros(2, geometry.prefix + 1, width) for width in geometry.widths]
         with torch.autocast(probe.device.type, enabled=False):
             memory = {layer: self.prompter.memory(tokens[layer], layer) for layer in range(geometry.depth)}
-            memory = {layer: prompts for layer, prompts in memory.items() if prompts is not None}
+            memory = {layer: raw for layer, raw in memory.items() if raw is not None and net.is_spelt(layer)}
             name = type(self.prompter).__name__
             if not memory:
                 raise ValueError(f'{name} cannot be folded: it has no prompts that act as keys and values alone')
@@ -436,3 +440,8 @@ class PromptedBackbone(PromptedNetwork):
 def _stamp(tensor: Tensor) -> tuple[int, int]:
     """Changes where the tensor is written to in place, or gets other storage."""
     return 0 if tensor.is_inference() else tensor._version, tensor.data_ptr()
+
+
+def _none_of(value: Any) -> Any:
+    """Tensors of a batch, however they are kept together, without what is in them: (B, ...) -> (0, ...)."""
+    return value[:0] if isinstance(value, Tensor) else type(value)(map(_none_of, value))

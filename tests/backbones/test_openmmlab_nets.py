@@ -85,6 +85,14 @@ def test_outputs_have_their_shapes_and_samples_do_not_mix(name, prompter):
 
 
 @every_backbone
+@pytest.mark.parametrize('prompter', [None, DEEP], ids=['none', 'deep'])
+def test_of_no_images_it_gives_nothing(name, prompter):
+    hall = plug(tiny(name), prompter) if prompter else PromptedBackbone(take_apart(tiny(name)))
+    found, expected = flat(hall(images(0))), flat(tiny(name)(images()))
+    assert [tensor.shape for tensor in found] == [(0, *tensor.shape[1:]) for tensor in expected]
+
+
+@every_backbone
 def test_folded_it_is_the_same(name):
     hall, image = plug(tiny(name), DEEP), images()
     expected = flat(hall(image))

@@ -7,7 +7,6 @@ from torch import nn
 
 import vptx
 from vptx.backbones import TimmEva, take_apart
-from vptx.backbones.timm_vit import attend_to_memory
 
 EVAS = [name for name in (*NETWORKS, *VARIANTS) if type(take_apart(tiny(name))) is TimmEva]
 SPELT_OUT = [name for name in EVAS if 'memory' in take_apart(tiny(name)).geometry.doors]
@@ -83,10 +82,10 @@ def test_attention_of_another_kind_leaves_tokens_alone():
 
 
 def test_without_scales_a_branch_is_as_it_is():
-    block = tiny('EVA-02').blocks[0]
-    assert block.gamma_1 is None
-    memory = take_apart(tiny('EVA-02')).keys_values(torch.randn(2, 32), 0)
-    assert attend_to_memory(block, torch.randn(2, 17, 32), memory).shape == (2, 17, 32)
+    net = take_apart(tiny('EVA-02'))
+    assert net.module_of(0).gamma_1 is None
+    tokens, context = net.embed(images())
+    assert net.spell(tokens, 0, context, net.keys_values(torch.randn(2, 32), 0)).shape == tokens.shape
 
 
 def test_not_an_eva():

@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from networks import CLASSES, NETWORKS, SIZE, WIDTH, images, tiny
+from networks import CLASSES, NETWORKS, SIZE, WIDTH, Seen, images, tiny
 from torch import nn
 
 import vptx
@@ -77,14 +77,16 @@ def test_attention_spelt_out_is_timms_own(network, size, dtype):
 def test_prompts_in_windows_by_hand():
     """One window of timm's own attention on a longer sequence, its bias table zero: prompts and patches alike."""
     net = take_apart(tiny('swin')).double()
-    block, tokens = net._block(3), torch.randn(2, 5 + 16, WIDTH).double()
+    block, tokens = net.module_of(3), torch.randn(2, 5 + 16, WIDTH).double()
     block.attn.relative_position_bias_table.data.zero_()
     ours = net.block(tokens, 3, Context((4, 4)))
+    called = net._calling(block, (4, 4))(tokens, None)
     block.attn.window_area = 21
     block.attn.relative_position_index = torch.zeros(21, 21, dtype=torch.long)
     expected = tokens + block.attn(block.norm1(tokens))
     expected = expected + block.mlp(block.norm2(expected))
     torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(called, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_prompts_merge_as_four_copies():
@@ -107,10 +109,10 @@ def test_shallow_prompts_of_a_batch_do_not_mix(network):
 
 def test_keys_and_values_once_for_all_windows():
     model = vptx.attach(tiny('swin'), DEEP).eval()
-    normed = []
-    model.net._block(0).norm1.register_forward_hook(lambda _, inputs, __: normed.append(tuple(inputs[0].shape)))
-    model(images(5))
-    assert sorted(normed) == [(3, 16), (5, 64, 16)]
+    with Seen(nn.functional.layer_norm) as normed:
+        model(images(5))
+    # The embedding's norm comes first, then that of prompts and that of patches in front of attention.
+    assert normed.shapes[:4] == [(5, 8, 8, 16), (3, 16), (5, 64, 16), (5, 64, 16)]
 
 
 @every_swin

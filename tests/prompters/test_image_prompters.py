@@ -22,6 +22,7 @@ from vptx.prompters import (
     StackedPrompter,
 )
 from vptx.prompters.pixels import convert_lr
+from vptx.prompters.scale import zoom
 
 CLIP = dict(mean=(0.481, 0.458, 0.408), std=(0.269, 0.261, 0.276))
 
@@ -206,9 +207,9 @@ def test_the_scale_zooms_the_image_and_opens_the_hole():
     prompter, image = bound(ScalePrompter(16)), images(2, (16, 16))
     as_reprogrammed = bound(ReprogramPrompter(16, space='unit', bound='sigmoid')).image(image)
     torch.testing.assert_close(prompter.image(image), as_reprogrammed, atol=1e-4, rtol=1e-4)
-    for zoom, side in ((0.5, 8), (1.53, 24), (9.0, SIZE)):
+    for scale, side in ((0.5, 8), (1.53, 24), (9.0, SIZE)):
         with torch.no_grad():
-            prompter.zoom.fill_(zoom)
+            prompter.zoom.fill_(scale)
         mask = prompter.mask()
         assert (mask == 0).sum() == side**2
         top = (SIZE - side + 1) // 2
@@ -219,6 +220,25 @@ def test_the_scale_zooms_the_image_and_opens_the_hole():
     assert placed[0, 0, 13:19, 13:19].allclose(torch.ones(6, 6))
     prompter.image(image).sum().backward()
     assert prompter.zoom.grad.abs() > 0
+
+
+@pytest.mark.parametrize('scale', [0.3, 0.77, 1.0, 1.37, 4.7])
+def test_the_zoom_is_that_of_grid_sample(scale):
+    """In its gradients too, of the image and of the zoom."""
+    image = torch.randn(2, 3, 9, 12, dtype=torch.float64, requires_grad=True)
+    inverse = torch.tensor(1 / scale, dtype=torch.float64, requires_grad=True)
+    zero = torch.zeros_like(inverse)
+    theta = torch.stack([inverse, zero, zero, zero, inverse, zero]).view(1, 2, 3).expand(2, -1, -1)
+    grid = F.affine_grid(theta, [2, 3, 9, 12], align_corners=False)
+    expected = F.grid_sample(image, grid, align_corners=False)
+    found = zoom(zoom(image, inverse, 2), inverse, 3)
+    torch.testing.assert_close(found, expected)
+    if scale == 1:  # every pixel is where the slope of the zoom changes: it has one to either side
+        assert torch.equal(found, image)
+        return
+    probe = torch.randn_like(found)
+    both = [torch.autograd.grad((output * probe).sum(), (image, inverse)) for output in (found, expected)]
+    torch.testing.assert_close(*both, rtol=1e-9, atol=1e-9)
 
 
 def test_masks_are_of_each_sample_and_of_eight_pixels():

@@ -1,6 +1,7 @@
 """Where a prompt enters: one file for each family of networks. The only room that imports timm."""
 
-from .base import Context, KeyValue, LayerOutput, Net, find_net, take_apart
+from .base import Context, LayerOutput, Net, find_net, take_apart
+from .memory import KeyValue
 from .openmmlab_swin import OpenMMLabSwin
 from .openmmlab_vit import MMPretrainViT, MMSegViT
 from .timm_beit import TimmBeit

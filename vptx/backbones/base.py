@@ -2,11 +2,16 @@
 
 A net knows how to be taken apart, never a prompter. The hall (``vptx/prompted.py``) runs
 ``embed -> block 0 ... block L-1 -> finish``; without a prompter that computes exactly what the library computes.
+
+A layer is spelt out, or called, and nothing in between. Spelt out, it is computed from the weights of its modules, so
+that its attention can see keys and values that are no tokens. That is done only where :meth:`Net.is_spelt` finds
+nothing of anybody else's on these modules. Otherwise the library's own forward is called, and prompts are tokens in it.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -15,6 +20,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from vptx.backbones.memory import KeyValue, Spelling
+from vptx.backbones.spelling import has_global_hooks, is_plain
 from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
 
@@ -26,9 +33,11 @@ __all__ = [
     'count_channels',
     'find_net',
     'find_sites',
+    'has_own_forward',
     'is_a',
-    'is_unseen',
+    'kind_of',
     'measure_stem',
+    'own_methods',
     'take_apart',
 ]
 
@@ -45,13 +54,6 @@ class Context:
 
     grid: tuple[int, int]
     positions: Tensor | None = None
-
-
-class KeyValue(NamedTuple):
-    """Memory as a layer's attention sees it; both (heads, P, head width) or (B, heads, P, head width)."""
-
-    key: Tensor
-    value: Tensor
 
 
 class LayerOutput(NamedTuple):
@@ -89,6 +91,8 @@ class Net(BaseModule):
         own_rows: how many of the first tokens the network's own pooling and classifier read; None for all.
         taps: the layers that the network's own forward takes its outputs from, where that is not the last one alone;
             they go to :meth:`collect` instead of :meth:`classify`.
+        replaced: the modules of a layer that are not called, or are called otherwise, where it is spelt out; by their
+            names in it, with the types that they may be of.
     """
 
     example: ClassVar[dict[str, Any]] = {}
@@ -101,6 +105,7 @@ class Net(BaseModule):
     map_norm: str = 'none'
     own_rows: int | None = None
     taps: tuple[int, ...] = ()
+    replaced: Mapping[str, tuple[type[nn.Module], ...]] = {}
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -131,6 +136,12 @@ class Net(BaseModule):
         """Whether ``model`` is of this family."""
         raise NotImplementedError
 
+    @classmethod
+    def overridden(cls, model: nn.Module) -> tuple[str, ...]:
+        """The methods of ``model`` for which it is not known, though it is of this family: those that the net would
+        compute as the family does, and that are the model's own."""
+        return ()
+
     def init_weights(self) -> None:
         """Leave the network alone: its weights came with it, and MMEngine would draw new ones here."""
 
@@ -158,6 +169,12 @@ class Net(BaseModule):
 
     def embed_pixels(self, strip: Tensor) -> Tensor:
         """(3, patch height, P * patch width) -> (P, D), by the patch embedding alone, without positions."""
+        patches, norm = self.patch_modules()
+        tokens = patches(strip[None]).flatten(2).transpose(1, 2)
+        return (tokens if norm is None else norm(tokens))[0]
+
+    def patch_modules(self) -> tuple[Callable[[Tensor], Tensor], nn.Module | None]:
+        """What makes a map of patches of an image, (B, 3, H, W) -> (B, D, H', W'), and the norm behind it, if any."""
         raise NotImplementedError
 
     def merge(self, tokens: Tensor, layer: int, context: Context) -> tuple[Tensor, Context]:
@@ -165,20 +182,78 @@ class Net(BaseModule):
         grid of patches, the last of the tokens, changes with it."""
         return tokens, context
 
-    def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
-        """(B, M, D) -> (B, M, D), attending also to ``memory``: (P, D), (B, P, D), or its keys and values."""
+    def block(
+        self,
+        tokens: Tensor,
+        layer: int,
+        context: Context,
+        memory: Tensor | KeyValue | None = None,
+        exact: bool = True,
+    ) -> Tensor:
+        """(B, M, D) -> (B, M, D), attending also to ``memory``: (P, D), (B, P, D), or its keys and values.
+
+        Without a memory, it is the library's to the bit, or with ``exact=False`` to rounding, which may be faster.
+        """
+        if memory is None:
+            if exact or not self.is_spelt(layer):
+                return self.call(tokens, layer, context)
+            return self.spell(tokens, layer, context, None)
+        if isinstance(memory, KeyValue):
+            return self.spell(tokens, layer, context, memory)
+        if self.is_spelt(layer):
+            return self.spell(tokens, layer, context, self.keys_values(memory, layer))
+        prefix, prompts = self.geometry.prefix, memory.shape[-2]
+        memory = memory.expand(tokens.shape[0], -1, -1)
+        longer = torch.cat([tokens[:, :prefix], memory, tokens[:, prefix:]], dim=1)
+        longer = self.call(longer, layer, context)
+        return torch.cat([longer[:, :prefix], longer[:, prefix + prompts :]], dim=1)
+
+    def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
+        """The library's own forward of a layer: (B, M, D) -> (B, M, D), prompts between prefix and patches."""
+        raise NotImplementedError
+
+    def spell(self, tokens: Tensor, layer: int, context: Context, memory: KeyValue | None) -> Tensor:
+        """The same computed from the weights, attending also to ``memory``; where :meth:`is_spelt` allows it."""
+        return self.spelling(layer, context, tokens.shape[1])(tokens, memory)
+
+    def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
+        """How ``layer`` is computed. Without a context, as far as keys and values of prompts need it.
+
+        Args:
+            layer: counted from 0.
+            context: of the image.
+            length: how many tokens there are, prompts among them.
+        """
+        raise NotImplementedError
+
+    def module_of(self, layer: int) -> nn.Module:
+        """The library's module of a layer."""
+        raise NotImplementedError
+
+    def is_spelt(self, layer: int) -> bool:
+        """Whether ``layer`` is spelt out where prompts act as keys and values alone, as it is now."""
+        if 'memory' not in self.geometry.doors or has_global_hooks():
+            return False
+        module = self.module_of(layer)
+        parts = ((attrgetter(path)(module) if path else module, kinds) for path, kinds in self.replaced.items())
+        return all(is_plain(part, kinds) for part, kinds in parts) and self.is_known(module)
+
+    def is_known(self, module: nn.Module) -> bool:
+        """Whether :meth:`spell` computes what a layer of this make does, if nobody has changed anything of it."""
         raise NotImplementedError
 
     def first_rows(
         self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None, rows: int
     ) -> Tensor | None:
         """What :meth:`block` makes of the first tokens, for a readout that reads no others: (B, M, D) -> (B, rows, D).
-        None where that is not less work, or somebody sees the others on their way (:func:`is_unseen`)."""
+        None where that is not less work, where the layer is not spelt out, or where somebody sees the others on their
+        way (:func:`~vptx.backbones.spelling.is_unseen`)."""
         return None
 
     def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
         """(P, D) or (B, P, D) -> its keys and values in ``layer``; what :func:`vptx.fold` keeps."""
-        raise NotImplementedError
+        spelling = self.spelling(layer)
+        return spelling.attention.keys_values(spelling.norm(memory))
 
     def key_value_weights(self, layer: int) -> tuple[Tensor, Tensor]:
         """Of the maps that make keys and values of the normed tokens in ``layer``, each (heads * d, D).
@@ -214,13 +289,21 @@ class Net(BaseModule):
 
 
 def is_a(model: nn.Module, path: str) -> bool:
-    """Whether ``model`` is of the class ``path``, ``'library.module.Class'``, and has that class's own forward.
+    """Whether ``model`` is of the class ``path``, ``'library.module.Class'``, or of one derived from it."""
+    kind = kind_of(path)
+    return kind is not None and isinstance(model, kind)
 
-    Without importing the library: whoever made such a model has, and others may not have it at all.
-    """
+
+def has_own_forward(model: nn.Module, path: str) -> bool:
+    """Whether a model that is of that class computes another forward."""
+    return type(model).forward is not kind_of(path).forward or 'forward' in vars(model)
+
+
+def kind_of(path: str) -> type[nn.Module] | None:
+    """The class ``'library.module.Class'``. Without importing the library: whoever made a model of such a class has,
+    and others may not have it at all."""
     module, _, name = path.rpartition('.')
-    kind = getattr(sys.modules.get(module), name, None)
-    return kind is not None and isinstance(model, kind) and type(model).forward is kind.forward
+    return getattr(sys.modules.get(module), name, None)
 
 
 def measure_stem(model: nn.Module, name: str) -> tuple[int, int, int] | None:
@@ -237,16 +320,6 @@ def count_channels(model: nn.Module, name: Any) -> int:
     modules = dict(model.named_modules())
     found = [modules.get(name) if isinstance(name, str) else None, *modules.values()]
     return next((module.in_channels for module in found if isinstance(module, nn.Conv2d)), 3)
-
-
-def is_unseen(*parts: nn.Module) -> bool:
-    """Whether rows may be left out of what goes through ``parts``: no hook sees them, and no dropout draws for them."""
-    for module in (module for part in parts for module in part.modules()):
-        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
-            return False
-        if module.training and (getattr(module, 'p', 0) or getattr(module, 'drop_prob', 0)):
-            return False
-    return True
 
 
 #: Where a transformer's block, as most libraries write it, has its sites.
@@ -274,6 +347,18 @@ def find_net(model: nn.Module) -> type[Net] | None:
     return next((net for net in NETS.module_dict.values() if net.knows(model)), None)
 
 
+def own_methods(net: Net | type[Net], model: nn.Module) -> str:
+    """Why a model of the family is not known, and what to do; empty for one of another family."""
+    own = net.overridden(model)
+    if not own:
+        return ''
+    name = net.__name__ if isinstance(net, type) else type(net).__name__
+    return (
+        f'. It is of the family of {name}, but has its own {" and ".join(own)}, which would not be run: load its '
+        "weights into the library's class, or write a Net for it"
+    )
+
+
 def take_apart(model: nn.Module) -> Net:
     """The net of a library's model.
 
@@ -283,7 +368,8 @@ def take_apart(model: nn.Module) -> Net:
     net = find_net(model)
     if net is None:
         raise ValueError(
-            f'no net takes a {type(model).__module__}.{type(model).__name__} apart. Known: '
+            f'no net takes a {type(model).__module__}.{type(model).__name__} apart'
+            f'{"".join(own_methods(kind, model) for kind in NETS.module_dict.values())}. Known: '
             f'{", ".join(sorted(NETS.module_dict))}. CONTRIBUTING.md, "Add a network", shows how to add one'
         )
     return net(model)

@@ -8,43 +8,50 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.layers import Mlp
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torchvision.models.vision_transformer import MLPBlock
 
-__all__ = ['FusedLinear', 'linear']
+from vptx.backbones.fused import may_fuse
+from vptx.backbones.spelling import has_global_hooks, is_plain
+
+__all__ = ['linear', 'run']
 
 
-class FusedLinear(nn.Linear):
-    """A linear layer that computes :func:`linear`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
-
-    @staticmethod
-    def replace(network: nn.Module, fused: bool = True) -> None:
-        """Let all plain linear layers of a network be fused or, with ``fused=False``, the fused ones plain again. They
-        stay the modules that they are, with their parameters and hooks."""
-        before, after = (nn.Linear, FusedLinear) if fused else (FusedLinear, nn.Linear)
-        for module in network.modules():
-            if type(module) is before:
-                module.__class__ = after
+def run(module: nn.Module, x: Tensor) -> Tensor:
+    """What ``module(x)`` gives, with :func:`linear` in the place of its plain linear layers; whatever else it is or is
+    made of, and whatever somebody has put a hook on, is called."""
+    if has_global_hooks():
+        return module(x)
+    if is_plain(module, (nn.Linear,)):
+        return linear(x, module.weight, module.bias)
+    if isinstance(module, nn.Sequential) and is_plain(module, (nn.Sequential, MLPBlock)):
+        parts = list(module)
+    elif is_plain(module, (Mlp,)):
+        parts = [module.fc1, module.act, module.drop1, module.norm, module.fc2, module.drop2]
+    else:
+        return module(x)
+    for part in parts:
+        x = run(part, x)
+    return x
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """``F.linear``, (..., in) -> (..., out); of frozen weights, in single precision on a CPU, by oneDNN."""
-    plain = (
-        bias is None
-        or x.device.type != 'cpu'
-        or not (x.dtype == weight.dtype == bias.dtype == torch.float32)
-        or torch.is_autocast_enabled('cpu')
-        or (torch.is_grad_enabled() and (weight.requires_grad or bias.requires_grad))
-        or torch.jit.is_tracing()  # who counts operations, knows F.linear alone
-        or torch.compiler.is_compiling()
-        or not torch.backends.mkldnn.is_available()
-    )
-    if plain:
+    if torch.compiler.is_compiling() or bias is None or not _is_fused(x, weight, bias):
         return F.linear(x, weight, bias)
     return _Frozen.apply(x, weight, bias) if torch.is_grad_enabled() and x.requires_grad else _fused(x, weight, bias)
+
+
+def _is_fused(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
+    return (
+        x.device.type == 'cpu'
+        and x.dtype == weight.dtype == bias.dtype == torch.float32
+        and not torch.is_autocast_enabled('cpu')
+        and not (torch.is_grad_enabled() and (weight.requires_grad or bias.requires_grad))
+        and torch.backends.mkldnn.is_available()
+        and may_fuse(x, weight, bias)
+    )
 
 
 def _fused(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -60,6 +67,5 @@ class _Frozen(torch.autograd.Function):
         return _fused(x, weight, bias)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return grad @ ctx.saved_tensors[0], None, None

@@ -7,30 +7,105 @@ al., NeurIPS 2022, https://arxiv.org/abs/2205.14135):
     s = sigmoid(lse(Q K_P^T) - lse(Q K^T)),    lse the logarithm of the sum of exponentials
 
 So no key and no value is copied, those of a memory serve all samples and windows as they are, and their gradients are
-summed where they are made.
+summed where they are made. The fused operators that tell these sums are used where they have all that is asked for
+(:mod:`vptx.backbones.fused`). Elsewhere one attention sees the keys of the memory in front of the tokens' own.
 """
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from vptx.backbones.base import KeyValue
+from vptx.backbones.fused import may_fuse, transforms
 from vptx.backbones.linear import linear
 
-__all__ = ['attend', 'attend_first', 'project']
+__all__ = ['KeyValue', 'SelfAttention', 'Spelling', 'attend', 'attend_first', 'project', 'same', 'split_heads']
 
 _attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _attention_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+class KeyValue(NamedTuple):
+    """Memory as a layer's attention sees it; both (heads, P, head width) or (B, heads, P, head width)."""
+
+    key: Tensor
+    value: Tensor
+
+
+def same(x: Tensor) -> Tensor:
+    return x
+
+
+class Attends(Protocol):
+    """Attention of normed tokens to themselves and to a memory."""
+
+    def __call__(self, x: Tensor, memory: KeyValue | None) -> Tensor:
+        """(B, M, D) -> (B, M, heads * d)"""
+
+    def keys_values(self, x: Tensor) -> KeyValue:
+        """(P, D) or (B, P, D) -> their keys and values."""
+
+
+@dataclass
+class SelfAttention:
+    """Attention of all tokens to all, as most transformers have it.
+
+    Attributes:
+        weight: of the projections onto queries, keys and values, one above the other: (3 * heads * d, D).
+        bias: (3 * heads * d), or None.
+        heads: their number.
+        dropout: of the weights.
+        norms: of queries and of keys.
+        turn: gives queries and keys of the tokens (B, heads, M, d) their positions.
+        scores: added to those of the tokens' own keys: (heads, M, M), or None.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    heads: int
+    dropout: float = 0.0
+    norms: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = (same, same)
+    turn: Callable[[Tensor], Tensor] = same
+    scores: Tensor | None = None
+
+    def __call__(self, x: Tensor, memory: KeyValue | None) -> Tensor:
+        query, key, value = project(x, self.weight, self.bias, self.heads)
+        query, key = (self.turn(norm(part)) for norm, part in zip(self.norms, (query, key)))
+        return attend(query, key, value, memory, self.dropout, self.scores)
+
+    def keys_values(self, x: Tensor) -> KeyValue:
+        key, value = project(x, self.weight, self.bias, self.heads, first=1)
+        return KeyValue(self.norms[1](key), value)
+
+
+class Spelling(NamedTuple):
+    """A layer of a transformer, as far as one library's is another than the next one's.
+
+    Attributes:
+        norm: in front of attention, (..., M, D) -> (..., M, D).
+        attention: of normed tokens.
+        project: what attention gives, on its way to the shortcut: (B, M, heads * d) -> (B, M, D).
+        feed: the second half of the layer, with its shortcut: (B, M, D) -> (B, M, D).
+    """
+
+    norm: Callable[[Tensor], Tensor]
+    attention: Attends
+    project: Callable[[Tensor], Tensor]
+    feed: Callable[[Tensor], Tensor]
+
+    def __call__(self, tokens: Tensor, memory: KeyValue | None) -> Tensor:
+        """(B, M, D) -> (B, M, D), attending also to ``memory``."""
+        return self.feed(tokens + self.project(self.attention(self.norm(tokens), memory)))
 
 
 def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    memory: KeyValue,
+    memory: KeyValue | None,
     dropout: float = 0.0,
     bias: Tensor | None = None,
     scale: float | None = None,
@@ -39,25 +114,30 @@ def attend(
 
     Args:
         query, key, value: of the tokens, turned already by those who turn theirs.
-        memory: of all (heads, P, d), or (b, heads, P, d), each of which serves the next B / b of the batch.
+        memory: of all (heads, P, d), or (b, heads, P, d), each of which serves the next B / b of the batch; or None.
         dropout: of the weights.
         bias: added to the scores of the tokens' own keys: (heads, M, M), or (B, heads, M, M). A memory has none.
         scale: of the scores; d ** -0.5 by default.
     """
-    # Folded, a memory is in the precision of the parameters, whatever autocast makes of tokens.
-    parts = zip(memory, (key, value), strict=True)
-    seen = KeyValue(*((part if part.dim() == 4 else part[None]).to(own.dtype) for part, own in parts))
     if bias is not None:
         bias = bias.to(query.dtype)  # in half precision, a table is as it was trained
         bias = bias if bias.dim() == 4 else bias[None]
+    if memory is None:
+        return _joined(_whole(query, key, value, bias, dropout, scale))
+    # Folded, a memory is in the precision of the parameters, whatever autocast makes of tokens.
+    parts = zip(memory, (key, value), strict=True)
+    seen = KeyValue(*((part if part.dim() == 4 else part[None]).to(own.dtype) for part, own in parts))
     inputs = (query, key, value, *seen, bias, scale)
-    if not _is_apart(query, seen, dropout, bias):
-        out = _together(query, key, value, seen, dropout, bias, scale)
-    elif torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value, *seen)):
-        out = _Apart.apply(*inputs)
-    else:
-        out = _apart(*inputs)[0]
-    return out.transpose(1, 2).flatten(2)
+    if not _is_apart(query, key, value, seen, dropout, bias):
+        return _joined(_together(*inputs, dropout=dropout))
+    if torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value, *seen)):
+        return _joined(_Apart.apply(*inputs))
+    return _joined(_apart(*inputs)[0])
+
+
+def _joined(heads: Tensor) -> Tensor:
+    """(B, heads, M, d) -> (B, M, heads * d)"""
+    return heads.transpose(1, 2).flatten(2)
 
 
 def attend_first(
@@ -90,13 +170,15 @@ def attend_first(
     if memory is not None:
         scores = torch.cat([query @ memory.key.transpose(-1, -2), scores], dim=-1)
     weights = scores.softmax(-1).to(x.dtype)
-    remembered, own = weights.split([scores.shape[-1] - x.shape[1], x.shape[1]], dim=-1)
+    # Slices: of a split, torch's compiler computes the backward pass in place, and wrongly (torch 2.14).
+    prompts = scores.shape[-1] - x.shape[1]
+    remembered, own = weights[..., :prompts], weights[..., prompts:]
     out = torch.einsum('bhrc,hdc->bhrd', (own.flatten(1, 2) @ x).unflatten(1, (heads, rows)), to_value)
     if not no_bias:
         out = out + own.sum(-1, keepdim=True) * of_value
     if memory is not None:
         out = out + remembered @ memory.value
-    return out.transpose(1, 2).flatten(2)
+    return _joined(out)
 
 
 def project(x: Tensor, weight: Tensor, bias: Tensor | None, heads: int, first: int = 0) -> tuple[Tensor, ...]:
@@ -110,42 +192,75 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None, heads: int, first: i
         first: 0 for all three, 1 for key and value alone.
     """
     rows = first * weight.shape[0] // 3
-    x = linear(x, weight[rows:], None if bias is None else bias[rows:])
-    # (..., n, parts * heads * d) -> (..., n, parts, heads, d) -> (parts, ..., heads, n, d)
-    return x.unflatten(-1, (3 - first, heads, -1)).movedim(-4, -2).unbind(-4)
+    return split_heads(linear(x, weight[rows:], None if bias is None else bias[rows:]), heads, 3 - first)
 
 
-def _is_apart(query: Tensor, memory: KeyValue, dropout: float, bias: Tensor | None) -> bool:
+def split_heads(x: Tensor, heads: int, parts: int = 3) -> tuple[Tensor, ...]:
+    """(..., n, parts * heads * d) -> so many parts, each (..., heads, n, d)."""
+    return x.unflatten(-1, (parts, heads, -1)).movedim(-4, -2).unbind(-4)
+
+
+def _is_apart(query: Tensor, key: Tensor, value: Tensor, memory: KeyValue, dropout: float, bias: Tensor | None) -> bool:
     """Whether the fused attention that says how much its keys weigh, and can be told, computes this."""
-    return (
-        query.device.type == 'cpu'
-        # Of all devices, whatever its name says; a compiler cannot ask.
-        and (torch.compiler.is_compiling() or torch.backends.cuda.flash_sdp_enabled())
-        and dropout == 0
-        and query.dtype == memory.key.dtype == memory.value.dtype
-        and memory.key.shape[2] > 0
-        and not (bias is not None and bias.requires_grad)
-    )
+    if (
+        query.device.type != 'cpu'
+        or dropout > 0
+        or not query.dtype == key.dtype == value.dtype == memory.key.dtype == memory.value.dtype
+        or memory.key.numel() == 0
+        or (bias is not None and bias.requires_grad)
+    ):
+        return False
+    if torch.compiler.is_compiling():
+        return not _is_exporting() and query.numel() > 0
+    # Of all devices, whatever the name says; a compiler cannot ask.
+    return torch.backends.cuda.flash_sdp_enabled() and may_fuse(query, key, value, *memory)
+
+
+def _is_exporting() -> bool:
+    return getattr(torch.compiler, 'is_exporting', bool)()  # since torch 2.7
 
 
 def _together(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    memory: KeyValue,
-    dropout: float,
+    memory_key: Tensor,
+    memory_value: Tensor,
     bias: Tensor | None,
     scale: float | None,
+    dropout: float = 0.0,
+    attention: Callable[..., Tensor] | None = None,
 ) -> Tensor:
     """The same in one: keys and values of the memory in front of each sample's."""
-    share = len(query) // len(memory.key)
     key, value = (
-        torch.cat([part[:, None].expand(-1, share, -1, -1, -1).flatten(0, 1), own], dim=2)
-        for part, own in zip(memory, (key, value), strict=True)
+        torch.cat([_for_each(part, own), own], dim=2) for part, own in ((memory_key, key), (memory_value, value))
     )
     if bias is not None:
         bias = F.pad(bias, (key.shape[2] - bias.shape[-1], 0))
+    return (attention or _whole)(query, key, value, bias, dropout, scale)
+
+
+def _for_each(memory: Tensor, own: Tensor) -> Tensor:
+    """(b, heads, P, d) -> (B, heads, P, d), each for the next B / b of the batch."""
+    return memory[:, None].expand(-1, own.shape[0] // memory.shape[0], -1, -1, -1).flatten(0, 1)
+
+
+def _whole(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float, scale: float | None
+) -> Tensor:
+    """(B, heads, M, d) -> (B, heads, M, d), by the library's attention, which some derivatives do not get through."""
+    if not torch.compiler.is_compiling() and transforms(query, key, value):
+        return _plainly(query, key, value, bias, dropout, scale)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout, scale=scale)
+
+
+def _plainly(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float, scale: float | None
+) -> Tensor:
+    """The same from operators that have every derivative."""
+    scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.mT
+    weights = (scores if bias is None else scores + bias).softmax(-1)
+    return F.dropout(weights, dropout) @ value
 
 
 def _apart(
@@ -176,9 +291,10 @@ class _Apart(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple:
         query, key, value, memory_key, memory_value, bias, out, weight = ctx.saved_tensors
+        if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or not may_fuse(grad)):
+            return _differentiate(ctx.needs_input_grad, grad, *ctx.saved_tensors[:6], ctx.scale)
         own = memory = (None,) * 3
         whole = [_gather(part, memory_key) for part in (grad, query, out, weight)]
         if any(ctx.needs_input_grad[i] for i in (0, 3, 4)):
@@ -191,9 +307,21 @@ class _Apart(torch.autograd.Function):
         return *own, *memory[1:], None, None
 
 
+def _differentiate(needed: Sequence[bool], grad: Tensor, *inputs: Any) -> tuple:
+    """The gradients as a function that can be differentiated in its turn."""
+    *tensors, bias, scale = inputs
+    with torch.enable_grad():
+        tensors = [tensor if tensor.requires_grad else tensor.detach() for tensor in tensors]
+        query, key, value, memory_key, memory_value = tensors
+        out = _together(query, key, value, memory_key, memory_value, bias, scale, attention=_plainly)
+    wanted = [tensor for tensor, need in zip(tensors, needed) if need]
+    found = iter(torch.autograd.grad(out, wanted, grad, create_graph=torch.is_grad_enabled()))
+    return *(next(found) if need else None for need in needed[:5]), None, None
+
+
 def _gather(x: Tensor, memory: Tensor) -> Tensor:
     """(B, heads, M, ...) -> (b, heads, B / b * M, ...): what attends to each of b memories (b, heads, P, d). A view."""
-    return x.unflatten(0, (len(memory), -1)).transpose(1, 2).flatten(2, 3)
+    return x.unflatten(0, (memory.shape[0], -1)).transpose(1, 2).flatten(2, 3)
 
 
 def _scatter(x: Tensor, like: Tensor) -> Tensor:

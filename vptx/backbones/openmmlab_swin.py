@@ -6,13 +6,16 @@ gives its own tuple: the maps of the stages ``out_indices``, each through its ow
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from vptx.backbones import windows
-from vptx.backbones.base import Context, KeyValue, LayerOutput, count_channels, is_a, measure_stem
+from vptx.backbones.base import Context, LayerOutput, count_channels, has_own_forward, is_a, kind_of, measure_stem
+from vptx.backbones.linear import run
+from vptx.backbones.memory import Spelling, same
+from vptx.backbones.spelling import stand_in
 from vptx.backbones.swin import SwinNet
 from vptx.geometry import Geometry
 from vptx.readout import OWN
@@ -22,6 +25,24 @@ _PATHS = (
     'mmpretrain.models.backbones.swin_transformer.SwinTransformer',
     'mmseg.models.backbones.swin.SwinTransformer',
 )
+
+
+def _find_replaced() -> dict[str, tuple]:
+    """Once a library is there: a net imports none."""
+    attention, here = 'mmpretrain.models.utils.attention', 'mmseg.models.backbones.swin'
+
+    def both(name: str, module: str = attention) -> tuple:
+        return kind_of(f'{module}.{name}'), kind_of(f'{here}.{name}')
+
+    return {
+        '': both('SwinBlock', 'mmpretrain.models.backbones.swin_transformer'),
+        'norm1': (nn.LayerNorm,),
+        'attn': both('ShiftWindowMSA'),
+        'attn.w_msa': both('WindowMSA'),
+        'attn.w_msa.qkv': (nn.Linear,),
+        'attn.w_msa.softmax': (nn.Softmax,),
+        'attn.w_msa.attn_drop': (nn.Dropout,),
+    }
 
 
 @NETS.register_module()
@@ -43,7 +64,9 @@ class OpenMMLabSwin(SwinNet):
             raise ValueError('OpenMMLabSwin takes maps as they leave a stage, not with out_after_downsample=True')
         super().__init__()
         self.model = model
+        self.replaced = _find_replaced()
         self._count_layers(model.stages)
+        plain = all(self.is_known(block) for stage in model.stages for block in stage.blocks)
         self._outputs = {layer: stage for stage, layer in enumerate(self.stages) if stage in model.out_indices}
         self.taps = tuple(self._outputs)
         embed = model.patch_embed
@@ -54,7 +77,7 @@ class OpenMMLabSwin(SwinNet):
             f'{len(facts["widths"])} x {facts["widths"][-1]}',
             mean=(),  # the data preprocessor of the model around it knows
             std=(),
-            doors=frozenset({'image', 'tokens', 'memory', 'logits'}),
+            doors=frozenset({'image', 'logits'} | ({'tokens', 'memory'} if plain else set())),
             stem=measure_stem(model, self.stem),
             channels=count_channels(model, self.stem),
             **facts,
@@ -62,7 +85,16 @@ class OpenMMLabSwin(SwinNet):
 
     @classmethod
     def knows(cls, model: nn.Module) -> bool:
-        return any(is_a(model, path) for path in _PATHS)
+        return any(is_a(model, path) for path in _PATHS) and not cls.overridden(model)
+
+    @classmethod
+    def overridden(cls, model: nn.Module) -> tuple[str, ...]:
+        return ('forward',) if any(is_a(model, path) and has_own_forward(model, path) for path in _PATHS) else ()
+
+    def is_known(self, module: nn.Module) -> bool:
+        if type(module) not in self.replaced[''] or type(module.attn) not in self.replaced['attn']:
+            return False
+        return type(module.attn.w_msa) in self.replaced['attn.w_msa']
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model = self.model
@@ -75,14 +107,8 @@ class OpenMMLabSwin(SwinNet):
             tokens = tokens + positions
         return model.drop_after_pos(tokens), Context(grid)
 
-    def embed_pixels(self, strip: Tensor) -> Tensor:
-        embed = self.model.patch_embed
-        tokens = embed.projection(strip[None]).flatten(2).transpose(1, 2)
-        return (tokens if embed.norm is None else embed.norm(tokens))[0]
-
-    def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
-        block = self._block(layer)
-        return windows.keys_values(block.attn.w_msa, block.norm1(memory))
+    def patch_modules(self) -> tuple[Callable[[Tensor], Tensor], nn.Module | None]:
+        return self.model.patch_embed.projection, self.model.patch_embed.norm
 
     def finish(self, tokens: Tensor) -> Tensor:
         """The norm of the last stage, if the backbone gives that."""
@@ -108,16 +134,44 @@ class OpenMMLabSwin(SwinNet):
     def _run(self, block: nn.Module, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         return block(tokens, grid)
 
-    def _run_with(self, block: nn.Module, tokens: Tensor, grid: tuple[int, int], memory: KeyValue | None) -> Tensor:
+    def _attentions(self, block: nn.Module) -> tuple[nn.Module, ...]:
+        return block.attn, block.attn.w_msa
+
+    def _spelling(self, block: nn.Module, grid: tuple[int, int]) -> Spelling:
         attn = block.attn
+        inner = attn.w_msa
+
+        def project(x: Tensor) -> Tensor:
+            return attn.drop(inner.proj_drop(run(inner.proj, x)))
+
+        attention = windows.WindowAttention(inner, self._windows(attn, grid), grid)
+        return self._calling(block, grid)._replace(attention=attention, project=project)
+
+    def _calling(self, block: nn.Module, grid: tuple[int, int]) -> Spelling:
+        attn = block.attn
+
+        def forward(x: Tensor) -> Tensor:
+            return attn.drop(windows.call(attn.w_msa, x, grid, self._windows(attn, grid)))
+
+        return Spelling(
+            block.norm1,
+            lambda x, memory: stand_in(attn, forward)(x),
+            same,
+            lambda x: block.ffn(block.norm2(x), identity=x),
+        )
+
+    def _windows(self, attn: nn.Module, grid: tuple[int, int]) -> windows.Windows:
+        """
+        Raises:
+            ValueError: a map that is too small for the backbone.
+        """
         size, shift = attn.window_size, attn.shift_size
-        if not getattr(attn, 'pad_small_map', True):  # mmpretrain's way with maps that are one window or less
+        if any(grid) and not getattr(attn, 'pad_small_map', True):  # mmpretrain's way with maps of one window or less
             if min(grid) < size:
                 raise ValueError(
                     f'a map of {grid[0]} x {grid[1]} patches is smaller than the window of {size}: build the backbone '
                     'with pad_small_map=True, or with a smaller window_size'
                 )
-            shift = 0 if min(grid) == size else shift
-        cut = windows.Windows((size, size), (shift, shift), pad_first=True)
-        tokens = tokens + attn.drop(windows.attend(attn.w_msa, block.norm1(tokens), grid, cut, memory))
-        return block.ffn(block.norm2(tokens), identity=tokens)
+            if min(grid) == size:
+                return windows.Windows((size, size), (0, 0), pad_first=True)
+        return windows.Windows((size, size), (shift, shift), pad_first=True)

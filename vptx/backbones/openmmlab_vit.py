@@ -5,14 +5,16 @@ either library: a model that is here has brought it. Unplugged or prompted, such
 (``out_type``, ``out_indices``), so that the neck and the head of its config go with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from vptx.backbones.base import Context, KeyValue, LayerOutput, Net, count_channels, is_a, measure_stem
-from vptx.backbones.memory import attend, project
+from vptx.backbones.base import Context, LayerOutput, Net, count_channels, has_own_forward, is_a, kind_of, measure_stem
+from vptx.backbones.linear import linear, run
+from vptx.backbones.memory import SelfAttention, Spelling
 from vptx.geometry import Geometry
 from vptx.readout import OWN
 from vptx.registry import NETS
@@ -36,6 +38,8 @@ class _OpenMMLabViT(Net):
         if not self.knows(model):
             raise ValueError(f'{type(self).__name__} takes {self.path} apart, not {type(model).__name__}')
         self.model = model
+        self.replaced = self._find_replaced()
+        plain = all(self.is_known(block) for block in model.layers)
         depth, width = len(model.layers), model.pos_embed.shape[-1]
         patch = tuple(model.patch_embed.projection.kernel_size)
         grid = tuple(-(-side // size) for side, size in zip(model.img_size, patch, strict=True))
@@ -50,32 +54,39 @@ class _OpenMMLabViT(Net):
             tokens=int(self.has_class_token) + grid[0] * grid[1],
             mean=(),  # the data preprocessor of the model around it knows
             std=(),
-            doors=frozenset({'image', 'tokens', 'memory', 'logits'}),
+            doors=frozenset({'image', 'tokens', 'logits'} | ({'memory'} if plain else set())),
             stem=measure_stem(model, self.stem),
             channels=count_channels(model, self.stem),
         )
 
+    def _find_replaced(self) -> dict[str, tuple]:
+        """Once the library is there: a net imports none."""
+        raise NotImplementedError
+
     @classmethod
     def knows(cls, model: nn.Module) -> bool:
-        return is_a(model, cls.path)
+        return is_a(model, cls.path) and not cls.overridden(model)
 
-    def embed_pixels(self, strip: Tensor) -> Tensor:
-        embed = self.model.patch_embed
-        tokens = embed.projection(strip[None]).flatten(2).transpose(1, 2)
-        return (tokens if embed.norm is None else embed.norm(tokens))[0]
+    @classmethod
+    def overridden(cls, model: nn.Module) -> tuple[str, ...]:
+        return ('forward',) if is_a(model, cls.path) and has_own_forward(model, cls.path) else ()
 
-    def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
-        block = self.model.layers[layer]
-        if memory is None:
-            return block(tokens)
-        if isinstance(memory, Tensor):
-            memory = self.keys_values(memory, layer)
-        tokens = tokens + self._attention(block.attn, block.norm1(tokens), memory)
-        return block.ffn(block.norm2(tokens), identity=tokens)
+    def patch_modules(self) -> tuple[Callable[[Tensor], Tensor], nn.Module | None]:
+        return self.model.patch_embed.projection, self.model.patch_embed.norm
 
-    def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
-        block = self.model.layers[layer]
-        return KeyValue(*project(block.norm1(memory), *self._weights(block.attn), block.attn.num_heads, first=1))
+    def module_of(self, layer: int) -> nn.Module:
+        return self.model.layers[layer]
+
+    def is_known(self, module: nn.Module) -> bool:
+        return type(module) in self.replaced[''] and type(module.attn) in self.replaced['attn']
+
+    def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
+        return self.module_of(layer)(tokens)
+
+    def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
+        block = self.module_of(layer)
+        attention, project = self._attention(block.attn)
+        return Spelling(block.norm1, attention, project, lambda x: block.ffn(block.norm2(x), identity=x))
 
     def finish(self, tokens: Tensor) -> Tensor:
         return self.model.norm1(tokens) if self.model.final_norm else tokens
@@ -91,12 +102,8 @@ class _OpenMMLabViT(Net):
             formatted.append(self._format(self.finish(tokens) if layer == last else tokens, outputs[layer].grid))
         return tuple(formatted)
 
-    def _attention(self, attn: nn.Module, x: Tensor, memory: KeyValue) -> Tensor:
-        """The library's attention of (B, M, D) to itself and to ``memory``, up to where the shortcut is added."""
-        raise NotImplementedError
-
-    def _weights(self, attn: nn.Module) -> tuple[Tensor, Tensor | None]:
-        """Of the projections onto queries, keys and values, one above the other."""
+    def _attention(self, attn: nn.Module) -> tuple[SelfAttention, Callable[[Tensor], Tensor]]:
+        """The library's attention of normed tokens, and what is done to its output before the shortcut is added."""
         raise NotImplementedError
 
     def _format(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor | list[Tensor]:
@@ -111,11 +118,19 @@ class MMPretrainViT(_OpenMMLabViT):
     example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmpretrain.VisionTransformer', arch='deit-t'))
     path = 'mmpretrain.models.backbones.vision_transformer.VisionTransformer'
 
+    def _find_replaced(self) -> dict[str, tuple]:
+        return {
+            '': (kind_of('mmpretrain.models.backbones.vision_transformer.TransformerEncoderLayer'),),
+            'norm1': (nn.LayerNorm,),
+            'attn': (kind_of('mmpretrain.models.utils.attention.MultiheadAttention'),),
+            'attn.qkv': (nn.Linear,),
+        }
+
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model = self.model
         tokens, grid = model.patch_embed(image)
         if model.cls_token is not None:
-            tokens = torch.cat([model.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+            tokens = torch.cat([model.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         positions = model.resize_pos_embed(
             model.pos_embed,
             model.patch_resolution,
@@ -128,13 +143,15 @@ class MMPretrainViT(_OpenMMLabViT):
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return self.model.ln2(feature) if self.model.out_type == 'avg_featmap' else feature
 
-    def _attention(self, attn: nn.Module, x: Tensor, memory: KeyValue) -> Tensor:
-        query, key, value = project(x, *self._weights(attn), attn.num_heads)
-        x = attn.proj(attend(query, key, value, memory, attn.attn_drop if attn.training else 0.0))
-        return attn.out_drop(attn.gamma1(attn.proj_drop(x)))
+    def is_known(self, module: nn.Module) -> bool:
+        return super().is_known(module) and not module.attn.v_shortcut
 
-    def _weights(self, attn: nn.Module) -> tuple[Tensor, Tensor | None]:
-        return attn.qkv.weight, attn.qkv.bias
+    def _attention(self, attn: nn.Module) -> tuple[SelfAttention, Callable[[Tensor], Tensor]]:
+        dropout = attn.attn_drop if attn.training else 0.0
+        return (
+            SelfAttention(attn.qkv.weight, attn.qkv.bias, attn.num_heads, dropout),
+            lambda x: attn.out_drop(attn.gamma1(attn.proj_drop(run(attn.proj, x)))),
+        )
 
     def _format(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         return self.model._format_output(tokens, grid)
@@ -152,22 +169,38 @@ class MMSegViT(_OpenMMLabViT):
         if model.out_origin:
             raise ValueError('MMSegViT gives outputs of layers; with out_origin=True the embedding is asked for too')
 
+    def _find_replaced(self) -> dict[str, tuple]:
+        return {
+            '': (kind_of('mmseg.models.backbones.vit.TransformerEncoderLayer'),),
+            'norm1': (nn.LayerNorm,),
+            'attn': (kind_of('mmcv.cnn.bricks.transformer.MultiheadAttention'),),
+            'attn.attn': (nn.MultiheadAttention,),
+            'attn.attn.out_proj': (NonDynamicallyQuantizableLinear,),
+        }
+
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model = self.model
         tokens, grid = model.patch_embed(image)
-        tokens = torch.cat([model.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = torch.cat([model.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         tokens = model._pos_embeding(tokens, grid, model.pos_embed)
         if not model.with_cls_token:
             tokens = tokens[:, 1:]
         return model.pre_ln(tokens) if model.pre_norm else tokens, Context(grid)
 
-    def _attention(self, attn: nn.Module, x: Tensor, memory: KeyValue) -> Tensor:
-        query, key, value = project(x, *self._weights(attn), attn.num_heads)
-        x = attend(query, key, value, memory, attn.attn.dropout if attn.training else 0.0)
-        return attn.dropout_layer(attn.proj_drop(attn.attn.out_proj(x)))
+    def is_known(self, module: nn.Module) -> bool:
+        if not super().is_known(module):
+            return False
+        attn = module.attn.attn
+        return attn.in_proj_weight is not None and attn.bias_k is None and not attn.add_zero_attn
 
-    def _weights(self, attn: nn.Module) -> tuple[Tensor, Tensor | None]:
-        return attn.attn.in_proj_weight, attn.attn.in_proj_bias
+    def _attention(self, attn: nn.Module) -> tuple[SelfAttention, Callable[[Tensor], Tensor]]:
+        inner = attn.attn
+        return (
+            SelfAttention(
+                inner.in_proj_weight, inner.in_proj_bias, attn.num_heads, inner.dropout if inner.training else 0.0
+            ),
+            lambda x: attn.dropout_layer(attn.proj_drop(linear(x, inner.out_proj.weight, inner.out_proj.bias))),
+        )
 
     def _format(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor | list[Tensor]:
         prefix = self.geometry.prefix

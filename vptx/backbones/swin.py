@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from vptx.backbones import windows
-from vptx.backbones.base import Context, KeyValue, Net
+from vptx.backbones.base import Context, Net
+from vptx.backbones.memory import Spelling
+from vptx.backbones.spelling import NoRoomError, stand_in
 
 __all__ = ['SwinNet']
 
@@ -40,7 +42,7 @@ class SwinNet(Net):
         for _ in self.stages[1:]:
             grids.append(windows.halved(grids[-1]))
         lengths = tuple(grids[stage][0] * grids[stage][1] for stage, _ in self._places)
-        widths = tuple(self._block(layer).norm1.weight.numel() for layer in range(len(lengths)))
+        widths = tuple(self.module_of(layer).norm1.weight.numel() for layer in range(len(lengths)))
         return dict(patch=patch, image=image, prefix=0, tokens=lengths[0], lengths=lengths, widths=widths)
 
     def merge(self, tokens: Tensor, layer: int, context: Context) -> tuple[Tensor, Context]:
@@ -50,16 +52,22 @@ class SwinNet(Net):
         tokens, grid = windows.merge(tokens, context.grid, lambda patches: self._downsample(stage, patches))
         return tokens, Context(grid)
 
-    def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
-        if memory is None and tokens.shape[1] == context.grid[0] * context.grid[1]:
-            return self._run(self._block(layer), tokens, context.grid)
-        if isinstance(memory, Tensor):
-            memory = self.keys_values(memory, layer)
-        return self._run_with(self._block(layer), tokens, context.grid, memory)
-
-    def _block(self, layer: int) -> nn.Module:
+    def module_of(self, layer: int) -> nn.Module:
         stage, block = self._places[layer]
         return self._stage(stage).blocks[block]
+
+    def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
+        block, grid = self.module_of(layer), context.grid
+        if tokens.shape[1] == grid[0] * grid[1]:
+            return self._run(block, tokens, grid)
+        if self.is_spelt(layer):
+            return self.spell(tokens, layer, context, None)
+        if not self.is_known(block) or any('forward' in vars(part) for part in (block, *self._attentions(block))):
+            raise NoRoomError(self.geometry.name, layer)
+        return stand_in(block, lambda x: self._calling(block, grid)(x, None))(tokens)
+
+    def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
+        return self._spelling(self.module_of(layer), context.grid if context else (0, 0))
 
     def _stage(self, number: int) -> nn.Module:
         raise NotImplementedError
@@ -72,6 +80,14 @@ class SwinNet(Net):
         """The library's own block on (B, N, C)."""
         raise NotImplementedError
 
-    def _run_with(self, block: nn.Module, tokens: Tensor, grid: tuple[int, int], memory: KeyValue | None) -> Tensor:
-        """The same on (B, P+N, C), its attention spelt out."""
+    def _attentions(self, block: nn.Module) -> tuple[nn.Module, ...]:
+        """The modules whose forward is that of attention in windows."""
+        raise NotImplementedError
+
+    def _spelling(self, block: nn.Module, grid: tuple[int, int]) -> Spelling:
+        """How a block is computed on (B, P+N, C), its attention from weights."""
+        raise NotImplementedError
+
+    def _calling(self, block: nn.Module, grid: tuple[int, int]) -> Spelling:
+        """The same, its attention by calling the modules that it has."""
         raise NotImplementedError

@@ -5,14 +5,19 @@ https://github.com/huggingface/pytorch-image-models, ``timm/models/beit.py``. It
 score, by how far two patches are from each other. A prompt is nowhere: no bias, in its row and in its column.
 """
 
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from timm.models.beit import Attention, Beit, Block
 from torch import Tensor, nn
 
-from vptx.backbones.base import Context, KeyValue
-from vptx.backbones.timm_vit import TimmViT, attend_to_memory
+from vptx.backbones.base import Context
+from vptx.backbones.memory import SelfAttention
+from vptx.backbones.spelling import NoRoomError
+from vptx.backbones.timm_vit import TimmViT
 from vptx.geometry import Site
 from vptx.registry import NETS
 
@@ -30,37 +35,66 @@ class TimmBeit(TimmViT):
     built_with: ClassVar[dict[str, Any]] = dict(num_classes=0)
     example: ClassVar[dict[str, Any]] = dict(model='beit_base_patch16_224', depth=2)
 
-    def _is_plain(self, block: nn.Module) -> bool:
-        return type(block) is Block and type(block.attn) is Attention
+    replaced: Mapping[str, tuple[type[nn.Module], ...]] = {
+        '': (Block,),
+        'norm1': TimmViT.replaced['norm1'],
+        'attn': (Attention,),
+        'attn.qkv': (nn.Linear,),
+        'attn.attn_drop': (nn.Dropout,),
+    }
+
+    def is_known(self, module: nn.Module) -> bool:
+        return type(module) is Block and type(module.attn) is Attention
 
     def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
         return ()  # its attention takes the weights of its maps, and never calls them
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
-        model, grid = self.model, self._grid(image)
-        tokens = model.patch_embed(image)
-        tokens = torch.cat([model.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        model, (tokens, grid) = self.model, self._embed_patches(image)
+        tokens = torch.cat([model.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         if model.pos_embed is not None:
             tokens = tokens + model.pos_embed
         return model.pos_drop(tokens), Context(grid, model.rel_pos_bias() if model.rel_pos_bias is not None else None)
 
-    def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
-        block, shared = self.model.blocks[layer], context.positions
-        own = block.attn.relative_position_bias_table is not None
-        # timm's block knows the tokens of an image alone: what has no bias in its tables is spelt out.
-        if memory is None and (tokens.shape[1] == self.geometry.tokens or not (own or shared is not None)):
-            return block(tokens, shared_rel_pos_bias=shared)
-        memory = self._ready(tokens.new_zeros(0, tokens.shape[2]) if memory is None else memory, layer)
-        biases = [block.attn._get_rel_pos_bias()[0]] if own else []
-        biases += [shared] if shared is not None else []
-        bias = self._widen(sum(biases), tokens.shape[1]) if biases else None
-        return attend_to_memory(block, tokens, memory, bias=bias)
+    def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
+        block, length = self.model.blocks[layer], tokens.shape[1]
+        bias = self._bias(layer, context)
+        if length == self.geometry.tokens or bias is None:
+            return block(tokens, shared_rel_pos_bias=context.positions)
+        if self.is_spelt(layer):
+            return self.spell(tokens, layer, context, None)
+        return self._without_table(block, layer)(tokens, shared_rel_pos_bias=self._widen(bias, length))
+
+    def _without_table(self, block: nn.Module, layer: int) -> nn.Module:
+        """A block that shares all its modules, weights and hooks with ``block``, and whose attention adds the bias that
+        it is given to no table: timm's tables are made for the tokens of an image alone."""
+        if any('forward' in vars(module) for module in (block, block.attn)):
+            raise NoRoomError(self.geometry.name, layer)
+        attn, block = copy(block.attn), copy(block)
+        attn._parameters = dict(attn._parameters, relative_position_bias_table=None)
+        block._modules = dict(block._modules, attn=attn)
+        return block
+
+    def _attention(self, layer: int, context: Context | None, length: int) -> SelfAttention:
+        attention = super()._attention(layer, context, length)
+        bias = None if context is None else self._bias(layer, context)
+        if bias is None:
+            return attention
+        return replace(attention, scores=self._widen(bias, length))
+
+    def _bias(self, layer: int, context: Context) -> Tensor | None:
+        """(heads, K+N, K+N): from the layer's own table, and from the one for all layers."""
+        attn, shared = self.model.blocks[layer].attn, context.positions
+        if attn.relative_position_bias_table is None:
+            return shared
+        own = attn._get_rel_pos_bias()[0]
+        return own if shared is None else own + shared
 
     def _widen(self, bias: Tensor, tokens: int) -> Tensor:
         """(heads, K+N, K+N) -> (heads, K+P+N, K+P+N): nought for P prompts behind the prefix."""
         prefix = self.geometry.prefix
-        patches = bias.shape[1] - prefix
-        own = torch.cat([torch.arange(prefix), torch.arange(tokens - patches, tokens)]).to(bias.device)
-        wide = bias.new_zeros(len(bias), tokens, tokens)
-        wide[:, own[:, None], own] = bias
-        return wide
+        prompts = tokens - bias.shape[1]
+        columns = bias.new_zeros(bias.shape[0], bias.shape[1], prompts)
+        bias = torch.cat([bias[:, :, :prefix], columns, bias[:, :, prefix:]], dim=2)
+        rows = bias.new_zeros(bias.shape[0], prompts, tokens)
+        return torch.cat([bias[:, :prefix], rows, bias[:, prefix:]], dim=1)

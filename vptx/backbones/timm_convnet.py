@@ -35,6 +35,7 @@ class TimmConvNet(TimmNet):
     """
 
     families: ClassVar[tuple[type[nn.Module], ...]] = (ResNet, ResNetV2, ConvNeXt)
+    rewritten: ClassVar[tuple[str, ...]] = ('forward',)
     example: ClassVar[dict[str, Any]] = dict(model='resnet18')
     has_class_token = False
 
@@ -42,7 +43,7 @@ class TimmConvNet(TimmNet):
         super().__init__(model, **others)
         model, last = self.model, self.model.feature_info[-1]
         if img_size is None:
-            img_size = tuple(model.pretrained_cfg['input_size'][1:])
+            img_size = self.input_size
         height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
         self.geometry = Geometry(
             widths=(),

@@ -6,6 +6,8 @@ that its place in the image gives, so that the score of two patches depends on h
 tokens have no place and are not turned, and no more are prompts.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -13,8 +15,9 @@ from timm.layers import AttentionRope, apply_rot_embed_cat
 from timm.models.eva import Eva, EvaAttention, EvaBlock
 from torch import Tensor, nn
 
-from vptx.backbones.base import Context, KeyValue
-from vptx.backbones.timm_vit import TimmViT, attend_to_memory
+from vptx.backbones.base import Context
+from vptx.backbones.memory import SelfAttention
+from vptx.backbones.timm_vit import TimmViT
 from vptx.geometry import Site
 from vptx.registry import NETS
 
@@ -31,42 +34,52 @@ class TimmEva(TimmViT):
     families: ClassVar[tuple[type[nn.Module], ...]] = (Eva,)
     example: ClassVar[dict[str, Any]] = dict(model='eva02_base_patch16_clip_224', depth=2)
 
-    def _is_plain(self, block: nn.Module) -> bool:
-        attn = block.attn
-        known = type(block) is EvaBlock and type(attn) in (EvaAttention, AttentionRope)
-        return known and attn.gate is None and getattr(attn, 'num_kv_groups', 1) == 1
+    replaced: Mapping[str, tuple[type[nn.Module], ...]] = {
+        **TimmViT.replaced,
+        '': (EvaBlock,),
+        'attn': (EvaAttention, AttentionRope),
+        'attn.q_proj': (nn.Linear,),
+        'attn.k_proj': (nn.Linear,),
+        'attn.v_proj': (nn.Linear,),
+    }
+
+    def is_known(self, module: nn.Module) -> bool:
+        if type(module) is not EvaBlock or type(module.attn) not in self.replaced['attn']:
+            return False
+        return module.attn.gate is None and getattr(module.attn, 'num_kv_groups', 1) == 1
 
     def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
         return ()  # its attention takes the weights of its maps, and never calls them
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
-        model, grid = self.model, self._grid(image)
-        tokens, rotations = model._pos_embed(model.patch_embed(image))
+        model, (patches, grid) = self.model, self._embed_patches(image)
+        tokens, rotations = model._pos_embed(patches)
         return model.norm_pre(tokens), Context(grid, rotations)
 
-    def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
-        block = self.model.blocks[layer]
-        turns = self._turns(tokens, layer, context)
-        if memory is None:
-            return block(tokens, rope=turns)
+    def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
+        return self.model.blocks[layer](tokens, rope=self._turns(tokens.shape[1], layer, context))
 
-        def rotate(x: Tensor) -> Tensor:
-            if turns is None:
-                return x
-            prefix, half = x[:, :, : self.geometry.prefix], block.attn.rotate_half
-            turned = apply_rot_embed_cat(x[:, :, self.geometry.prefix :], turns, half=half)
-            return torch.cat([prefix, turned], dim=2).type_as(x)
+    def _attention(self, layer: int, context: Context | None, length: int) -> SelfAttention:
+        attention = super()._attention(layer, context, length)
+        turns = None if context is None else self._turns(length, layer, context)
+        if turns is None:
+            return attention
+        prefix, half = self.geometry.prefix, self.model.blocks[layer].attn.rotate_half
 
-        return attend_to_memory(block, tokens, self._ready(memory, layer), rotate)
+        def turn(x: Tensor) -> Tensor:
+            turned = apply_rot_embed_cat(x[:, :, prefix:], turns, half=half)
+            return torch.cat([x[:, :, :prefix], turned], dim=2).type_as(x)
 
-    def _turns(self, tokens: Tensor, layer: int, context: Context) -> Tensor | None:
+        return replace(attention, turn=turn)
+
+    def _turns(self, length: int, layer: int, context: Context) -> Tensor | None:
         """Sines and cosines (..., P+N, 2 * d) for what follows the prefix: by no angle for the prompts among it."""
         turns = context.positions
         if turns is None:
             return None
         if self.model.rope_mixed:  # of each layer its own
             turns = turns[layer]
-        prompts = tokens.shape[1] - self.geometry.prefix - turns.shape[-2]
+        prompts = length - self.geometry.prefix - turns.shape[-2]
         if prompts == 0:
             return turns
         none = turns.new_zeros(*turns.shape[:-2], prompts, turns.shape[-1] // 2)

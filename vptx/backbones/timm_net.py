@@ -3,15 +3,16 @@
 https://github.com/huggingface/pytorch-image-models
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
 import timm
-from timm.data import ImageNetInfo, infer_imagenet_subset
+from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_data_config
+from timm.layers import HybridEmbed, PatchEmbed
 from torch import Tensor, nn
 
-from vptx.backbones.base import IN_BLOCK, Net, count_channels, find_sites, measure_stem
+from vptx.backbones.base import IN_BLOCK, Net, count_channels, find_sites, measure_stem, own_methods
 from vptx.geometry import Site
 from vptx.weights import load_weights
 
@@ -33,6 +34,7 @@ class TimmNet(Net):
 
     Attributes:
         families: the classes of timm that it takes apart.
+        rewritten: the methods of these that it computes itself, so that they have to be theirs.
         built_with: arguments of a model built by name, unless others are given.
 
     Raises:
@@ -40,6 +42,7 @@ class TimmNet(Net):
     """
 
     families: ClassVar[tuple[type[nn.Module], ...]]
+    rewritten: ClassVar[tuple[str, ...]] = ('forward', 'forward_features')
     built_with: ClassVar[dict[str, Any]] = dict(num_classes=0)
 
     def __init__(
@@ -55,17 +58,22 @@ class TimmNet(Net):
         if isinstance(model, str):
             model = self._create(model, arguments)
         if not self.knows(model):
-            known = ' and '.join(f'{family.__name__}s' for family in self.families)
-            raise ValueError(f'{type(self).__name__} takes timm {known} apart, not {type(model).__name__}')
+            known = ' and '.join(f'{kind.__name__}s' for kind in self.families if kind.__base__ not in self.families)
+            raise ValueError(
+                f'{type(self).__name__} takes timm {known} apart, not {_kind(model)}{own_methods(self, model)}'
+            )
         self.model = model
         if weights:
             load_weights(model, weights, positions, fresh)
-        config: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
-        self.stem = config['first_conv']
+        # Only a network made by create_model has one; for others, timm's own defaults hold.
+        config: dict[str, Any] = getattr(model, 'pretrained_cfg', None) or {}
+        pixels = resolve_data_config(pretrained_cfg=config, model=model)
+        self.stem = config.get('first_conv') or _first_convolution(model)
+        self.input_size: tuple[int, int] = tuple(pixels['input_size'][1:])
         self.facts = dict(
-            name=name or '.'.join(filter(None, (config.get('architecture'), config.get('tag')))),
-            mean=tuple(config['mean']),
-            std=tuple(config['std']),
+            name=name or '.'.join(filter(None, map(config.get, ('architecture', 'tag')))) or f'timm.{_kind(model)}',
+            mean=tuple(pixels['mean']),
+            std=tuple(pixels['std']),
             stem=measure_stem(model, self.stem),
             channels=count_channels(model, self.stem),
             classes=model.num_classes,
@@ -73,7 +81,13 @@ class TimmNet(Net):
 
     @classmethod
     def knows(cls, model: nn.Module) -> bool:
-        return isinstance(model, cls.families)
+        return isinstance(model, cls.families) and not cls.overridden(model)
+
+    @classmethod
+    def overridden(cls, model: nn.Module) -> tuple[str, ...]:
+        if not isinstance(model, cls.families):
+            return ()
+        return tuple(name for name in cls.rewritten if name in vars(model) or not _is_of(model, name, cls.families))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -94,39 +108,92 @@ class TimmNet(Net):
         return timm.create_model(name, **{**cls.built_with, **arguments})
 
 
+def _kind(model: nn.Module) -> str:
+    return type(model).__name__
+
+
+def _is_of(model: nn.Module, method: str, families: tuple[type[nn.Module], ...]) -> bool:
+    """Whether ``model`` has the method from one of ``families`` themselves."""
+    return next(kind for kind in type(model).__mro__ if method in vars(kind)) in families
+
+
+def _first_convolution(model: nn.Module) -> str:
+    return next((name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)), '')
+
+
 class TimmTransformer(TimmNet):
     """A transformer of timm: patches, blocks and a final norm, as its families name them alike."""
 
-    def _block(self, layer: int) -> nn.Module:
+    def module_of(self, layer: int) -> nn.Module:
         return self.model.blocks[layer]
 
     def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
-        inside = [site for layer, width in enumerate(widths) for site in find_sites(self._block(layer), layer, width)]
+        inside = [
+            site for layer, width in enumerate(widths) for site in find_sites(self.module_of(layer), layer, width)
+        ]
         return (Site('embed', None, 0, widths[0]), *inside, Site('norm', None, widths[-1], widths[-1]))
 
     def module_at(self, site: Site) -> nn.Module:
         if site.layer is None:
             return self.model.get_submodule('patch_embed' if site.name == 'embed' else 'norm')
-        return self._block(site.layer).get_submodule(IN_BLOCK[site.name])
+        return self.module_of(site.layer).get_submodule(IN_BLOCK[site.name])
 
-    def _grid(self, image: Tensor) -> tuple[int, int]:
-        """(H', W') of an image (B, 3, H, W) that the network can take."""
-        patch, size = self.geometry.patch, tuple(image.shape[-2:])
-        if size[0] % patch[0] or size[1] % patch[1]:
-            raise ValueError(
-                f'patches of {patch[0]} x {patch[1]} px do not divide an image of {size[0]} x {size[1]} px'
-            )
+    @classmethod
+    def _create(cls, name: str, arguments: dict) -> nn.Module:
+        model = super()._create(name, arguments)
+        embed = getattr(model, 'patch_embed', None)
+        # SigLIP's patches of 14 px leave out the last of 384: timm allows that of the one size it was built for.
+        if (
+            'dynamic_img_size' not in arguments
+            and isinstance(embed, PatchEmbed)
+            and not _divides(embed, embed.img_size)
+        ):
+            model = super()._create(name, dict(arguments, dynamic_img_size=False))
+        return model
+
+    def _embed_patches(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """(B, 3, H, W) -> what the patch embedding makes of it, and the (H', W') of its patches.
+
+        Raises:
+            ValueError: an image size that the network cannot take.
+        """
+        embed, size = self.model.patch_embed, tuple(image.shape[-2:])
         if size != self.geometry.image and not self.geometry.any_size:
-            dynamic = ' or with dynamic_img_size=True' if hasattr(self.model, 'dynamic_img_size') else ''
-            raise ValueError(
-                f'an image of {size[0]} x {size[1]} px, but {self.geometry.name} was built for '
-                f'{self.geometry.image[0]} x {self.geometry.image[1]} px: build it with img_size=...{dynamic}'
-            )
-        return size[0] // patch[0], size[1] // patch[1]
+            raise ValueError(self._refusal(size))
+        try:
+            patches = embed(image)
+        except AssertionError as error:
+            raise ValueError(self._refusal(size)) from error
+        if patches.dim() == 4:  # (B, H', W', D)
+            return patches, (patches.shape[1], patches.shape[2])
+        grid = embed.dynamic_feat_size(size)
+        if grid[0] * grid[1] != patches.shape[1]:
+            raise ValueError(self._refusal(size))
+        return patches, (grid[0], grid[1])
 
-    def embed_pixels(self, strip: Tensor) -> Tensor:
+    def _refusal(self, size: tuple[int, ...]) -> str:
+        facts = self.geometry
+        if self.geometry.any_size or not _divides(self.model.patch_embed, size):
+            return (
+                f'patches of {facts.patch[0]} x {facts.patch[1]} px do not divide an image of {size[0]} x {size[1]} px'
+            )
+        dynamic = ' or with dynamic_img_size=True' if hasattr(self.model, 'dynamic_img_size') else ''
+        return (
+            f'an image of {size[0]} x {size[1]} px, but {facts.name} was built for {facts.image[0]} x '
+            f'{facts.image[1]} px: build it with img_size=...{dynamic}'
+        )
+
+    def patch_modules(self) -> tuple[Callable[[Tensor], Tensor], nn.Module | None]:
         embed = self.model.patch_embed
-        return embed.norm(embed.proj(strip[None]).flatten(2).transpose(1, 2))[0]
+        if isinstance(embed, HybridEmbed):
+            return (lambda image: embed.proj(embed.backbone(image))), None
+        return embed.proj, embed.norm
 
     def finish(self, tokens: Tensor) -> Tensor:
         return self.model.norm(tokens)
+
+
+def _divides(embed: nn.Module, size: Sequence[int]) -> bool:
+    """Whether patches divide an image of that size, or those that lack some of it are filled up."""
+    patch = embed.feat_ratio(as_scalar=False)
+    return embed.dynamic_img_pad or not any(side % step for side, step in zip(size, patch, strict=True))

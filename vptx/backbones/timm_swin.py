@@ -3,15 +3,19 @@
 https://github.com/huggingface/pytorch-image-models, ``timm/models/swin_transformer.py`` and ``swin_transformer_v2.py``.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from timm.models import swin_transformer, swin_transformer_v2
 from torch import Tensor, nn
 
 from vptx.backbones import windows
-from vptx.backbones.base import Context, KeyValue
+from vptx.backbones.base import Context
+from vptx.backbones.linear import run
+from vptx.backbones.memory import Spelling, same
 from vptx.backbones.swin import SwinNet
 from vptx.backbones.timm_net import TimmTransformer
+from vptx.backbones.timm_vit import NORMS
 from vptx.geometry import Geometry
 from vptx.registry import NETS
 
@@ -37,6 +41,14 @@ class TimmSwin(SwinNet, TimmTransformer):
     )
     built_with: ClassVar[dict[str, Any]] = dict(num_classes=0, dynamic_img_size=True)
     example: ClassVar[dict[str, Any]] = dict(model='swin_tiny_patch4_window7_224', depths=(1, 1, 1, 1))
+    replaced: Mapping[str, tuple[type[nn.Module], ...]] = {
+        '': tuple(_BLOCKS),
+        'norm1': NORMS,
+        'attn': tuple(_BLOCKS.values()),
+        'attn.qkv': (nn.Linear,),
+        'attn.softmax': (nn.Softmax,),
+        'attn.attn_drop': (nn.Dropout,),
+    }
 
     def __init__(self, model: str | nn.Module, **others) -> None:
         super().__init__(model, **others)
@@ -44,8 +56,8 @@ class TimmSwin(SwinNet, TimmTransformer):
         self._count_layers(model.layers)
         # Prompts in windows need the attention spelt out; with blocks of another kind only the image's door is open.
         blocks = [block for stage in model.layers for block in stage.blocks]
-        plain = all(type(block.attn) is _BLOCKS.get(type(block)) for block in blocks)
-        facts = self._facts(tuple(embed.img_size), tuple(embed.patch_size))
+        plain = all(self.is_known(block) for block in blocks)
+        facts = self._facts(tuple(embed.img_size), tuple(embed.feat_ratio(as_scalar=False)))
         # V2's attention takes the weights of its maps, and never calls them.
         sites = self._find_sites(facts['widths']) if plain and not self._norms_last else ()
         self.geometry = Geometry(
@@ -59,13 +71,12 @@ class TimmSwin(SwinNet, TimmTransformer):
         )
         self.readout = 'mean' if model.global_pool == 'avg' and plain else 'logits'
 
-    def embed(self, image: Tensor) -> tuple[Tensor, Context]:
-        grid = self._grid(image)
-        return self.model.patch_embed(image).flatten(1, 2), Context(grid)
+    def is_known(self, module: nn.Module) -> bool:
+        return type(module) in _BLOCKS and type(module.attn) is _BLOCKS[type(module)]
 
-    def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
-        block = self._block(layer)
-        return windows.keys_values(block.attn, memory if self._norms_last else block.norm1(memory))
+    def embed(self, image: Tensor) -> tuple[Tensor, Context]:
+        patches, grid = self._embed_patches(image)
+        return patches.flatten(1, 2), Context(grid)
 
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return feature
@@ -94,12 +105,29 @@ class TimmSwin(SwinNet, TimmTransformer):
     def _run(self, block: nn.Module, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         return block(tokens.unflatten(1, grid)).flatten(1, 2)
 
-    def _run_with(self, block: nn.Module, tokens: Tensor, grid: tuple[int, int], memory: KeyValue | None) -> Tensor:
-        cut = windows.Windows(block.window_size, block.shift_size, pad_first=False)
+    def _attentions(self, block: nn.Module) -> tuple[nn.Module, ...]:
+        return (block.attn,)
+
+    def _spelling(self, block: nn.Module, grid: tuple[int, int]) -> Spelling:
+        attn = block.attn
+        attention = windows.WindowAttention(attn, self._windows(block), grid)
+        how = self._calling(block, grid)
+        return how._replace(attention=attention, project=lambda x: how.project(attn.proj_drop(run(attn.proj, x))))
+
+    def _calling(self, block: nn.Module, grid: tuple[int, int]) -> Spelling:
+        def attention(x: Tensor, memory: None) -> Tensor:
+            return windows.call(block.attn, x, grid, self._windows(block))
+
         if self._norms_last:
-            attended = block.norm1(windows.attend(block.attn, tokens, grid, cut, memory))
-            tokens = tokens + block.drop_path1(attended)
-            return tokens + block.drop_path2(block.norm2(block.mlp(tokens)))
-        attended = windows.attend(block.attn, block.norm1(tokens), grid, cut, memory)
-        tokens = tokens + block.drop_path1(attended)
-        return tokens + block.drop_path2(block.mlp(block.norm2(tokens)))
+            return Spelling(
+                same,
+                attention,
+                lambda x: block.drop_path1(block.norm1(x)),
+                lambda x: x + block.drop_path2(block.norm2(run(block.mlp, x))),
+            )
+        return Spelling(
+            block.norm1, attention, block.drop_path1, lambda x: x + block.drop_path2(run(block.mlp, block.norm2(x)))
+        )
+
+    def _windows(self, block: nn.Module) -> windows.Windows:
+        return windows.Windows(block.window_size, block.shift_size, pad_first=False)

@@ -5,22 +5,25 @@ https://github.com/huggingface/pytorch-image-models, ``timm/models/vision_transf
 BEiT share with it is here too: a block spelt out, so that its attention can see a memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+from timm.layers import HybridEmbed, LayerNorm, LayerNormFp32, RmsNorm, RmsNormFp32
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
-from vptx.backbones.base import Context, KeyValue, is_unseen
-from vptx.backbones.linear import FusedLinear
-from vptx.backbones.memory import attend, attend_first, project
+from vptx.backbones.base import Context
+from vptx.backbones.linear import run
+from vptx.backbones.memory import KeyValue, SelfAttention, Spelling, attend_first, same
+from vptx.backbones.spelling import is_unseen
 from vptx.backbones.timm_net import TimmTransformer
 from vptx.geometry import Geometry
 from vptx.registry import NETS
 
-_same = nn.Identity()
+#: Norms of each token by itself.
+NORMS = (nn.LayerNorm, LayerNorm, LayerNormFp32, RmsNorm, RmsNormFp32, nn.Identity)
 
 
 @NETS.register_module()
@@ -34,22 +37,31 @@ class TimmViT(TimmTransformer):
             (``dynamic_img_size=True``), unless told otherwise.
     """
 
-    families: ClassVar[tuple[type[nn.Module], ...]] = (VisionTransformer,)
+    families: ClassVar[tuple[type[nn.Module], ...]] = (VisionTransformer, VisionTransformerDistilled)
     built_with: ClassVar[dict[str, Any]] = dict(num_classes=0, dynamic_img_size=True)
     example: ClassVar[dict[str, Any]] = dict(model='vit_tiny_patch16_224', depth=2)
+    replaced: Mapping[str, tuple[type[nn.Module], ...]] = {
+        '': (Block,),
+        'norm1': NORMS,
+        'attn': (Attention,),
+        'attn.qkv': (nn.Linear,),
+        'attn.q_norm': NORMS,
+        'attn.k_norm': NORMS,
+        'attn.attn_drop': (nn.Dropout,),
+    }
 
     def __init__(self, model: str | nn.Module, **others) -> None:
         super().__init__(model, **others)
         model = self.model
         embed = model.patch_embed
-        # Door 3 needs the attention spelt out (below), and sites their usual meaning; a block of another kind keeps its
-        # doors 1 and 2.
-        plain = all(self._is_plain(block) for block in model.blocks)
+        # Door 3 needs the attention spelt out, and sites their usual meaning; a block of another kind keeps its doors 1
+        # and 2.
+        plain = all(self.is_known(block) for block in model.blocks)
         width = model.embed_dim
         sites = self._find_sites((width,) * len(model.blocks)) if plain else ()
         self.geometry = Geometry(
             widths=(width,) * len(model.blocks),
-            patch=tuple(embed.patch_size),
+            patch=tuple(embed.feat_ratio(as_scalar=False)),
             image=tuple(embed.img_size),
             prefix=model.num_prefix_tokens,
             tokens=model.num_prefix_tokens + embed.num_patches,
@@ -57,35 +69,48 @@ class TimmViT(TimmTransformer):
                 {'image', 'tokens', 'logits'} | ({'memory'} if plain else set()) | ({'inside'} if sites else set())
             ),
             sites=sites,
-            any_size=getattr(model, 'dynamic_img_size', False),
+            # Without positions, a stem of convolutions takes any.
+            any_size=getattr(model, 'dynamic_img_size', False)
+            or (model.pos_embed is None and isinstance(embed, HybridEmbed)),
             **self.facts,
         )
+        rows, columns = embed.dynamic_feat_size(self.geometry.image)
+        assert rows * columns == self.geometry.tokens - self.geometry.prefix, self.geometry.name
         self.has_class_token = model.cls_token is not None
         self.readout = {'token': 'cls', 'avg': 'mean'}.get(str(model.global_pool), 'logits')
+        if self.readout == 'mean' and getattr(model, 'pool_include_prefix', False):
+            self.readout = 'logits'
         if model.global_pool == 'token' and type(model) in (VisionTransformer, VisionTransformerDistilled):
             self.own_rows = int(model.num_prefix_tokens)
 
-    def _is_plain(self, block: nn.Module) -> bool:
-        """Whether :func:`attend_to_memory` is what this block computes."""
-        return type(block) is Block and type(block.attn) is Attention and block.attn.gate is None
+    def is_known(self, module: nn.Module) -> bool:
+        return type(module) is Block and type(module.attn) is Attention and module.attn.gate is None
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
-        model, context = self.model, Context(self._grid(image))
-        return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(image)))), context
+        model, (patches, grid) = self.model, self._embed_patches(image)
+        return model.norm_pre(model.patch_drop(model._pos_embed(patches))), Context(grid)
 
-    def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
+    def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
+        return self.model.blocks[layer](tokens)
+
+    def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
         block = self.model.blocks[layer]
-        if memory is None:
-            return block(tokens)
-        return attend_to_memory(block, tokens, self._ready(memory, layer))
+        attn = block.attn
 
-    def _ready(self, memory: Tensor | KeyValue, layer: int) -> KeyValue:
-        return self.keys_values(memory, layer) if isinstance(memory, Tensor) else memory
+        def project(x: Tensor) -> Tensor:
+            x = attn.proj_drop(run(attn.proj, getattr(attn, 'norm', same)(x)))
+            return block.drop_path1(_scaled(block, 1, x))
 
-    def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
-        block = self.model.blocks[layer]
-        key, value = project(block.norm1(memory), *_projection(block.attn), block.attn.num_heads, first=1)
-        return KeyValue(getattr(block.attn, 'k_norm', _same)(key), value)
+        def feed(x: Tensor) -> Tensor:
+            return x + block.drop_path2(_scaled(block, 2, run(block.mlp, block.norm2(x))))
+
+        return Spelling(block.norm1, self._attention(layer, context, length), project, feed)
+
+    def _attention(self, layer: int, context: Context | None, length: int) -> SelfAttention:
+        attn = self.model.blocks[layer].attn
+        dropout = attn.attn_drop.p if attn.training else 0.0
+        norms = getattr(attn, 'q_norm', same), getattr(attn, 'k_norm', same)
+        return SelfAttention(*_projection(attn), attn.num_heads, dropout, norms)
 
     def key_value_weights(self, layer: int) -> tuple[Tensor, Tensor]:
         if 'memory' not in self.geometry.doors:  # a block of another kind
@@ -97,49 +122,21 @@ class TimmViT(TimmTransformer):
         self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None, rows: int
     ) -> Tensor | None:
         block = self.model.blocks[layer]
-        if not _is_simple(block) or not is_unseen(block, self.model.norm):
+        # Scores have to be products of what linear maps make of tokens, without norms of queries and keys.
+        simple = type(block) is Block and isinstance(block.attn.k_norm, nn.Identity)
+        if not simple or not self.is_spelt(layer) or not is_unseen(block, self.model.norm):
             return None
-        attn = block.attn
         if isinstance(memory, Tensor):
             memory = self.keys_values(memory, layer)
-        x = attend_first(block.norm1(tokens), rows, attn.qkv.weight, attn.qkv.bias, attn.num_heads, memory)
-        tokens = tokens[:, :rows] + block.ls1(attn.proj(attn.norm(x)))
-        return tokens + block.ls2(block.mlp(block.norm2(tokens)))
+        how = self.spelling(layer)
+        x = attend_first(how.norm(tokens), rows, *_projection(block.attn), block.attn.num_heads, memory)
+        return how.feed(tokens[:, :rows] + how.project(x))
 
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return self.model.fc_norm(feature)
 
     def classify(self, tokens: Tensor, context: Context) -> Tensor:
         return self.model.forward_head(tokens)
-
-
-def attend_to_memory(
-    block: nn.Module,
-    tokens: Tensor,
-    memory: KeyValue,
-    rotate: Callable[[Tensor], Tensor] = _same,
-    bias: Tensor | None = None,
-) -> Tensor:
-    """timm's block on (B, M, D), whose attention sees ``memory`` too, with its keys in front: softmax asks no order.
-
-    Args:
-        rotate: gives queries and keys of the tokens (B, heads, M, d) their positions.
-        bias: added to the scores of the tokens' own keys: (heads, M, M).
-    """
-    tokens = tokens + block.drop_path1(
-        _scaled(block, 1, _attend(block.attn, block.norm1(tokens), memory, rotate, bias))
-    )
-    return tokens + block.drop_path2(_scaled(block, 2, block.mlp(block.norm2(tokens))))
-
-
-def _attend(
-    attn: nn.Module, x: Tensor, memory: KeyValue, rotate: Callable[[Tensor], Tensor], bias: Tensor | None
-) -> Tensor:
-    query, key, value = project(x, *_projection(attn), attn.num_heads)
-    query = rotate(getattr(attn, 'q_norm', _same)(query))
-    key = rotate(getattr(attn, 'k_norm', _same)(key))
-    x = attend(query, key, value, memory, attn.attn_drop.p if attn.training else 0.0, bias)
-    return attn.proj_drop(attn.proj(getattr(attn, 'norm', _same)(x)))
 
 
 def _projection(attn: nn.Module) -> tuple[Tensor, Tensor | None]:
@@ -159,11 +156,3 @@ def _scaled(block: nn.Module, branch: int, x: Tensor) -> Tensor:
         return getattr(block, f'ls{branch}')(x)
     scale = getattr(block, f'gamma_{branch}')
     return x if scale is None else scale * x
-
-
-def _is_simple(block: nn.Module) -> bool:
-    """Whether scores are products of what plain linear maps make of tokens: without norms of queries and keys."""
-    if type(block) is not Block or type(block.attn) is not Attention:
-        return False
-    attn = block.attn
-    return type(attn.qkv) in (nn.Linear, FusedLinear) and attn.gate is None and isinstance(attn.k_norm, nn.Identity)

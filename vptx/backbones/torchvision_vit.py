@@ -4,15 +4,18 @@ https://github.com/pytorch/vision, ``torchvision/models/vision_transformer.py``.
 it was built for, and its modules are called with more than one tensor, so there are no sites inside its layers.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torchvision.models import VisionTransformer, ViT_B_16_Weights, get_model
 from torchvision.models.vision_transformer import EncoderBlock
 
-from vptx.backbones.base import Context, KeyValue, Net, count_channels, measure_stem
-from vptx.backbones.memory import attend, project
+from vptx.backbones.base import Context, Net, count_channels, measure_stem
+from vptx.backbones.linear import linear, run
+from vptx.backbones.memory import SelfAttention, Spelling
 from vptx.geometry import Geometry
 from vptx.registry import NETS
 
@@ -33,6 +36,12 @@ class TorchvisionViT(Net):
     has_class_token = True
     readout = 'cls'
     stem = 'conv_proj'
+    replaced: Mapping[str, tuple[type[nn.Module], ...]] = {
+        '': (EncoderBlock,),
+        'ln_1': (nn.LayerNorm,),
+        'self_attention': (nn.MultiheadAttention,),
+        'self_attention.out_proj': (NonDynamicallyQuantizableLinear,),
+    }
 
     def __init__(self, model: str | nn.Module, **arguments) -> None:
         super().__init__()
@@ -43,7 +52,7 @@ class TorchvisionViT(Net):
         self.model = network
         layers, side = network.encoder.layers, network.image_size
         pixels = ViT_B_16_Weights.IMAGENET1K_V1.transforms()  # the same for all of its weights
-        plain = all(type(block) is EncoderBlock for block in layers)
+        plain = all(self.is_known(block) for block in layers)
         self.geometry = Geometry(
             name=name or f'torchvision.VisionTransformer, {len(layers)} x {network.hidden_dim}',
             widths=(network.hidden_dim,) * len(layers),
@@ -62,7 +71,12 @@ class TorchvisionViT(Net):
 
     @classmethod
     def knows(cls, model: nn.Module) -> bool:
-        return isinstance(model, VisionTransformer) and type(model).forward is VisionTransformer.forward
+        return isinstance(model, VisionTransformer) and not cls.overridden(model)
+
+    @classmethod
+    def overridden(cls, model: nn.Module) -> tuple[str, ...]:
+        own = type(model).forward is not VisionTransformer.forward or 'forward' in vars(model)
+        return ('forward',) if isinstance(model, VisionTransformer) and own else ()
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model, side, patch = self.model, self.model.image_size, self.model.patch_size
@@ -75,29 +89,32 @@ class TorchvisionViT(Net):
                 'it with image_size=...'
             )
         tokens = model._process_input(image)
-        tokens = torch.cat([model.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = torch.cat([model.class_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         grid = side // patch
         return model.encoder.dropout(tokens + model.encoder.pos_embedding), Context((grid, grid))
 
-    def embed_pixels(self, strip: Tensor) -> Tensor:
-        return self.model.conv_proj(strip[None]).flatten(2).transpose(1, 2)[0]
+    def patch_modules(self) -> tuple[Callable[[Tensor], Tensor], nn.Module | None]:
+        return self.model.conv_proj, None
 
-    def block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None = None) -> Tensor:
-        block = self.model.encoder.layers[layer]
-        if memory is None:
-            return block(tokens)
-        if isinstance(memory, Tensor):
-            memory = self.keys_values(memory, layer)
-        attn, normed = block.self_attention, block.ln_1(tokens)
-        query, key, value = project(normed, attn.in_proj_weight, attn.in_proj_bias, attn.num_heads)
-        attended = attn.out_proj(attend(query, key, value, memory, attn.dropout if attn.training else 0.0))
-        tokens = tokens + block.dropout(attended)
-        return tokens + block.mlp(block.ln_2(tokens))
+    def module_of(self, layer: int) -> nn.Module:
+        return self.model.encoder.layers[layer]
 
-    def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
-        block = self.model.encoder.layers[layer]
+    def is_known(self, module: nn.Module) -> bool:
+        return type(module) is EncoderBlock and type(module.self_attention) is nn.MultiheadAttention
+
+    def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
+        return self.module_of(layer)(tokens)
+
+    def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
+        block = self.module_of(layer)
         attn = block.self_attention
-        return KeyValue(*project(block.ln_1(memory), attn.in_proj_weight, attn.in_proj_bias, attn.num_heads, first=1))
+        dropout = attn.dropout if attn.training else 0.0
+        return Spelling(
+            block.ln_1,
+            SelfAttention(attn.in_proj_weight, attn.in_proj_bias, attn.num_heads, dropout),
+            lambda x: block.dropout(linear(x, attn.out_proj.weight, attn.out_proj.bias)),
+            lambda x: x + run(block.mlp, block.ln_2(x)),
+        )
 
     def finish(self, tokens: Tensor) -> Tensor:
         return self.model.encoder.ln(tokens)

@@ -13,7 +13,8 @@ and a prompt whose own output is read gets the average of what it is given in th
 timm, mmpretrain and mmseg call the parts of an attention module alike, so what is here serves all of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import log
 from typing import NamedTuple
 
@@ -21,11 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vptx.backbones.base import KeyValue
-from vptx.backbones.memory import attend as memory_attention
-from vptx.backbones.memory import project
+from vptx.backbones.memory import KeyValue, attend, project, split_heads
+from vptx.backbones.spelling import stand_in
 
-__all__ = ['Windows', 'attend', 'halved', 'keys_values', 'merge']
+__all__ = ['WindowAttention', 'Windows', 'call', 'halved', 'merge']
 
 
 class Windows(NamedTuple):
@@ -84,43 +84,76 @@ class Windows(NamedTuple):
         return torch.roll(x, (sign * self.shift[0], sign * self.shift[1]), (1, 2)) if any(self.shift) else x
 
 
-def attend(attn: nn.Module, tokens: Tensor, grid: tuple[int, int], windows: Windows, memory: KeyValue | None) -> Tensor:
-    """Attention of (B, P+N, C) in windows: of N patches (H, W) = ``grid`` to those of their window, to P prompts and to
-    ``memory``, and of the prompts to all. -> (B, P+N, C)
+@dataclass
+class WindowAttention:
+    """Attention of (B, P+N, C) in windows: of N patches (H, W) = ``grid`` to those of their window, P prompts and a
+    memory, and of the prompts to all; up to the projection behind it.
 
-    Args:
+    Attributes:
         attn: a library's attention module, of Swin or Swin V2.
-        tokens: normed, prompts first.
-        grid: (H, W).
         windows: how the map is cut.
-        memory: keys and values (h, M, d), or (B, h, M, d); see :func:`keys_values`.
+        grid: (H, W).
     """
-    batch, prompts = len(tokens), tokens.shape[1] - grid[0] * grid[1]
-    x = windows.cut(tokens[:, prompts:].unflatten(1, grid))
-    count = x.shape[1]
-    # Each window is one of a larger batch: (B*nW, h, A, d).
-    query, key, value = (part.flatten(0, 1) for part in _project(attn, x))
-    if prompts:
-        own_query, *own = _project(attn, tokens[:, :prompts])
-        before = [] if memory is None else [KeyValue(*(part.expand(batch, -1, -1, -1) for part in memory))]
-        memory = KeyValue(*(torch.cat(parts, dim=2) for parts in zip(*before, own, strict=True)))
-    bias, mask = _position_bias(attn), windows.mask(grid, x)
+
+    attn: nn.Module
+    windows: Windows
+    grid: tuple[int, int]
+
+    def __call__(self, x: Tensor, memory: KeyValue | None) -> Tensor:
+        """Normed tokens, prompts first -> (B, P+N, C)"""
+        attn, grid, windows = self.attn, self.grid, self.windows
+        batch, prompts = x.shape[0], x.shape[1] - grid[0] * grid[1]
+        cut = windows.cut(x[:, prompts:].unflatten(1, grid))
+        count = cut.shape[1]
+        # Each window is one of a larger batch: (B*nW, h, A, d).
+        query, key, value = (part.flatten(0, 1) for part in _project(attn, cut))
+        if prompts:
+            own_query, *own = _project(attn, x[:, :prompts])
+            before = [] if memory is None else [KeyValue(*(part.expand(batch, -1, -1, -1) for part in memory))]
+            memory = KeyValue(*(torch.cat(parts, dim=2) for parts in zip(*before, own, strict=True)))
+        bias, mask = _position_bias(attn), windows.mask(grid, cut)
+        if mask is not None:
+            bias = (bias + mask[:, None]).repeat(batch, 1, 1, 1)
+        dropout, scale = attn.attn_drop.p if attn.training else 0.0, _scale(attn)
+        y = attend(query, key, value, memory, dropout, bias.contiguous(), scale)
+        out = windows.join(y.unflatten(0, (batch, count)), grid).flatten(1, 2)
+        if prompts:
+            own_query = own_query[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1)
+            y = attend(own_query, key, value, memory, dropout, scale=scale)
+            # The projection is linear: average first.
+            out = torch.cat([y.unflatten(0, (batch, count)).mean(1), out], dim=1)
+        return out
+
+    def keys_values(self, x: Tensor) -> KeyValue:
+        return KeyValue(*_project(self.attn, x, first=1))
+
+
+def call(attn: nn.Module, x: Tensor, grid: tuple[int, int], windows: Windows) -> Tensor:
+    """The same by calling the parts of ``attn``, once each, its projection too; prompts are tokens of every window.
+
+    A library's attention has a table for the patches of a window alone. So its forward cannot be called with prompts;
+    all that it calls is, and what is hooked to it.
+    """
+    prompts = x.shape[1] - grid[0] * grid[1]
+    cut = windows.cut(x[:, prompts:].unflatten(1, grid))
+    batch, count = cut.shape[:2]
+    cut = torch.cat([x[:, None, :prompts].expand(-1, count, -1, -1), cut], dim=2).flatten(0, 1)
+    bias, mask = _position_bias(attn)[None], windows.mask(grid, cut)
     if mask is not None:
         bias = (bias + mask[:, None]).repeat(batch, 1, 1, 1)
-    dropout, scale = attn.attn_drop.p if attn.training else 0.0, _scale(attn)
-    x = memory_attention(query, key, value, memory, dropout, bias.contiguous(), scale)
-    out = windows.join(x.unflatten(0, (batch, count)), grid).flatten(1, 2)
-    if prompts:
-        own_query = own_query[:, None].expand(-1, count, -1, -1, -1).flatten(0, 1)
-        y = memory_attention(own_query, key, value, memory, dropout, scale=scale)
-        # The projection is linear: average first.
-        out = torch.cat([y.unflatten(0, (batch, count)).mean(1), out], dim=1)
-    return attn.proj_drop(attn.proj(out))
+    bias = F.pad(bias, (prompts, 0, prompts, 0)).to(cut.dtype)
 
+    def forward(x: Tensor, mask: Tensor | None = None) -> Tensor:
+        query, key, value = _projected(attn, x)
+        if getattr(attn, 'fused_attn', False) and not _is_cosine(attn):
+            dropout = attn.attn_drop.p if attn.training else 0.0
+            y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+        else:
+            y = attn.attn_drop(attn.softmax(query * _scale(attn) @ key.mT + bias)) @ value
+        return attn.proj_drop(attn.proj(y.transpose(1, 2).flatten(2)))
 
-def keys_values(attn: nn.Module, memory: Tensor) -> KeyValue:
-    """(P, C) or (B, P, C), normed as the layer norms its tokens -> keys and values for :func:`attend`."""
-    return KeyValue(*_project(attn, memory, first=1))
+    y = stand_in(attn, forward)(cut).unflatten(0, (batch, count))
+    return torch.cat([y[:, :, :prompts].mean(1), windows.join(y[:, :, prompts:], grid).flatten(1, 2)], dim=1)
 
 
 def halved(grid: tuple[int, int]) -> tuple[int, int]:
@@ -149,16 +182,37 @@ def merge(
 
 
 def _project(attn: nn.Module, x: Tensor, first: int = 0) -> tuple[Tensor, ...]:
-    """(..., n, C) -> query, key, value from number ``first`` on, each (..., h, n, d); V2 has unit queries and keys."""
-    bias = attn.qkv.bias
-    if getattr(attn, 'q_bias', None) is not None:
-        bias = torch.cat([attn.q_bias, torch.zeros_like(attn.v_bias), attn.v_bias])  # V2's keys have none
-    parts = list(project(x, attn.qkv.weight, bias, attn.num_heads, first))
-    if _is_cosine(attn):
-        parts[-2] = F.normalize(parts[-2], dim=-1)
-        if first == 0:
-            parts[0] = F.normalize(parts[0], dim=-1) * attn.logit_scale.clamp(max=log(100)).exp()
-    return tuple(parts)
+    """(..., n, C) -> query, key, value from number ``first`` on, each (..., h, n, d)."""
+    return _normalised(attn, project(x, attn.qkv.weight, _bias(attn), attn.num_heads, first))
+
+
+def _projected(attn: nn.Module, x: Tensor) -> tuple[Tensor, ...]:
+    """The same, all three, with the map called where the library calls it."""
+    if _has_biases(attn) and not getattr(attn, 'qkv_bias_separate', False):
+        x = F.linear(x, attn.qkv.weight, _bias(attn))
+    else:
+        x = attn.qkv(x) + _bias(attn) if _has_biases(attn) else attn.qkv(x)
+    return _normalised(attn, split_heads(x, attn.num_heads))
+
+
+def _has_biases(attn: nn.Module) -> bool:
+    """V2 keeps those of queries and of values by themselves; its keys have none."""
+    return getattr(attn, 'q_bias', None) is not None
+
+
+def _bias(attn: nn.Module) -> Tensor | None:
+    if _has_biases(attn):
+        return torch.cat([attn.q_bias, torch.zeros_like(attn.v_bias), attn.v_bias])
+    return attn.qkv.bias
+
+
+def _normalised(attn: nn.Module, parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """V2 has unit queries and keys."""
+    if not _is_cosine(attn):
+        return tuple(parts)
+    *query, key, value = parts
+    query = [F.normalize(part, dim=-1) * attn.logit_scale.clamp(max=log(100)).exp() for part in query]
+    return *query, F.normalize(key, dim=-1), value
 
 
 def _position_bias(attn: nn.Module) -> Tensor:

@@ -41,7 +41,7 @@ class AddedPrompter(Prompter):
     def enter(self, tokens: Tensor, layer: int) -> Tensor:
         if layer > 0 and not self.deep:
             return tokens
-        prompts = self.embedding(layer, len(tokens))
+        prompts = self.embedding(layer, tokens.shape[0])
         if self.per_token and prompts.shape[-2] != tokens.shape[1]:
             raise ValueError(
                 f'AddedPrompter has learnt a vector for each of {prompts.shape[-2]} tokens, this image has '

@@ -178,7 +178,7 @@ class TokenPrompter(Prompter):
     def enter(self, tokens: Tensor, layer: int) -> Tensor:
         if layer not in self.layers or layer in self._by_memory:
             return tokens
-        prompts = self.prompts(tokens, layer).expand(len(tokens), -1, -1)
+        prompts = self.prompts(tokens, layer).expand(tokens.shape[0], -1, -1)
         return torch.cat([tokens[:, : self.prefix], prompts, tokens[:, self.prefix :]], dim=1)
 
     def leave(self, tokens: Tensor, layer: int) -> Tensor:

@@ -77,7 +77,7 @@ class ChannelPrompter(Prompter):
     def image(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 3+T, H, W)"""
         check_size(image, self.size, 'ChannelPrompter has learnt channels')
-        return torch.cat([image, self.channels.expand(len(image), -1, -1, -1)], dim=1)
+        return torch.cat([image, self.channels.expand(image.shape[0], -1, -1, -1)], dim=1)
 
     def stem(self) -> Tensor:
         return self.kernels

@@ -88,7 +88,7 @@ class CoordinatorPrompter(ImagePrompter):
     def pattern(self, canvas: Tensor) -> Tensor:
         cells = self.trigger[None]
         if self.encoder is not None:
-            cells = torch.cat([self.look(canvas).to(cells), cells.expand(len(canvas), -1)], dim=1)
+            cells = torch.cat([self.look(canvas).to(cells), cells.expand(canvas.shape[0], -1)], dim=1)
         pixels = self.decoder(cells.unflatten(1, self.map))
         return self.strength * self.squash(pixels[..., : self.size[0], : self.size[1]])
 

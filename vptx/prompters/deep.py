@@ -55,4 +55,4 @@ class DeepPrompter(TokenPrompter):
         self.embedding = PromptEmbedding(widths, self.num_tokens, geometry, **self._embedding)
 
     def prompts(self, tokens: Tensor, layer: int) -> Tensor:
-        return self.embedding(0 if self.shared else self.layers.index(layer), len(tokens))
+        return self.embedding(0 if self.shared else self.layers.index(layer), tokens.shape[0])

@@ -130,7 +130,7 @@ class FramePrompter(ImagePrompter):
         (height, width), (top, bottom, left, right) = self.size, self.margins
         above, below = self.squash(self.rows).split([top, bottom], dim=1)
         before, behind = self.squash(self.columns).split([left, right], dim=2)
-        hole = before.new_zeros(len(before), height - top - bottom, width - left - right)
+        hole = before.new_zeros(before.shape[0], height - top - bottom, width - left - right)
         return torch.cat([above, torch.cat([before, hole, behind], dim=2), below], dim=1)
 
 
@@ -173,11 +173,13 @@ def embed_small(image: Tensor, side: int, size: tuple[int, int], colour: Tensor)
 def frame(image: Tensor, margins: tuple[int, int, int, int], colour: Tensor) -> Tensor:
     """(B, C, h, w) -> (B, C, H, W): the image, bit for bit, within ``margins`` of ``colour`` (C, 1, 1)."""
     top, bottom, left, right = margins
-    height, width = image.shape[-2:]
-    # Padding knows one value for all channels.
-    canvas = colour.expand(-1, top + height + bottom, left + width + right).expand(len(image), -1, -1, -1).clone()
-    canvas[:, :, top : top + height, left : left + width] = image
-    return canvas
+    batch, channels, height, width = image.shape
+
+    def fill(height: int, width: int) -> Tensor:  # padding knows one value for all channels
+        return colour.expand(batch, channels, height, width)
+
+    rows = torch.cat([fill(height, left), image, fill(height, right)], dim=3)
+    return torch.cat([fill(top, left + width + right), rows, fill(bottom, left + width + right)], dim=2)
 
 
 def middle(side: int, size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -65,9 +65,9 @@ class PatchPrompter(ImagePrompter):
             return F.pad(patch, (left, width - left - size, top, height - top - size))
         # Drawn on the CPU: the same positions on every device.
         rows, columns = (
-            (torch.randint(room - size + 1, (len(canvas), 1)) + torch.arange(size)).to(canvas.device)
+            (torch.randint(room - size + 1, (canvas.shape[0], 1)) + torch.arange(size)).to(canvas.device)
             for room in self.size
         )
-        where = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)[:, None].expand(-1, len(patch), -1)
-        empty = patch.new_zeros(len(canvas), len(patch), height * width)
-        return empty.scatter(2, where, patch.flatten(1).expand(len(canvas), -1, -1)).unflatten(2, self.size)
+        where = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)[:, None].expand(-1, patch.shape[0], -1)
+        empty = patch.new_zeros(canvas.shape[0], patch.shape[0], height * width)
+        return empty.scatter(2, where, patch.flatten(1).expand(canvas.shape[0], -1, -1)).unflatten(2, self.size)

@@ -7,7 +7,6 @@ z is learnt through the zoom alone: the mask M, zero on a square of int(side * z
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry
@@ -37,13 +36,9 @@ class ScalePrompter(PlacedPrompter):
         self.zoom = nn.Parameter(torch.ones(()))
 
     def place(self, image: Tensor) -> Tensor:
-        shrunk = super().place(image) - self.zero
-        flat = torch.zeros_like(self.zoom)
+        image = super().place(image) - self.zero
         inverse = 1 / self.zoom.clamp(SMALLEST, LARGEST)
-        # Of each pixel of the canvas, where in the image it comes from.
-        theta = torch.stack([inverse, flat, flat, flat, inverse, flat]).view(1, 2, 3).expand(len(shrunk), -1, -1)
-        grid = F.affine_grid(theta, list(shrunk.shape), align_corners=False)
-        return F.grid_sample(shrunk, grid, align_corners=False) + self.zero
+        return zoom(zoom(image, inverse, 2), inverse, 3) + self.zero
 
     def pattern(self, canvas: Tensor) -> Tensor:
         return self.squash(self.delta) * self.mask()
@@ -58,3 +53,18 @@ class ScalePrompter(PlacedPrompter):
         start = ((length - side + 1) / 2).floor()
         places = torch.arange(length, device=side.device)
         return (places >= start) & (places < start + side)
+
+
+def zoom(image: Tensor, inverse: Tensor, dim: int) -> Tensor:
+    """One side of (B, 3, H, W) made ``1 / inverse`` times as long around its middle, and cut or filled with zeros to
+    what it was; between pixels linear. torch's ``grid_sample`` does so too, and has no forward derivative."""
+    length = image.shape[dim]
+    places = torch.arange(length, device=image.device)
+    source = (inverse * (2 * places + 1 - length) + length - 1) / 2  # where in the image each pixel comes from
+    low = source.detach().floor()
+    parts = []
+    for place, share in ((low, 1 - (source - low)), (low + 1, source - low)):
+        share = share * ((place >= 0) & (place < length))
+        part = image.index_select(dim, place.clamp(0, length - 1).long())
+        parts.append(part * share.to(image.dtype).unflatten(0, (-1, *[1] * (3 - dim))))
+    return parts[0] + parts[1]

@@ -33,4 +33,4 @@ class ShallowPrompter(TokenPrompter):
         self.embedding = PromptEmbedding(geometry.widths[:1], self.num_tokens, geometry, **self._embedding)
 
     def prompts(self, tokens: Tensor, layer: int) -> Tensor:
-        return self.embedding(0, len(tokens))
+        return self.embedding(0, tokens.shape[0])
