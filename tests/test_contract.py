@@ -389,12 +389,13 @@ def test_saved_and_loaded_into_a_fresh_copy_it_is_the_same(network, kind, tmp_pa
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.1)
-    vptx.save_prompt(model, tmp_path / 'prompt.safetensors', classes=['a', 'b'])
+    names = [f'class {i}' for i in range(model.num_classes)]
+    vptx.save_prompt(model, tmp_path / 'prompt.safetensors', classes=names)
     fresh = plug(network, kind, seed=2, tune=[classifier(network)])
     assert not torch.equal(fresh(image), model(image))
     facts = vptx.load_prompt(fresh, tmp_path / 'prompt.safetensors')
     assert torch.equal(fresh(image), model(image))
-    assert facts['classes'] == ['a', 'b']
+    assert facts['classes'] == names
 
 
 @every_pair
