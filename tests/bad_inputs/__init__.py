@@ -1,0 +1,23 @@
+"""Bad files, door by door: nothing of one runs, and one clear error names it.
+
+    battery.py      what happens when a file goes through a door, and the table of all of it
+    spoils.py       what can be wrong with any file, and with what ``torch.save`` or safetensors wrote
+    the others      a kind of file each: a good one, what spoils it, the doors it comes in by
+
+``python -m bad_inputs`` in ``tests/`` tries every file at every door and prints the table.
+"""
+
+from . import checkpoints, features, initial_prompts, prompt_files, weights
+
+__all__ = ['KINDS']
+
+KINDS = (
+    prompt_files.KIND,
+    checkpoints.KIND,
+    weights.TORCH,
+    weights.SAFE,
+    weights.NUMPY,
+    initial_prompts.NUMPY,
+    initial_prompts.SAFE,
+    features.KIND,
+)
