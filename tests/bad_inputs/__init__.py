@@ -7,17 +7,44 @@
 ``python -m bad_inputs`` in ``tests/`` tries every file at every door and prints the table.
 """
 
-from . import checkpoints, features, initial_prompts, prompt_files, weights
+from . import (
+    checkpoints,
+    features,
+    image_lists,
+    images,
+    initial_prompts,
+    masks,
+    pointers,
+    prompt_files,
+    results,
+    weights,
+    zoo,
+)
 
 __all__ = ['KINDS']
 
 KINDS = (
     prompt_files.KIND,
     checkpoints.KIND,
+    pointers.KIND,
     weights.TORCH,
     weights.SAFE,
     weights.NUMPY,
+    zoo.KIND,
     initial_prompts.NUMPY,
     initial_prompts.SAFE,
     features.KIND,
+    image_lists.TABLE,
+    image_lists.FOLDERS,
+    image_lists.LIST,
+    image_lists.SPLIT,
+    image_lists.RECORD,
+    images.KIND,
+    masks.KIND,
+    masks.PHOTOGRAPH,
+    results.RESULT,
+    results.RESULTS,
+    results.TRIALS,
+    results.KEPT,
+    results.PROMPT,
 )

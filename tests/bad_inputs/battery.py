@@ -77,7 +77,7 @@ def _listener() -> int:
     """The port of a server that writes down what it is asked for."""
 
     class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802  the base class's name
+        def do_GET(self) -> None:
             Bait.asked.append(self.path)
             self.send_error(404)
 

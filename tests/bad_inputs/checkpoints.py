@@ -1,7 +1,6 @@
 """Checkpoints of a run: ``.pth``, to go on from, to start from, to test."""
 
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +96,7 @@ ORDERS = {
         'message_hub/runtime_info', lambda bait: dict(last_ckpt=str(bait.treasure / 'epoch_7.pth'))
     ),
     'kept checkpoints elsewhere': baited(
-        'message_hub/runtime_info', lambda bait: dict(keep_ckpt_ids=[f'7/../../bait/treasure/epoch_7', 5, 6])
+        'message_hub/runtime_info', lambda bait: dict(keep_ckpt_ids=['7/../../bait/treasure/epoch_7', 5, 6])
     ),
 }
 

@@ -70,7 +70,14 @@ SAFE = Kind(
         **each(
             'names of the prompts',
             'meta/vptx/prompts',
-            {'None': None, 'a number': 3, 'a word': 'rows', 'others': ['a', 'b', 'c'], 'numbers': [1, 2, 3], 'none': []},
+            {
+                'None': None,
+                'a number': 3,
+                'a word': 'rows',
+                'others': ['a', 'b', 'c'],
+                'numbers': [1, 2, 3],
+                'none': [],
+            },
         ),
         'no facts': change(lambda found: found['meta'].clear()),
         'facts that are a list': put('meta/vptx', [1]),

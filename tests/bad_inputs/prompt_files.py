@@ -14,7 +14,7 @@ import vptx
 from vptx.cli import load_config, make_runner
 
 from .battery import Kind, scratch
-from .spoils import BYTES, NUMBERS, PICKLES, SAFETENSORS, baited, change, content, drop, each, header, put
+from .spoils import BYTES, NUMBERS, PICKLES, SAFETENSORS, baited, change, drop, each, header, put
 
 __all__ = ['FACTS', 'TENSORS', 'initialised', 'loaded', 'state_of', 'tested', 'trained', 'training']
 
@@ -56,7 +56,7 @@ def _runner(work: Path, **arguments: Any) -> Any:
 
 
 def training(path: Path | str | None, work: Path, **options: Any) -> Any:
-    """``tools/train.py``: with ``--resume path``, or ``'auto'``, or with settings instead; what is learnt in the end."""
+    """``tools/train.py``: with ``--resume path``, or ``'auto'``, or with settings; what is learnt in the end."""
     run = _runner(work, resume=path and str(path), cfg_options=options)
     run.train()
     return dict(state=state_of(run.model), iteration=run.iter)

@@ -66,9 +66,7 @@ ANY = {
     'no tensors': change(lambda found: found['state_dict'].clear()),
     'a tensor is missing': drop(f'state_dict/{TENSOR}'),
     'a tensor too many': put('state_dict/blocks.2.mlp.fc2.bias', torch.zeros(32)),
-    'a tensor by another name': change(
-        lambda found: found['state_dict'].update(bias=found['state_dict'].pop(TENSOR))
-    ),
+    'a tensor by another name': change(lambda found: found['state_dict'].update(bias=found['state_dict'].pop(TENSOR))),
     'the names of another network': change(
         lambda found: found.update(state_dict={f'bert.{name}': t for name, t in found['state_dict'].items()})
     ),

@@ -1,0 +1,44 @@
+"""``last_checkpoint``, the file in which a run says what it goes on from."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .battery import Bait, Kind
+from .prompt_files import trained, training
+from .spoils import BYTES, content
+
+
+def good(folder: Path) -> Path:
+    shutil.copy(trained() / 'epoch_1.pth', folder)
+    pointer = folder / 'last_checkpoint'
+    pointer.write_text(str(folder / 'epoch_1.pth'))
+    return pointer
+
+
+def resumed(path: Path, work: Path) -> Any:
+    path.parent.rename(work)
+    return training('auto', work)
+
+
+def elsewhere(path: Path, bait: Bait) -> None:
+    path.write_text(str(bait.treasure / 'epoch_7.pth'))
+
+
+KIND = Kind(
+    'last_checkpoint',
+    good,
+    {
+        **{name: spoil for name, spoil in BYTES.items() if name != 'not there'},
+        'a path that is not there': content(b'/nowhere/epoch_1.pth'),
+        'a name that is not there': content(b'epoch_9.pth'),
+        'a folder': content(b'.'),
+        'a path too long': content(b'/a' * 50_000),
+        'a null byte': content(b'epoch_1\0.pth'),
+        'two lines': content(b'epoch_1.pth\nepoch_2.pth'),
+        'an address': content(b'http://127.0.0.1:9/epoch_1.pth'),
+        'itself': content(b'last_checkpoint'),
+        'a checkpoint of another run': elsewhere,
+    },
+    {'train.py --resume': resumed},
+)
