@@ -8,11 +8,11 @@ import torch
 
 from .battery import Kind
 from .prompt_files import FACTS, FETCHED, HEAD, TENSORS, initialised, loaded, tested, trained, training
-from .spoils import BYTES, NO_NUMBER, OBJECTS, PICKLES, baited, change, drop, each, put
+from .spoils import BYTES, NO_FILES, NO_NUMBER, OBJECTS, PICKLES, baited, change, drop, each, put
 
 
 def good(folder: Path) -> Path:
-    """Of the first epoch of two."""
+    """Of the first epoch of three."""
     return Path(shutil.copy(trained() / 'epoch_1.pth', folder / 'epoch_1.pth'))
 
 
@@ -106,6 +106,10 @@ KIND = Kind(
     good,
     {**BYTES, **PICKLES, **WHOLE, **FACTS, **TENSORS, **FETCHED, **PLACE, **ORDERS},
     {**RESUMES, **OTHERS},
-    harmless=('classes: numbers', *FETCHED, *ORDERS),
-    only=dict.fromkeys([*PLACE, *ORDERS], RESUMED),
+    harmless=(*FETCHED, *ORDERS),
+    # What is no file is no checkpoint of a run, which then begins.
+    only={
+        **dict.fromkeys([*PLACE, *ORDERS], RESUMED),
+        **dict.fromkeys(NO_FILES, [door for door in (*RESUMES, *OTHERS) if door != 'newest in the folder']),
+    },
 )

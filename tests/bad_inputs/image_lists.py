@@ -7,14 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from runs import runner
 from suites import write_fgvc, write_image, write_vtab
 
 from vptx.datasets import BenchmarkTask, CustomImages
 
 from .battery import Bait, Kind, Spoil
+from .prompt_files import state_of
 from .spoils import BYTES, content
 
-__all__ = ['lines']
+__all__ = ['entries', 'line', 'lines', 'run']
+
+PIPELINE = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=16), dict(type='PackInputs')]
 
 
 def listed(data: Any, root: Path) -> Any:
@@ -22,6 +26,23 @@ def listed(data: Any, root: Path) -> Any:
     items = [data.get_data_info(i) for i in range(len(data))]
     names = data.metainfo['classes']
     return [(os.path.relpath(item['img_path'], root), names[item['gt_label']]) for item in items]
+
+
+def run(data: dict[str, Any], classes: int, work: Path) -> Any:
+    """Of an epoch on a data set."""
+    data = dict(data, pipeline=PIPELINE, _delete_=True)
+    made = runner(
+        work,
+        **{
+            'train_dataloader.dataset': data,
+            'val_dataloader.dataset': dict(data, split='val'),
+            'model.head.num_classes': classes,
+            'model.data_preprocessor.num_classes': classes,
+            'train_cfg.max_epochs': 1,
+        },
+    )
+    made.train()
+    return state_of(made.model)
 
 
 def lines(edit: Callable[[list[str]], list[str]], encoding: str = 'utf-8') -> Spoil:
@@ -33,14 +54,18 @@ def lines(edit: Callable[[list[str]], list[str]], encoding: str = 'utf-8') -> Sp
     return spoil
 
 
-def line(number: int, text: str | Callable[[str], str]) -> Spoil:
-    """Another line there."""
+def line(number: int, text: str | Callable[[str], str], names: str = '') -> Spoil:
+    """Another line there; an error names the file, or what the line names."""
 
     def edit(found: list[str]) -> list[str]:
         found[number] = text if isinstance(text, str) else text(found[number])
         return found
 
-    return lines(edit)
+    def spoil(path: Path, bait: Bait) -> Path | None:
+        lines(edit)(path, bait)
+        return Path(names) if names else None
+
+    return spoil
 
 
 #: What is wrong with any file of text that has a line for each image.
@@ -69,16 +94,31 @@ TEXT = {
 
 
 def write_table(folder: Path) -> Path:
+    root = folder / 'pets'
     for i in range(6):
-        write_image(folder / 'img' / f'{i}.png', i % 2)
+        write_image(root / 'img' / f'{i}.png', i % 2)
     rows = [f'img/{i}.png,{("cat", "dog")[i % 2]}' for i in range(6)]
     for split in ('train', 'val'):
-        (folder / f'{split}.csv').write_text('\n'.join(['image,label', *rows]) + '\n')
-    return folder / 'train.csv'
+        (root / f'{split}.csv').write_text('\n'.join(['image,label', *rows]) + '\n')
+    return root / 'train.csv'
 
 
 def custom(path: Path, work: Path) -> Any:
     return listed(CustomImages(str(path.parent)), path.parent)
+
+
+def run_of_table(path: Path, work: Path) -> Any:
+    return run(dict(type='CustomImages', data_root=str(path.parent)), 2, work)
+
+
+def _one_class(path: Path, bait: Bait) -> Path:
+    for table in path.parent.glob('*.csv'):
+        lines(lambda rows: [row.replace('dog', 'cat') for row in rows])(table, bait)
+    return path.parent
+
+
+#: What is found when a run begins: the files that a list names.
+MISSING = ('an image that is not there', 'an image by the path of another system', 'a folder as an image', 'one class')
 
 
 TABLE = Kind(
@@ -95,18 +135,19 @@ TABLE = Kind(
         'a row without an image': line(2, ',dog'),
         'a row without a label': line(2, 'img/1.png,'),
         'a quote that never ends': line(2, '"img/1.png,dog'),
-        'an image that is not there': line(2, 'img/99.png,dog'),
-        'an image by the path of another system': line(2, 'img\\1.png,dog'),
-        'a folder as an image': line(2, 'img,dog'),
+        'an image that is not there': line(2, 'img/99.png,dog', '99.png'),
+        'an image by the path of another system': line(2, 'img\\1.png,dog', 'img\\1.png'),
+        'a folder as an image': line(2, 'img,dog', 'img'),
         'the same image twice, as another': lines(lambda rows: [*rows, 'img/0.png,dog']),
         'columns apart by semicolons': lines(lambda rows: [row.replace(',', ';') for row in rows]),
         'in UTF-16': lines(lambda rows: rows, 'utf-16'),
         'a null byte': line(2, 'img/\0.png,dog'),
-        'one class': lines(lambda rows: [row.replace('dog', 'cat') for row in rows]),
+        'one class': _one_class,
         'a line without an end': lines(lambda rows: [*rows, 'img/1.png,' + 'x' * 200_000]),
     },
-    {'CustomImages': custom},
-    harmless=('columns apart by semicolons', 'in UTF-16'),
+    {'CustomImages': custom, 'a run': run_of_table},
+    harmless=('columns apart by semicolons',),
+    only=dict.fromkeys(MISSING, ['a run']),
 )
 
 
@@ -174,8 +215,6 @@ FOLDERS = Kind(
     },
     {'CustomImages': folders},
     harmless=(
-        'an empty class',
-        'a class of texts',
         'a pipe as an image',
         'a folder as an image',
         'a link to nothing as an image',
@@ -199,6 +238,10 @@ def vtab(path: Path, work: Path) -> Any:
     return listed(BenchmarkTask(str(path.parent.parent), 'kitti'), path.parent)
 
 
+def run_of_vtab(path: Path, work: Path) -> Any:
+    return run(dict(type='BenchmarkTask', data_root=str(path.parent.parent), task='kitti'), 4, work)
+
+
 LIST = Kind(
     'list of VTAB-1k',
     write_list,
@@ -211,12 +254,13 @@ LIST = Kind(
         'a negative label': line(1, 'images/train800/000001.png -1'),
         'a label of another script': line(1, 'images/train800/000001.png ²'),
         'apart by commas': line(1, 'images/train800/000001.png,1'),
-        'an image that is not there': line(1, 'images/train800/99.png 1'),
-        'a folder as an image': line(1, 'images 1'),
+        'an image that is not there': line(1, 'images/train800/99.png 1', '99.png'),
+        'a folder as an image': line(1, 'images 1', 'images'),
         'in UTF-16': lines(lambda rows: rows, 'utf-16'),
         'a null byte': line(1, 'images/\0.png 1'),
     },
-    {'BenchmarkTask': vtab},
+    {'BenchmarkTask': vtab, 'a run': run_of_vtab},
+    only=dict.fromkeys(MISSING, ['a run']),
 )
 
 
@@ -228,13 +272,18 @@ def fgvc(path: Path, work: Path) -> Any:
     return listed(BenchmarkTask(str(path.parent.parent), 'CUB'), path.parent)
 
 
-def entries(edit: Callable[[dict], Any]) -> Spoil:
-    """Other content of a file of JSON."""
+def run_of_fgvc(path: Path, work: Path) -> Any:
+    return run(dict(type='BenchmarkTask', data_root=str(path.parent.parent), task='CUB'), 200, work)
 
-    def spoil(path: Path, bait: Bait) -> None:
+
+def entries(edit: Callable[[dict], Any], names: str = '') -> Spoil:
+    """Other content of a file of JSON; an error names the file, or what the entry names."""
+
+    def spoil(path: Path, bait: Bait) -> Path | None:
         found = json.loads(path.read_text())
         made = edit(found)
         path.write_text(json.dumps(found if made is None else made))
+        return Path(names) if names else None
 
     return spoil
 
@@ -243,7 +292,7 @@ SPLIT = Kind(
     'split of FGVC',
     write_json,
     {
-        **BYTES,
+        **{name: spoil for name, spoil in BYTES.items() if name != 'JSON'},
         'a list': entries(lambda found: list(found.items())),
         'a number': entries(lambda found: 3),
         'no images': entries(dict.clear),
@@ -253,13 +302,13 @@ SPLIT = Kind(
         'a class and a half': entries(lambda found: found.update({'train/0.png': 1.5})),
         'a class that is true': entries(lambda found: found.update({'train/0.png': True})),
         'more classes than there are': entries(lambda found: {f'train/{i % 8}.png/{i}': i for i in range(300)}),
-        'an image that is not there': entries(lambda found: found.update({'train/99.png': 1})),
-        'a folder as an image': entries(lambda found: found.update({'train': 1})),
-        'an image outside': entries(lambda found: found.update({'../../../bait/treasure/epoch_7.pth': 1})),
+        'an image that is not there': entries(lambda found: found.update({'train/99.png': 1}), '99.png'),
+        'a folder as an image': entries(lambda found: found.update({'train': 1}), 'train'),
         'nested without end': content(b'[' * 100_000),
         'a number without end': content(b'{"train/0.png": ' + b'9' * 10_000 + b'}'),
     },
-    {'BenchmarkTask': fgvc},
+    {'BenchmarkTask': fgvc, 'a run': run_of_fgvc},
+    only=dict.fromkeys(MISSING, ['a run']),
 )
 
 
@@ -267,9 +316,9 @@ SPLIT = Kind(
 
 
 def write_record(folder: Path) -> Path:
-    write_table(folder)
-    CustomImages(str(folder), subset=dict(shots=2, record=str(folder / 'drawn.json')))
-    return folder / 'drawn.json'
+    root = write_table(folder).parent
+    CustomImages(str(root), subset=dict(shots=2, record=str(root / 'drawn.json')))
+    return root / 'drawn.json'
 
 
 def subset(path: Path, work: Path) -> Any:

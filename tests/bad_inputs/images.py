@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from runs import runner
 from suites import write_image
 
 import vptx
 from vptx.predict import find_images, predict
 
 from .battery import Bait, Kind, Spoil
-from .prompt_files import state_of, trained
+from .image_lists import PIPELINE, run
+from .prompt_files import trained
 from .spoils import BYTES, PICKLES, content
-
-PIPELINE = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=16), dict(type='PackInputs')]
 
 
 def good(folder: Path) -> Path:
@@ -33,24 +31,15 @@ def predicted(path: Path, work: Path) -> Any:
     config = vptx.cli.read_config(trained() / 'config.py')
     config.test_dataloader.dataset.pipeline = PIPELINE
     model = vptx.init_model(config, trained() / 'prompt.safetensors')
-    return [(found.path.name, found.name, found.score) for found in predict(model, find_images([path.parent]))]
+    found = [*predict(model, find_images([path.parent]))]
+    for prediction in found:  # of a file that cannot be read there is a row in the table that says so
+        if prediction.error:
+            raise ValueError(prediction.error)
+    return [(one.path.name, one.name, one.score) for one in found]
 
 
 def trained_on(path: Path, work: Path) -> Any:
-    root = path.parent.parent.parent
-    data = dict(type='CustomImages', data_root=str(root), pipeline=PIPELINE, _delete_=True)
-    made = runner(
-        work,
-        **{
-            'train_dataloader.dataset': data,
-            'val_dataloader.dataset': dict(data, split='val'),
-            'model.head.num_classes': 2,
-            'model.data_preprocessor.num_classes': 2,
-            'train_cfg.max_epochs': 1,
-        },
-    )
-    made.train()
-    return state_of(made.model)
+    return run(dict(type='CustomImages', data_root=str(path.parent.parent.parent)), 2, work)
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -79,7 +68,7 @@ KIND = Kind(
     'image',
     good,
     {
-        **{name: spoil for name, spoil in BYTES.items() if name != 'not there'},
+        **{name: spoil for name, spoil in BYTES.items() if name not in ('not there', 'a folder', 'a picture')},
         **PICKLES,
         'half a JPEG': saved('JPEG', 0.4),
         'half a TIFF': saved('TIFF', 0.5),
@@ -98,5 +87,5 @@ KIND = Kind(
         'a film': content(b'\0\0\0\x20ftypisom' + bytes(40)),
     },
     {'predict': predicted, 'a run': trained_on},
-    harmless=('a folder', 'a link to nothing', 'a link to itself', 'a pipe'),
+    harmless=('a link to nothing', 'a link to itself', 'a pipe'),
 )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from mmengine.registry import DefaultScope
 from PIL import Image
-from segruns import LABELS, LOAD, PACK, write_images
+from segruns import CLASSES, LABELS, LOAD, PACK, write_images
 
 import vptx.segmentation  # noqa: F401  registers what checks masks
 from vptx.registry import DATASETS
@@ -27,16 +27,25 @@ def photograph(folder: Path) -> Path:
     return write_images(folder / 'seg', 3) / 'images' / SPLIT / '1.png'
 
 
-def read(path: Path, work: Path) -> Any:
+def _read(path: Path, **config: Any) -> Any:
     """All images and masks, as a run reads them."""
     prefix = dict(img_path=f'images/{SPLIT}', seg_map_path=f'annotations/{SPLIT}')
-    config = dict(
-        type='TinySeg', data_root=str(path.parent.parent.parent), data_prefix=prefix, pipeline=[LOAD, LABELS, PACK]
-    )
+    common = dict(data_root=str(path.parent.parent.parent), data_prefix=prefix, pipeline=[LOAD, LABELS, PACK])
     with DefaultScope.overwrite_default_scope('mmseg'):
-        data = DATASETS.build(config)
+        data = DATASETS.build(dict(common, **config))
         items = [data[i] for i in range(len(data))]
     return [(item['inputs'], item['data_samples'].gt_sem_seg.data) for item in items]
+
+
+def stock(path: Path, work: Path) -> Any:
+    return _read(path, type='TinySeg')
+
+
+def own(path: Path, work: Path) -> Any:
+    return _read(path, type='CustomMasks', labels={0: None, **dict(enumerate(CLASSES, 1))})
+
+
+DOORS = {"a data set of mmseg's": stock, 'CustomMasks': own}
 
 
 def drawn(make: Callable[[np.ndarray], np.ndarray], **options: Any) -> Spoil:
@@ -93,11 +102,11 @@ KIND = Kind(
         'numbers with fractions': drawn(lambda labels: labels.astype(np.float32) + 0.5, format='TIFF'),
         'turned by a tag': _turned,
     },
-    {'a data set': read},
+    DOORS,
 )
 PHOTOGRAPH = Kind(
     'photograph with a mask',
     photograph,
     {**BROKEN, 'of another size': drawn(lambda pixels: pixels[:16])},
-    {'a data set': read},
+    DOORS,
 )

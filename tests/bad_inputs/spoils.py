@@ -24,6 +24,7 @@ from .battery import Bait, Spoil
 __all__ = [
     'ARRAYS',
     'BYTES',
+    'NO_FILES',
     'NO_NUMBER',
     'NPY',
     'NUMBERS',
@@ -103,6 +104,9 @@ BYTES: dict[str, Spoil] = {
     'a link to itself': instead(lambda path: path.symlink_to(path)),
     'a pipe': instead(lambda path: os.mkfifo(path)),
 }
+
+
+NO_FILES = ('not there', 'a folder', 'a link to nothing', 'a link to itself', 'a pipe')
 
 
 # What torch.save or safetensors wrote, as one dictionary: state_dict and meta, where a prompt file has its facts in
