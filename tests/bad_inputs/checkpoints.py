@@ -100,7 +100,6 @@ ORDERS = {
     ),
 }
 
-RESUMED = (*RESUMES,)
 KIND = Kind(
     'checkpoint',
     good,
@@ -109,7 +108,7 @@ KIND = Kind(
     harmless=(*FETCHED, *ORDERS),
     # What is no file is no checkpoint of a run, which then begins.
     only={
-        **dict.fromkeys([*PLACE, *ORDERS], RESUMED),
-        **dict.fromkeys(NO_FILES, [door for door in (*RESUMES, *OTHERS) if door != 'newest in the folder']),
+        **dict.fromkeys([*PLACE, *ORDERS], (*RESUMES,)),
+        **dict.fromkeys(NO_FILES, (*[door for door in RESUMES if door != 'newest in the folder'], *OTHERS)),
     },
 )

@@ -147,7 +147,7 @@ TABLE = Kind(
     },
     {'CustomImages': custom, 'a run': run_of_table},
     harmless=('columns apart by semicolons',),
-    only=dict.fromkeys(MISSING, ['a run']),
+    only=dict.fromkeys(MISSING, ('a run',)),
 )
 
 
@@ -260,7 +260,7 @@ LIST = Kind(
         'a null byte': line(1, 'images/\0.png 1'),
     },
     {'BenchmarkTask': vtab, 'a run': run_of_vtab},
-    only=dict.fromkeys(MISSING, ['a run']),
+    only=dict.fromkeys(MISSING, ('a run',)),
 )
 
 
@@ -308,7 +308,7 @@ SPLIT = Kind(
         'a number without end': content(b'{"train/0.png": ' + b'9' * 10_000 + b'}'),
     },
     {'BenchmarkTask': fgvc, 'a run': run_of_fgvc},
-    only=dict.fromkeys(MISSING, ['a run']),
+    only=dict.fromkeys(MISSING, ('a run',)),
 )
 
 
