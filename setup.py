@@ -47,8 +47,10 @@ setup(
     packages=find_packages(include=['vptx', 'vptx.*']),
     python_requires='>=3.10,<3.13',
     install_requires=[
-        'torch>=2.5,!=2.13.0',  # 2.13.0 has no torchvision that goes with it
-        'torchvision>=0.20',
+        # Before 2.10 a file can get around weights_only=True (CVE-2025-32434, CVE-2026-24747).
+        # 2.13.0 has no torchvision that goes with it.
+        'torch>=2.10,!=2.13.0',
+        'torchvision>=0.25',
         'timm>=1.0.31',
         'onedl-mmengine>=0.10.8',
         'onedl-mmcv>=2.3',

@@ -1,7 +1,11 @@
-"""Files that run code when they are unpickled. Their code makes a file, and nothing else."""
+"""Files that run code when they are unpickled or believed. Their code makes a file, and nothing else."""
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import torch
 from mmengine.logging import HistoryBuffer
@@ -57,3 +61,36 @@ def write_attack(path: Path, target: Path, attack: str = 'open') -> Path:
     state = {'prompter.embedding.rows.0': torch.zeros(1), 'evil': ATTACKS[attack](target)}
     torch.save(dict(state_dict=state, meta=dict(vptx=dict(format=1), epoch=1, iter=1)), path)
     return path
+
+
+def write_config_attack(path: Path, target: Path, checkpoint: Path) -> Path:
+    """Write to ``path`` a run's real checkpoint whose config, a plain text, makes ``target`` when it is run."""
+    code = f"open({str(target)!r}, 'w')\n"
+    found = torch.load(checkpoint, weights_only=False)
+    found['meta'].update(config=code, cfg=code)
+    found['message_hub']['runtime_info'].update(cfg=code)
+    torch.save(found, path)
+    return path
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[str]]]:
+    """An address, and the paths that anybody has asked it for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_) -> None:
+            pass
+
+    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f'http://127.0.0.1:{server.server_port}', asked
+        finally:
+            server.shutdown()

@@ -1,12 +1,15 @@
 import os
+import pickle
 import signal
 from contextlib import suppress
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from vptx.files import safe_load, write_whole
+from vptx.files import read_array, read_arrays, read_json, read_safetensors, safe_load, write_whole
 
 CONTENT = dict(
     state_dict={'a.b': torch.arange(300.0), 'half': torch.ones(3, dtype=torch.bfloat16)},
@@ -104,3 +107,87 @@ def test_a_process_killed_while_it_writes_leaves_the_old_file(tmp_path):
     write_whole(path, b'newer')  # what the dead process left behind is in nobody's way
     assert path.read_bytes() == b'newer'
     assert [p.name for p in tmp_path.iterdir()] == ['file']
+
+
+def test_a_file_that_this_user_may_not_read_is_told_from_a_damaged_one(saved, monkeypatch):
+    def closed(*_, **__):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr('pathlib.Path.open', closed)  # root reads whatever it likes
+    with pytest.raises(PermissionError, match=rf'^{saved} cannot be read: this user has no permission to'):
+        safe_load(saved)
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        torch.OutOfMemoryError('CUDA out of memory'),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_too_little_memory_is_told_from_damage(saved, monkeypatch, error):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr(torch, 'load', full)
+    with pytest.raises(MemoryError, match=rf'^{saved} cannot be read: there is not enough memory'):
+        safe_load(saved)
+
+
+def test_an_older_torch_loads_no_pickle(saved, monkeypatch):
+    monkeypatch.setattr(torch, '__version__', torch.torch_version.TorchVersion('2.9.1'))
+    with pytest.raises(ValueError, match=rf'^{saved} is refused: PyTorch 2\.9\.1 .* install torch>=2\.10'):
+        safe_load(saved)
+
+
+@pytest.mark.parametrize('content', [b'', bytes(1000), b'hello', pickle.dumps({'a': 1}), b'PK\x03\x04' + bytes(30)])
+def test_nobody_is_advised_to_load_it_all_the_same(tmp_path, content):
+    (tmp_path / 'a.pth').write_bytes(content)
+    with pytest.raises(ValueError, match=r'^\S+a\.pth cannot be read') as error:
+        safe_load(tmp_path / 'a.pth')
+    assert 'weights_only' not in str(error.value)
+
+
+def test_arrays_that_claim_more_than_they_hold(tmp_path):
+    for shape in ((2**40,), (2**62, 2**62)):
+        with (tmp_path / 'a.npy').open('wb') as file:
+            np.lib.format.write_array_header_1_0(file, dict(descr='<f4', fortran_order=False, shape=shape))
+            file.write(bytes(100))
+        with ZipFile(tmp_path / 'a.npz', 'w') as archive:
+            archive.write(tmp_path / 'a.npy', 'w.npy')
+        with pytest.raises(ValueError, match=r'^\S+a\.npy cannot be read'):
+            read_array(tmp_path / 'a.npy')
+        with pytest.raises(ValueError, match=r'^\S+a\.npz cannot be read'):
+            read_arrays(tmp_path / 'a.npz')
+
+
+def test_a_zip_bomb(tmp_path):
+    with ZipFile(tmp_path / 'a.npz', 'w', ZIP_DEFLATED) as archive, archive.open('w.npy', 'w') as entry:
+        np.lib.format.write_array_header_1_0(entry, dict(descr='|u1', fortran_order=False, shape=(2**29,)))
+        for _ in range(2**29 // 2**24):
+            entry.write(bytes(2**24))
+    with pytest.raises(ValueError, match=r'^\S+a\.npz is refused: its [\d,]+ bytes claim to be 536,'):
+        read_arrays(tmp_path / 'a.npz')
+
+
+def test_an_encrypted_archive(saved):
+    content = bytearray(saved.read_bytes())
+    at = content.find(b'PK\x01\x02')  # an entry of the directory, whose flags say so
+    content[at + 8] |= 1
+    saved.write_bytes(content)
+    with pytest.raises(ValueError, match=r'^\S+saved\.pth cannot be read: it is encrypted'):
+        safe_load(saved)
+
+
+@pytest.mark.parametrize('text', ['[' * 100_000, '{"a":', '\ud800'.encode('utf-16', 'surrogatepass')])
+def test_json_that_is_none(tmp_path, text):
+    (tmp_path / 'a.json').write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=r'^\S+a\.json cannot be read'):
+        read_json(tmp_path / 'a.json')
+
+
+def test_deep_json_in_a_safetensors_file(tmp_path):
+    save_file(dict(a=torch.ones(1)), tmp_path / 'a.safetensors', {'vptx': '[' * 100_000})
+    with pytest.raises(ValueError, match=r'^\S+a\.safetensors cannot be read: it is nested too deeply'):
+        read_safetensors(tmp_path / 'a.safetensors')

@@ -1,7 +1,10 @@
-"""No file that vptx, or MMEngine under it, loads can run code: every door, every attack."""
+"""No file that vptx, or MMEngine under it, loads can run code, or has anything fetched: every door, every attack."""
 
 import json
+import subprocess
+import sys
 import threading
+from argparse import Namespace
 from contextlib import suppress
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
@@ -9,19 +12,35 @@ from http.server import HTTPServer, SimpleHTTPRequestHandler
 import numpy as np
 import pytest
 import torch
-from malice import ATTACKS, Looks, write_attack
+from malice import ATTACKS, Looks, listening, write_attack, write_config_attack
+from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from mmpretrain import get_model
 from networks import tiny
-from runs import net, runner, tiny_config, write_config
+from runs import environment, net, newest, runner, tiny_config, write_config, write_weights
 from safetensors.torch import save_file
 
 import vptx
+from vptx.analysis import report
+from vptx.analysis.records import config_text
+from vptx.analysis.trials import Run
 from vptx.backbones import TimmViT
+from vptx.cli import load_config, make_runner
 from vptx.files import read_safetensors, safe_load
-from vptx.prompt_file import read_prompt
-from vptx.weights import read_tensors
+from vptx.prompt_file import read_prompt, write_prompt
+from vptx.weights import hub, read_tensors
+
+STOCK = {
+    'model.backbone': dict(
+        type='VisionTransformer',
+        arch=dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64),
+        img_size=16,
+        patch_size=8,
+        _delete_=True,
+    ),
+    'model.head': dict(type='VisionTransformerClsHead', num_classes=3, in_channels=32, _delete_=True),
+}
 
 
 def prompted(prompter: dict | None = None):
@@ -142,7 +161,7 @@ def test_initial_prompts_never_execute(name, tmp_path):
     evil[:] = ATTACKS['open'](target)
     with path.open('wb') as file:
         np.save(file, evil, allow_pickle=True)
-    with pytest.raises(ValueError, match=r'init: .*prompts\..* cannot be read'):
+    with pytest.raises(ValueError, match=r'prompts\..* cannot be read'):
         prompted(dict(type='DeepPrompter', num_tokens=3, init=str(path)))
     assert not target.exists()
 
@@ -188,3 +207,201 @@ def test_safetensors_of_others_are_read_as_tensors(tmp_path):
     tensors, facts = read_safetensors(path)
     assert torch.equal(tensors['a'], torch.ones(2))
     assert facts == {}
+
+
+# Configs that a checkpoint holds as a text.
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    """A run of two epochs, with and without the hook: the checkpoint of its first epoch, and its prompt file."""
+    folder = tmp_path_factory.mktemp('finished')
+    weights = write_weights(folder / 'weights.pth')
+    for name, changes in (('hook', {}), ('none', dict(hooks=[]))):
+        keep = {'default_hooks.checkpoint.max_keep_ckpts': -1, 'model.backbone.net': net(weights=str(weights))}
+        runner(folder / name, **keep, **changes).train()
+    return folder
+
+
+def own(finished, **changes) -> dict:
+    return {'model.backbone.net': net(weights=str(finished / 'weights.pth')), **changes}
+
+
+def resumed_from_file(path, work_dir, changes):
+    runner(work_dir, resume=True, load_from=str(path), **changes).train()
+
+
+def resumed_by_tool(path, work_dir, changes):
+    config = write_config(work_dir.with_suffix('.py'), work_dir, **changes)
+    asked = Namespace(config=str(config), resume=str(path), work_dir=None, cfg_options={}, launcher='none')
+    make_runner(load_config(asked)).train()
+
+
+def resumed_from_pointer(path, work_dir, changes):
+    work_dir.mkdir()
+    path.rename(work_dir / 'epoch_1.pth')
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_1.pth'))
+    runner(work_dir, resume=True, **changes).train()
+
+
+def resumed_from_newest(path, work_dir, changes):
+    work_dir.mkdir()
+    path.rename(work_dir / 'epoch_1.pth')
+    runner(work_dir, resume=True, **changes).train()
+
+
+def resumed_by_experiment(path, work_dir, changes):
+    (work_dir / 'a').mkdir(parents=True)
+    path.rename(work_dir / 'a' / 'epoch_1.pth')
+    Run(work_dir, 'a', Config(tiny_config(work_dir, launcher='none', **changes)), {}, 'val').do()
+
+
+RESUMED = dict(
+    file=resumed_from_file,
+    tool=resumed_by_tool,
+    pointer=resumed_from_pointer,
+    newest=resumed_from_newest,
+    experiment=resumed_by_experiment,
+)
+
+
+def test_the_attack_by_config_is_real(finished, tmp_path):
+    path = write_config_attack(tmp_path / 'evil.pth', tmp_path / 'target', finished / 'hook' / 'epoch_1.pth')
+    Config.fromstring(torch.load(path, weights_only=False)['meta']['config'], file_format='.py')
+    assert (tmp_path / 'target').exists()
+
+
+@pytest.mark.parametrize(
+    ('door', 'kind'),
+    # Without the hook MMEngine looks for the pointer alone.
+    [(door, kind) for door in RESUMED for kind in ('hook', 'none') if (door, kind) != ('newest', 'none')],
+)
+def test_a_config_in_a_checkpoint_never_runs(door, kind, finished, tmp_path):
+    path = write_config_attack(tmp_path / 'evil.pth', tmp_path / 'target', finished / kind / 'epoch_1.pth')
+    RESUMED[door](path, tmp_path / 'work', own(finished, **(dict(hooks=[]) if kind == 'none' else {})))
+    assert not (tmp_path / 'target').exists()
+
+
+def test_a_checkpoint_without_a_config_of_the_users_never_runs(finished, tmp_path):
+    """As MMEngine's inferencers take one."""
+    path = write_config_attack(tmp_path / 'evil.pth', tmp_path / 'target', finished / 'hook' / 'epoch_1.pth')
+    found = CheckpointLoader.load_checkpoint(str(path))
+    assert 'cfg' not in found['meta'] and 'cfg' not in found['message_hub']['runtime_info']
+
+
+@pytest.mark.parametrize('name', ['meta', 'message_hub'])
+def test_parts_of_a_checkpoint_that_only_look_like_dicts(name, tmp_path):
+    torch.save({'state_dict': {}, name: ['config', 'epoch']}, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match=rf'a\.pth is no checkpoint of MMEngine: {name} is a list'):
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))
+
+
+@pytest.mark.parametrize(
+    ('change', 'match'),
+    [
+        (lambda c: c['meta'].update(epoch=-1), r'it lacks: meta\.epoch, a count'),
+        (lambda c: c['meta'].update(iter='3'), r'it lacks: meta\.iter, a count'),
+        (lambda c: c['meta'].update(epoch=float('nan')), r'it lacks: meta\.epoch'),
+        (lambda c: c['meta'].update(seed='x'), r'it lacks: meta\.seed'),
+        (lambda c: c.update(message_hub=None), 'message_hub is a NoneType, not a dict'),
+        (lambda c: c['message_hub'].pop('log_scalars'), 'it lacks: message_hub'),
+        (lambda c: c.update(optimizer=3), 'it lacks: optimizer, a dict'),
+        (lambda c: c['optimizer']['state'][0]['exp_avg'].fill_(torch.nan), 'it lacks: optimizer, of finite numbers'),
+        (lambda c: c.update(param_schedulers='x'), 'it lacks: param_schedulers'),
+        (lambda c: c.pop('state_dict'), 'is no prompt file'),
+        (lambda c: c['meta'].update(vptx=3), 'is no prompt file'),
+        (lambda c: c.update(meta=None), 'meta is a NoneType, not a dict'),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_resumed_from(change, match, finished, tmp_path):
+    found = torch.load(finished / 'hook' / 'epoch_1.pth', weights_only=False)
+    change(found)
+    torch.save(found, tmp_path / 'odd.pth')
+    with pytest.raises(ValueError, match=rf'^\S+odd\.pth .*{match}'):
+        runner(tmp_path / 'work', resume=True, load_from=str(tmp_path / 'odd.pth'), **own(finished)).train()
+
+
+# Addresses that a file names.
+
+
+@pytest.mark.parametrize('door', ['test', 'train', 'resume', 'init_model', 'load_prompt'])
+@pytest.mark.parametrize('stock', [False, True], ids=['own backbone', 'stock backbone'])
+def test_no_address_in_a_file_is_asked(door, stock, finished, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    changes = STOCK if stock else own(finished)
+    run = runner(tmp_path / 'made', **changes)
+    run.train()
+    source = newest(tmp_path / 'made') if door == 'resume' else tmp_path / 'made' / 'prompt.safetensors'
+    evil = tmp_path / f'evil{source.suffix}'
+    with listening() as (address, asked):
+        place = f'{address}/resnet18-f37072fd.pth'
+        if door == 'resume':
+            found = torch.load(source, weights_only=False)
+            found['meta']['vptx'].update(frozen_from=place, fingerprint='0' * 16)
+            torch.save(found, evil)
+        else:
+            tensors, facts = read_prompt(source)
+            write_prompt(evil, tensors, dict(facts, frozen_from=place, fingerprint='0' * 16))
+        work = runner(tmp_path / 'work', load_from=str(evil), resume=door == 'resume', **changes)
+        enter = dict(
+            init_model=lambda: vptx.init_model(write_config(tmp_path / 'config.py', tmp_path, **changes), evil),
+            load_prompt=lambda: vptx.load_prompt(run.model, evil),
+            test=work.test,
+        ).get(door, work.train)
+        with pytest.raises(ValueError, match=rf'^{evil} was trained on other frozen weights.*because a file says so'):
+            enter()
+    assert not asked and not list((tmp_path / 'home').rglob('*.pth'))
+
+
+def test_downloads_do_not_share_names(tmp_path, monkeypatch):
+    """What is fetched from one address is not taken for what lies at another, nor by timm for the official file."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    for name in 'ab':
+        (tmp_path / 'served' / name).mkdir(parents=True)
+        torch.save(dict(state_dict=dict(a=torch.ones(1))), tmp_path / 'served' / name / 'resnet18-f37072fd.pth')
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / 'served')
+    with HTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name in 'ab':
+            address = f'http://127.0.0.1:{server.server_port}/{name}/resnet18-f37072fd.pth'
+            assert CheckpointLoader.load_checkpoint(address)['state_dict']['a'] == 1
+        server.shutdown()
+    cached = sorted(path.relative_to(tmp_path / 'home') for path in (tmp_path / 'home').rglob('*') if path.is_file())
+    assert len(cached) == 2 and all(str(path.parent) == 'hub/vptx' for path in cached)
+    with pytest.raises(FileNotFoundError, match=r'neither in the cache \(TORCH_HOME\)'):
+        hub.fetch('https://127.0.0.1:9/b/resnet18-f37072fd.pth')
+
+
+# Folders of results.
+
+
+def test_a_config_in_a_folder_of_results_never_runs(tmp_path):
+    target, study = tmp_path / 'target', tmp_path / 'out' / 'deep' / 'TinyImages'
+    (study / 'final' / 'lr=1' / 'seed1').mkdir(parents=True)
+    (study / 'config.py').write_text(f"open({str(target)!r}, 'w')\n")
+    (study / 'final' / 'lr=1' / 'seed1' / 'prompt.safetensors').write_bytes(b'')
+    outcome = dict(leaf='deep', task='TinyImages', point={'lr': 1.0}, val=1.0, test=[1.0])
+    (tmp_path / 'out' / 'results.json').write_text(json.dumps([outcome]))
+    (tmp_path / 'out' / 'trials.csv').write_text('')
+    found = report.read([tmp_path / 'out'])
+    with pytest.raises(FileNotFoundError, match=r'config\.json'):
+        report.write(found, tmp_path / 'report', look=['TinyImages'])
+    code = dict(type='subprocess.Popen', args=['touch', str(target)])
+    (study / 'config.json').write_text(config_text(Config(tiny_config(tmp_path, model=code))))
+    with pytest.raises(ValueError, match=r"config\.json is refused: it asks for 'subprocess\.Popen'"):
+        report.write(found, tmp_path / 'report', look=['TinyImages'])
+    assert not target.exists()
+
+
+def test_a_folder_where_a_tool_is_run_takes_no_librarys_place(tmp_path):
+    (tmp_path / 'sklearn').mkdir()
+    (tmp_path / 'sklearn' / '__init__.py').write_text(f"open({str(tmp_path / 'target')!r}, 'w')\n")
+    (tmp_path / 'my_own_module.py').write_text('found = True\n')
+    code = 'from vptx.cli import find_own_modules; find_own_modules(); import my_own_module, sklearn'
+    (tmp_path / 'elsewhere').mkdir()
+    (tmp_path / 'elsewhere' / 'tool.py').write_text(code)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / 'elsewhere' / 'tool.py')], env=environment(), cwd=tmp_path, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / 'target').exists()

@@ -37,9 +37,9 @@ def test_the_local_backend_is_ours(tmp_path):
 
 def test_safetensors_by_mmengines_loader(tmp_path):
     model = vptx.attach(tiny(), dict(type='DeepPrompter', num_tokens=3))
-    vptx.save_prompt(model, tmp_path / 'p.safetensors', classes=['a'])
+    vptx.save_prompt(model, tmp_path / 'p.safetensors', classes=list('abcdefg'))
     found = CheckpointLoader.load_checkpoint(str(tmp_path / 'p.safetensors'))
-    assert found['meta']['vptx']['classes'] == ['a']
+    assert found['meta']['vptx']['classes'] == list('abcdefg')
     assert torch.equal(found['state_dict']['prompter.embedding.rows.0'], model.prompter.embedding.rows[0])
 
 

@@ -12,6 +12,7 @@ import vptx
 from vptx.prompt_file import check, describe, fingerprint, read_prompt, save_prompt, write_prompt
 
 DEEP = dict(type='DeepPrompter', num_tokens=3)
+NAMES = list('tuvwxyz')  # of the seven classes of the tiny networks
 
 
 def prompted(network: str = 'plain', prompter: dict = DEEP, tune=('head',)):
@@ -22,7 +23,7 @@ def prompted(network: str = 'plain', prompter: dict = DEEP, tune=('head',)):
 def saved(tmp_path):
     torch.manual_seed(1)
     model = prompted()
-    save_prompt(model, tmp_path / 'prompt.safetensors', config='a = 1', classes=['x', 'y'])
+    save_prompt(model, tmp_path / 'prompt.safetensors', config='a = 1', classes=NAMES)
     return tmp_path / 'prompt.safetensors'
 
 
@@ -40,7 +41,7 @@ def test_holds_what_trains_and_the_facts(saved):
     rows = [f'prompter.embedding.rows.{i}' for i in range(3)]
     assert set(tensors) == {*rows, 'net.model.head.weight', 'net.model.head.bias'}
     print_free = {name: facts[name] for name in ('format', 'prompter', 'prompts', 'classes', 'config')}
-    assert print_free == dict(format=1, prompter='DeepPrompter', prompts=rows, classes=['x', 'y'], config='a = 1')
+    assert print_free == dict(format=1, prompter='DeepPrompter', prompts=rows, classes=NAMES, config='a = 1')
     assert facts['network'].startswith('vit_base_patch16_224')
     assert re.fullmatch('[0-9a-f]{16}', facts['fingerprint'])
 
@@ -51,7 +52,7 @@ def test_is_as_small_as_what_it_holds(saved):
 
 def test_any_reader_of_safetensors_reads_it(saved):
     with safe_open(saved, 'pt') as file:
-        assert json.loads(file.metadata()['vptx'])['classes'] == ['x', 'y']
+        assert json.loads(file.metadata()['vptx'])['classes'] == NAMES
 
 
 def test_a_trained_copy_comes_back(saved, tmp_path):
@@ -153,23 +154,72 @@ def test_not_ours(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'text', ['{', 'null', '[]', '3', '{}', '{"format": 99}', '{"format": 1}', '{"format": 1, "network": 3}']
+    'text', ['{', 'null', '[]', '3', '{}', '{"format": 99}', '{"format": 1}', '{"format": true}', '[' * 100_000]
 )
 def test_facts_that_are_none(tmp_path, text):
     save_file(dict(a=torch.ones(1)), tmp_path / 'odd.safetensors', {'vptx': text})
-    refused(prompted(), tmp_path / 'odd.safetensors', r'odd\.safetensors (is no prompt file|cannot be read|belongs to)')
+    refused(
+        prompted(),
+        tmp_path / 'odd.safetensors',
+        r'^\S+odd\.safetensors (is no prompt file|cannot be read|is a prompt file of format 99)',
+    )
 
 
 @pytest.mark.parametrize('state', [None, [1], {'a': 3}, {3: torch.ones(1)}])
 def test_a_checkpoint_whose_state_holds_no_tensors(saved, tmp_path, state):
     torch.save(dict(state_dict=state, meta=dict(vptx=read_prompt(saved)[1])), tmp_path / 'odd.pth')
-    refused(prompted(), tmp_path / 'odd.pth', r'odd\.pth (is no prompt file|does not fit)')
+    refused(prompted(), tmp_path / 'odd.pth', r'^\S+odd\.pth (is no prompt file|holds)')
 
 
 def test_of_a_newer_format(saved, tmp_path):
     tensors, facts = read_prompt(saved)
     write_prompt(tmp_path / 'new.safetensors', tensors, dict(facts, format=2))
-    refused(prompted(), tmp_path / 'new.safetensors', r'new\.safetensors is no prompt file of vptx \(format 1\)')
+    refused(
+        prompted(),
+        tmp_path / 'new.safetensors',
+        r'new\.safetensors is a prompt file of format 2, this vptx reads format 1: update vptx',
+    )
+
+
+@pytest.mark.parametrize(
+    ('fact', 'value'),
+    [
+        *((name, 3) for name in ('network', 'fingerprint', 'prompter', 'prompts', 'classes', 'config', 'frozen_from')),
+        ('classes', 'tuvwxyz'),
+        ('classes', [1, 2, 3, 4, 5, 6, 7]),
+        ('classes', [['t'], ['u']]),
+        ('prompts', [None]),
+    ],
+)
+def test_facts_of_another_type(saved, tmp_path, fact, value):
+    tensors, facts = read_prompt(saved)
+    write_prompt(tmp_path / 'odd.safetensors', tensors, {**facts, fact: value})
+    refused(prompted(), tmp_path / 'odd.safetensors', rf'^\S+odd\.safetensors is no prompt file of vptx: {fact} is ')
+
+
+@pytest.mark.parametrize('number', [1, 6, 8])
+def test_as_many_names_as_classes(saved, tmp_path, number):
+    tensors, facts = read_prompt(saved)
+    write_prompt(tmp_path / 'odd.safetensors', tensors, dict(facts, classes=['a'] * number))
+    refused(
+        prompted(), tmp_path / 'odd.safetensors', f'has names of {number} classes, the classifier of the model has 7'
+    )
+    with pytest.raises(ValueError, match=f'names of {number} classes'):
+        save_prompt(prompted(), tmp_path / 'new.safetensors', classes=['a'] * number)
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        torch.full((3, 32), torch.nan),
+        torch.ones(3, 32, dtype=torch.int32),
+        torch.full((3, 32), 1e300, dtype=torch.float64),
+    ],
+)
+def test_values_that_are_no_prompts(saved, tmp_path, value):
+    tensors, facts = read_prompt(saved)
+    write_prompt(tmp_path / 'odd.safetensors', {**tensors, 'prompter.embedding.rows.1': value}, facts)
+    refused(prompted(), tmp_path / 'odd.safetensors', r'^\S+odd\.safetensors holds .*prompter\.embedding\.rows\.1')
 
 
 def test_fingerprint_sees_frozen_values_names_and_shapes_and_nothing_else():

@@ -34,5 +34,7 @@ if [ "$restarts" -gt 0 ]; then
     # The shared one sends processes to the addresses of those that died: https://github.com/pytorch/pytorch/issues/135712
     export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 fi
-exec "${PYTHON:-python}" -m torch.distributed.run "${meeting[@]}" --max-restarts "$restarts" \
+# Not -m, which would let files of the folder where this is run take the place of libraries.
+launch='import sys; sys.path = list(filter(None, sys.path)); from torch.distributed.run import main; main()'
+exec "${PYTHON:-python}" -c "$launch" "${meeting[@]}" --max-restarts "$restarts" \
     --nproc-per-node "$processes" "$(dirname "$0")/train.py" "$config" --launcher pytorch "$@"

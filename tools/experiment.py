@@ -9,12 +9,10 @@ What is finished is kept in --out, and found again when the same command is give
 """
 
 import argparse
-import sys
-from pathlib import Path
 
 from vptx.analysis.protocol import experiment, studies
 from vptx.analysis.results import markdown
-from vptx.cli import add_study_arguments
+from vptx.cli import add_study_arguments, find_own_modules
 
 
 def main() -> None:
@@ -22,7 +20,7 @@ def main() -> None:
     add_study_arguments(parser)
     parser.add_argument('--jobs', type=int, default=1, help='runs side by side; threads are divided among them')
     args = vars(parser.parse_args())
-    sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
+    find_own_modules()
     try:
         jobs = args.pop('jobs')
         outcomes = experiment(studies(**args), args['out'], jobs)

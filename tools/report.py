@@ -10,7 +10,10 @@ Leaves report.html, one file with its figures inside, and report.md with its fig
 import argparse
 from pathlib import Path
 
+from mmengine.utils import import_modules_from_strings
+
 from vptx.analysis.report import read, write
+from vptx.cli import find_own_modules
 
 
 def main() -> None:
@@ -25,7 +28,17 @@ def main() -> None:
         metavar='TASK',
         help='draw class tokens of all methods on these tasks by t-SNE, and what they attend to',
     )
+    parser.add_argument(
+        '--import',
+        dest='modules',
+        nargs='+',
+        default=[],
+        metavar='MODULE',
+        help='of your own, which register what --look needs',
+    )
     args = parser.parse_args()
+    find_own_modules()
+    import_modules_from_strings(args.modules)
     out = Path(args.out or args.folders[0])
     try:
         write(read(args.folders), out, args.title, args.look)

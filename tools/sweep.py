@@ -8,12 +8,10 @@ needs no Ray, finds it too.
 """
 
 import argparse
-import sys
-from pathlib import Path
 
 from vptx.analysis.protocol import studies
 from vptx.analysis.results import markdown
-from vptx.cli import add_study_arguments
+from vptx.cli import add_study_arguments, find_own_modules
 
 
 def main() -> None:
@@ -27,7 +25,7 @@ def main() -> None:
     args = vars(parser.parse_args())
     own = {name: args.pop(name) for name in ('cpus', 'gpus', 'asha', 'judge_every')}
     address = args.pop('address')
-    sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
+    find_own_modules()
     try:
         from vptx.analysis.sweep import connect, sweep
 

@@ -1,6 +1,5 @@
 """A trained model back from its config and its prompt file."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -10,8 +9,8 @@ from mmengine.utils import import_modules_from_strings
 from torch import nn
 
 from vptx.attach import attach, find_hall
-from vptx.checkpoint import adopt, is_stock
-from vptx.prompt_file import load_prompt
+from vptx.checkpoint import adopt, compare_classes, is_stock
+from vptx.prompt_file import ClassNames, load_prompt
 from vptx.registry import DATASETS, MODELS
 
 __all__ = ['init_model']
@@ -29,7 +28,7 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
 
     Raises:
         FileNotFoundError: no such config or prompt file.
-        ValueError: a prompt file that does not fit the config.
+        ValueError: a prompt file that does not fit the config, or of other classes than those that the config names.
     """
     if not isinstance(config, Config):
         config = Config.fromfile(config)
@@ -49,27 +48,36 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
         kind = hook['type'] if isinstance(hook['type'], str) else hook['type'].__name__
         if kind.rpartition('.')[2] == 'PromptTuningHook':
             attach(model, hook.get('prompter'), hook.get('tune', ()), hook.get('readout'), hook.get('mapping'))
-    if config.get('load_from'):
-        checkpoint = CheckpointLoader.load_checkpoint(config.load_from, map_location='cpu')
+    source = config.get('frozen_from') or config.get('load_from')
+    if source:
+        checkpoint = CheckpointLoader.load_checkpoint(source, map_location='cpu')
         if is_stock(model, checkpoint):  # where a run had its frozen backbone from
-            adopt(model, checkpoint, config.load_from)
+            adopt(model, checkpoint, source)
     facts = load_prompt(model, prompt_file) if prompt_file else {}
     # mmpretrain's inferencers look for the first name of a pair, mmseg's for the second.
     model._config = model.cfg = config
     # The inferencers name a class where they know names, and give its number alone where they know none.
-    model._dataset_meta = model.dataset_meta = _dataset_meta(config, facts.get('classes'))
+    model._dataset_meta = model.dataset_meta = _dataset_meta(config, find_hall(model).classes if facts else None)
     return model.to(device).eval()
 
 
-def _dataset_meta(config: Config, classes: Sequence[str] | None) -> dict:
-    """Names of the classes, and the colours that the data set of ``config`` gives them."""
-    if not classes:
+def _dataset_meta(config: Config, learnt: ClassNames | None) -> dict:
+    """Names of the classes, and the colours that the data set of ``config`` gives them.
+
+    Raises:
+        ValueError: the data set has other classes.
+    """
+    if not learnt or not learnt.names:
         return {}
-    kind = config.get('test_dataloader', {}).get('dataset', {}).get('type', '')
+    data = (config.get('test_dataloader') or {}).get('dataset') or {}
+    kind = data.get('type', '')
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
         found = DATASETS.get(kind) if isinstance(kind, str) else kind
-    known = getattr(found, 'METAINFO', {})
-    colours = dict(zip(known.get('classes', ()), known.get('palette', ())))
+    known = {**getattr(found, 'METAINFO', {}), **(data.get('metainfo') or {})}
+    named = data.get('classes') or known.get('classes')
+    if named and not isinstance(named, str):  # a text is the path of a list
+        compare_classes(learnt, named, f'the data set {getattr(found, "__name__", kind)} of the config')
+    classes, colours = list(learnt.names), dict(zip(known.get('classes', ()), known.get('palette', ())))
     if colours.keys() >= set(classes):
         return dict(classes=classes, palette=[list(colours[name]) for name in classes])
     return dict(classes=classes)

@@ -1,48 +1,214 @@
-"""A run's checkpoints: which one to go on from, and what is done with one before its tensors are loaded."""
+"""A run's checkpoints: which one to go on from, and what is checked and done before the tensors of one are loaded."""
 
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
+from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmengine.runner import CheckpointLoader
-from torch import nn
+from torch import Tensor, nn
 
 from vptx.attach import find_hall
-from vptx.prompt_file import check
+from vptx.prompt_file import ClassNames, check_fit, check_frozen, class_counts, fingerprint
+from vptx.tensors import check_layout, check_numbers
 
-__all__ = ['adopt', 'complete', 'is_stock', 'last_checkpoint']
+__all__ = [
+    'adopt',
+    'check_classes',
+    'check_resumable',
+    'compare_classes',
+    'complete',
+    'frozen_sources',
+    'is_stock',
+    'last_checkpoint',
+]
 
 
-def complete(model: nn.Module, checkpoint: dict) -> None:
+def complete(model: nn.Module, checkpoint: Any, where: str | Path, named: Collection[str] = ()) -> None:
     """Check a slim checkpoint against ``model`` and fill it up with the frozen tensors, in place.
 
+    Args:
+        model: prompted.
+        checkpoint: as MMEngine loads it.
+        where: its path, for errors.
+        named: files and addresses that the config names. Where the run of the checkpoint had filled a stock backbone
+            from one of them, so is this.
+
     Raises:
-        ValueError: not a slim checkpoint, or one of another model; see :func:`vptx.prompt_file.check`.
+        ValueError: not a slim checkpoint, or one of another model; see :func:`vptx.prompt_file.check`. The model is
+            left as it was.
     """
-    facts = checkpoint.get('meta', {}).get('vptx')
+    facts = _facts(checkpoint)
     if not facts:
         raise ValueError(
-            'this checkpoint was not written by a run with PromptTuningHook. Weights of the backbone are given to '
+            f'{where} was not written by a run with PromptTuningHook. Weights of the backbone are given to '
             'the network itself: backbone=dict(net=dict(weights=...)), or with a stock backbone as load_from'
         )
-    source, hall = facts.get('frozen_from'), find_hall(model)
-    if source and hall is not None and hall.frozen_from != source:  # a run that goes on loads no model zoo's checkpoint
-        adopt(model, CheckpointLoader.load_checkpoint(source, map_location='cpu'), source)
-    check(model, checkpoint['state_dict'], facts, 'the checkpoint')
+    check_fit(model, checkpoint.get('state_dict'), facts, where)
+    hall, source = find_hall(model), facts.get('frozen_from')
+    if source in named and source != hall.frozen_from and facts['fingerprint'] != fingerprint(model):
+        with _as_it_was(model):
+            _fill(model, CheckpointLoader.load_checkpoint(source, map_location='cpu'), source)
+            check_frozen(model, facts, where)
+    else:
+        check_frozen(model, facts, where)
     state = model.state_dict()
-    checkpoint['state_dict'] = {**state, **checkpoint['state_dict']}
     if 'ema_state_dict' in checkpoint:
         whole = {f'module.{name}': value for name, value in state.items()}
-        checkpoint['ema_state_dict'] = {**whole, **checkpoint['ema_state_dict']}
+        averages = checkpoint['ema_state_dict']
+        _check_averages(averages, whole, f'{where}, averaged:')
+        checkpoint['ema_state_dict'] = {**whole, **averages}
+    checkpoint['state_dict'] = {**state, **checkpoint['state_dict']}
+    hall.classes = ClassNames(tuple(facts.get('classes', ())), str(where))
 
 
-def is_stock(model: nn.Module, checkpoint: dict) -> bool:
+def _facts(checkpoint: Any) -> Any:
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    return meta.get('vptx') if isinstance(meta, dict) else None
+
+
+def _check_averages(averages: Any, whole: dict[str, Tensor], where: str) -> None:
+    """Those of EMAHook, beside which it counts its steps."""
+    if not isinstance(averages, dict):
+        raise ValueError(f'{where} a {type(averages).__name__} is no state of a model')
+    like = {**whole, 'steps': torch.tensor(0)}
+    strange = [name for name in averages if name not in like or getattr(averages[name], 'shape', 0) != like[name].shape]
+    if strange:
+        raise ValueError(f'{where} {strange[0]} is no tensor of this model')
+    check_numbers(averages, like, where)
+
+
+@contextmanager
+def _as_it_was(model: nn.Module) -> Iterator[None]:
+    """Leave the weights of ``model``, prompted, as they were if what is done to them ends in an error."""
+    hall, before = find_hall(model), {name: value.clone() for name, value in model.state_dict().items()}
+    source = hall.frozen_from
+    try:
+        yield
+    except Exception:
+        model.load_state_dict(before)
+        hall.frozen_from = source
+        raise
+
+
+def frozen_sources(config: ConfigDict) -> set[str]:
+    """Where a config says that frozen weights come from: ``frozen_from``, ``load_from``, or an ``init_cfg``.
+
+    The tools keep ``load_from`` as ``frozen_from`` where they put a run's checkpoint in its place.
+    """
+    model = config.get('model') or {}
+    starts = [part.get('init_cfg') for part in (model, model.get('backbone')) if isinstance(part, dict)]
+    starts = [start for found in starts for start in (found if isinstance(found, list) else [found])]
+    named = [start.get('checkpoint') for start in starts if isinstance(start, dict)]
+    return {str(source) for source in (config.get('frozen_from'), config.get('load_from'), *named) if source}
+
+
+def check_resumable(checkpoint: Any, where: str | Path) -> None:
+    """Make sure that a checkpoint tells all that MMEngine goes on with.
+
+    Raises:
+        ValueError: begins with ``where``, and says what is missing or of another type.
+    """
+    if not isinstance(checkpoint, dict) or 'optimizer' not in checkpoint:
+        raise ValueError(
+            f'{where} holds no optimizer: a prompt file or a best_*.pth can be tested or trained on (load_from), but '
+            'to go on with a run resume from a .pth that it wrote at the end of an epoch'
+        )
+    meta, hub = checkpoint.get('meta'), checkpoint.get('message_hub')
+    meta, hub = (part if isinstance(part, dict) else {} for part in (meta, hub))
+    schedulers = checkpoint.get('param_schedulers', [])
+    expected = {
+        'meta.epoch, a count': _is_count(meta.get('epoch')),
+        'meta.iter, a count': _is_count(meta.get('iter')),
+        'meta.seed, a count': meta.get('seed') is None or _is_count(meta['seed']),
+        'message_hub, a dict of three dicts': all(
+            isinstance(hub.get(part), dict) for part in ('log_scalars', 'runtime_info', 'resumed_keys')
+        ),
+        'optimizer, a dict': isinstance(checkpoint['optimizer'], dict),
+        'param_schedulers, a list of dicts': isinstance(schedulers, (list, dict))
+        and all(isinstance(state, (dict, list)) for state in schedulers),
+        'optimizer, of finite numbers': not _has_nan(checkpoint['optimizer']),
+    }
+    lacking = [what for what, there in expected.items() if not there]
+    if lacking:
+        raise ValueError(f'{where} cannot be resumed from, it lacks: {"; ".join(lacking)}')
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _has_nan(state: Any) -> bool:
+    if isinstance(state, Tensor):
+        return state.is_floating_point() and bool(state.isnan().any())
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, (list, tuple)) else ()
+    return any(map(_has_nan, parts))
+
+
+def check_classes(model: nn.Module, classes: Sequence[str] | None, data: str) -> None:
+    """Make sure that the classes of a data set are those of ``model``: as many, and of the same names in the same
+    order. The first data set names those of a model that has no names yet.
+
+    Args:
+        model: prompted.
+        classes: names, in the order of their labels; None if the data set has none.
+        data: the data set, for errors.
+
+    Raises:
+        ValueError: they are others.
+    """
+    if not classes:
+        return
+    for part, count in class_counts(model).items():
+        if len(classes) != count:
+            raise ValueError(
+                f'the data set {data} has {len(classes)} classes, the {part} num_classes={count}: '
+                f'{_some([*map(str, classes)])}'
+            )
+    hall = find_hall(model)
+    if hall is None:
+        return
+    if hall.classes and hall.classes.names:
+        compare_classes(hall.classes, classes, f'the data set {data}')
+    else:
+        hall.classes = ClassNames(tuple(map(str, classes)), f'the data set {data}')
+
+
+def compare_classes(learnt: ClassNames, classes: Sequence[str], data: str) -> None:
+    """Refuse data whose classes are not those that were learnt.
+
+    Raises:
+        ValueError: says which names differ, or that their order does, and what to do.
+    """
+    ours, theirs = learnt.names, tuple(map(str, classes))
+    if ours == theirs:
+        return
+    if set(ours) == set(theirs):
+        fault = f'the same classes in another order: {_some(ours)}; {_some(theirs)}'
+    else:
+        lacking, strange = ([n for n in a if n not in b] for a, b in ((ours, theirs), (theirs, ours)))
+        fault = f'other classes: the data have no {_some(lacking) or "more"}, but {_some(strange) or "no other"}'
+    raise ValueError(
+        f'{learnt.where} and {data} name {fault}. Labels would be taken for those of other classes: set classes=[...] '
+        'of the data set to the names and the order of the first'
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ', '.join(names[:8]) + (f' and {len(names) - 8} more' if len(names) > 8 else '')
+
+
+def is_stock(model: nn.Module, checkpoint: Any) -> bool:
     """Whether ``checkpoint`` is not of vptx, and ``model`` had a library's backbone before it was prompted."""
     hall = find_hall(model)
     own_hall = hall is None or hall.before is None or hall.before.own_hall
-    return not own_hall and not checkpoint.get('meta', {}).get('vptx')
+    return not own_hall and not _facts(checkpoint)
 
 
-def adopt(model: nn.Module, checkpoint: dict, where: str | Path) -> None:
+def adopt(model: nn.Module, checkpoint: Any, where: str | Path) -> None:
     """Fill ``model``, prompted, from a checkpoint of the same model without prompts, such as a model zoo's, in place.
 
     The backbone has to be there, whole. Of the rest, what has another shape (a head for other classes) stays as built.
@@ -50,12 +216,24 @@ def adopt(model: nn.Module, checkpoint: dict, where: str | Path) -> None:
     Raises:
         ValueError: no such checkpoint, or one of another backbone.
     """
-    hall = find_hall(model)
-    found = {n.removeprefix('module.'): t for n, t in checkpoint.get('state_dict', {}).items()}
+    if find_hall(model) is None:
+        raise ValueError(f'{where}: there is no prompted backbone to fill')
+    with _as_it_was(model):
+        _fill(model, checkpoint, where)
+
+
+def _fill(model: nn.Module, checkpoint: Any, where: str | Path) -> None:
+    hall, state = find_hall(model), checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict):
+        raise ValueError(f'{where} is no checkpoint: it has no state_dict')
+    check_layout(state, where)
+    found = {n.removeprefix('module.'): t for n, t in state.items()}
     backbone = {n.removeprefix('backbone.'): t for n, t in found.items() if n.startswith('backbone.')}
-    if hall is None or not backbone:
+    if not backbone:
         raise ValueError(f'{where} holds no backbone: its names do not begin with backbone., as those of a stock model')
     library = hall.net.model
+    own_state = library.state_dict()
+    check_numbers({name: t for name, t in backbone.items() if name in own_state}, own_state, where)
     try:
         # Looked at below. The library itself resizes positions to another image size.
         lacking, strange = library.load_state_dict(backbone, strict=False)
@@ -70,6 +248,7 @@ def adopt(model: nn.Module, checkpoint: dict, where: str | Path) -> None:
     state = model.state_dict()
     rest = {n: t for n, t in found.items() if not n.startswith('backbone.')}
     fits = {n: t for n, t in rest.items() if n in state and state[n].shape == t.shape}
+    check_numbers(fits, state, where)
     model.load_state_dict(fits, strict=False)  # the backbone is in place, prompts are new
     left = ', '.join(name for name in rest if name not in fits)
     print_log(

@@ -12,13 +12,16 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from vptx.checkpoint import last_checkpoint
+from vptx.datasets import CustomImages
 from vptx.hooks.prompt_tuning_hook import refuse_sharding
+from vptx.prompt_file import read_prompt
 
 __all__ = [
     'FEATURES_HELP',
     'NET_HELP',
     'add_common_arguments',
     'add_study_arguments',
+    'find_own_modules',
     'keep_features',
     'load_config',
     'make_runner',
@@ -116,13 +119,21 @@ def _swap_net(path: Path, net: str, folder: str) -> Path | None:
     return copy
 
 
+def find_own_modules() -> None:
+    """Let ``custom_imports`` of a config find a module that lies where the tool is run.
+
+    Behind all that is installed: no file there takes the place of a library.
+    """
+    sys.path.append(str(Path.cwd()))
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """The config that the arguments describe; a tool without some argument goes without what it asks for.
 
     Raises:
-        FileNotFoundError: no such config.
+        FileNotFoundError: no such config, or no such checkpoint to test.
     """
-    sys.path.insert(0, str(Path.cwd()))  # so that custom_imports finds a module next to where the tool is run
+    find_own_modules()
     net = vars(args).get('net')
     config = read_config(args.config, net)
     config.merge_from_dict(args.cfg_options)
@@ -133,9 +144,10 @@ def load_config(args: argparse.Namespace) -> Config:
     found = last_checkpoint(config.work_dir) if given.get('resume') == 'auto' else given.get('resume')
     if found:  # else the run begins, with the weights of load_from if it has any
         config.resume = True
-        config.load_from = str(found)
+        _load_from(config, found)
     if given.get('checkpoint'):
-        config.load_from = args.checkpoint
+        _load_from(config, args.checkpoint)
+        _name_classes(config, args.checkpoint)
     if given.get('amp'):
         half = 'AmpOptimWrapper' if torch.cuda.is_available() else 'BFloat16OptimWrapper'
         config.optim_wrapper.type = half
@@ -153,6 +165,23 @@ def load_config(args: argparse.Namespace) -> Config:
     if given.get('no_validate'):
         config.val_cfg = config.val_dataloader = config.val_evaluator = None
     return config
+
+
+def _load_from(config: Config, path: str | Path) -> None:
+    """Load a run's file; what the config itself loads is where its frozen weights come from."""
+    if config.get('load_from'):
+        config.setdefault('frozen_from', config.load_from)
+    config.load_from = str(path)
+
+
+def _name_classes(config: Config, path: str | Path) -> None:
+    """Number the classes of test images as a run's file does, which needs no images to train on."""
+    loader = config.get('test_dataloader') or {}
+    data = loader.get('dataset') or {}
+    if data.get('type') in ('CustomImages', CustomImages) and not data.keys() & {'classes', 'metainfo'}:
+        classes = read_prompt(path)[1].get('classes')
+        if classes:
+            data.classes = classes
 
 
 def keep_features(config: Config, folder: str | Path, required: bool) -> None:

@@ -22,9 +22,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ['Features', 'read_features', 'write_features']
+from vptx.files import read_json
+
+__all__ = ['DTYPES', 'Features', 'read_features', 'write_features']
 
 ROWS, ABOUT = 'features.npy', 'about.json'
+#: What tensors may be, by the names that are kept.
+DTYPES = {
+    str(kind).removeprefix('torch.'): kind
+    for kind in (
+        *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+        *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
+    )
+}
+
+
+def _in_numpy(dtype: torch.dtype) -> np.dtype:
+    """numpy knows no bfloat16: it is kept as two bytes of a whole number."""
+    return torch.empty(0, dtype=torch.int16 if dtype == torch.bfloat16 else dtype).numpy().dtype
 
 
 @dataclass(frozen=True)
@@ -120,21 +135,38 @@ def read_features(folder: Path, about: dict[str, Any]) -> Features:
         ValueError: it is damaged, or holds features of something else.
     """
     try:
-        told = json.loads((folder / ABOUT).read_text())
+        told = read_json(folder / ABOUT)
         rows = np.load(folder / ROWS, mmap_mode='r', allow_pickle=False)
         check = sha256(np.ascontiguousarray(rows).data)
         check.update(told['content'].encode())
         if check.hexdigest() != told['sha256']:
             raise ValueError('its check sum does not agree')
         content = json.loads(told['content'])
+        shapes, dtype, samples = _checked(rows, content)
     except FileNotFoundError:
         if folder.is_dir():
             raise ValueError(f'{folder} is damaged: a file of it is gone') from None
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, RecursionError, MemoryError) as error:
         raise ValueError(f'{folder} is damaged: {error}') from error
     if content['about'] != json.loads(json.dumps(about)):
         raise ValueError(f'{folder} holds features of something else')
-    return Features(
-        rows, [tuple(shape) for shape in content['shapes']], getattr(torch, content['dtype']), content['samples']
-    )
+    return Features(rows, shapes, dtype, samples)
+
+
+def _checked(rows: np.ndarray, content: dict) -> tuple[list[tuple[int, ...]], torch.dtype, list[dict[str, Any]]]:
+    """What is said of rows, if it can be said of them: a check sum is as easily forged as the rest."""
+    shapes, dtype, samples = content['shapes'], DTYPES[content['dtype']], content['samples']
+    sizes = [size for shape in shapes for size in shape]
+    if not all(type(size) is int and size > 0 for size in sizes) or rows.ndim != 2:
+        raise ValueError(f'shapes {shapes} of rows {rows.shape}')
+    if rows.dtype != _in_numpy(dtype) or rows.shape[1] != sum(map(prod, shapes)):
+        raise ValueError(f'rows of {rows.shape[1]} {rows.dtype} are no {dtype} of shapes {shapes}')
+    if len(samples) != len(rows):
+        raise ValueError(f'{len(samples)} samples of {len(rows)} images')
+    for sample in samples:
+        for values, kind in sample['data'].values():
+            if kind not in DTYPES or not isinstance(values, (list, int, float)):
+                raise ValueError(f'a sample of type {kind}')
+        sample['meta'].keys()
+    return [tuple(shape) for shape in shapes], dtype, samples

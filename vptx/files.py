@@ -1,4 +1,8 @@
-"""Files read without running code they may carry, and written whole or not at all."""
+"""Files read without running code they may carry, and written whole or not at all.
+
+An error of a reader begins with the file's path. ValueError: the file is not what it should be. PermissionError and
+MemoryError: this user or this machine cannot read it, and it may be whole.
+"""
 
 import fcntl
 import json
@@ -7,17 +11,32 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from math import prod
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from urllib.parse import urlsplit
+from zipfile import ZipFile
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
-__all__ = ['alone', 'digest', 'read_safetensors', 'safe_load', 'write_whole']
+__all__ = [
+    'alone',
+    'check_zip',
+    'digest',
+    'download',
+    'existing',
+    'read_array',
+    'read_arrays',
+    'read_json',
+    'read_safetensors',
+    'safe_load',
+    'write_whole',
+]
 
 _core = np._core if hasattr(np, '_core') else np.core
 
@@ -41,23 +60,126 @@ _INERT = [
 ]
 
 
-def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The named tensors of a ``.safetensors`` file, and the facts that vptx wrote beside them (none: another's file).
+#: An archive that grows by more than this factor, and beyond this size, is no archive of weights.
+_EXPANDS, _LARGE = 100, 2**28
+
+
+def existing(path: str | Path, what: str = 'file') -> Path:
+    """The path of a file that is there and may be read.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        PermissionError: this user may not read it.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'there is no {what} {path.absolute()}')
+    try:
+        path.open('rb').close()
+    except PermissionError as error:
+        raise PermissionError(f'{path} cannot be read: this user has no permission to') from error
+    return path
+
+
+@contextmanager
+def _reading(path: Path, expected: str) -> Iterator[None]:
+    """Turn whatever damage leads a reader to into one ValueError that names the file."""
+    try:
+        yield
+    except RecursionError as error:
+        raise ValueError(f'{path} cannot be read: it is nested too deeply for {expected}') from error
+    except Exception as error:
+        told = ' '.join(str(error).split())
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or 'allocate memory' in told:
+            raise MemoryError(
+                f'{path} cannot be read: there is not enough memory for what it holds ({told})'
+            ) from error
+        if 'weights_only' in told:  # torch's advice on how to load the file all the same
+            told = type(error).__name__
+        raise ValueError(f'{path} cannot be read: truncated, or not {expected} ({told})') from error
+
+
+def check_zip(path: Path) -> list[str]:
+    """The names of the members of a zip archive that can be unpacked without harm.
+
+    Raises:
+        ValueError: no archive, an encrypted one, or one that is far larger when unpacked.
+    """
+    with _reading(path, 'a zip archive'), ZipFile(path) as archive:
+        members = archive.infolist()
+    locked = [member.filename for member in members if member.flag_bits & 1]
+    if locked:
+        raise ValueError(f'{path} cannot be read: it is encrypted ({locked[0]}); save it without a password')
+    size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
+    if unpacked > max(_LARGE, _EXPANDS * size):
+        raise ValueError(
+            f'{path} is refused: its {size:,} bytes claim to be {unpacked:,} when unpacked, more than weights ever are'
+        )
+    return [member.filename for member in members]
+
+
+def read_array(path: str | Path) -> Tensor:
+    """The array of a ``.npy`` file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: truncated, not of this format, or of objects.
+    """
+    path = existing(path)
+    with _reading(path, 'a plain array of numbers'):
+        # Mapped first: a header that claims more than the file holds is told before memory is asked for.
+        return _tensor(np.array(np.load(path, mmap_mode='r', allow_pickle=False)))
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    # numpy knows no bfloat16: two bytes without a type are one.
+    return (
+        torch.from_numpy(array.view(np.int16)).view(torch.bfloat16) if array.dtype == 'V2' else torch.from_numpy(array)
+    )
+
+
+def read_arrays(path: str | Path) -> dict[str, Tensor]:
+    """The named arrays of a ``.npz`` file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: truncated, not of this format, encrypted, of objects, or far larger when unpacked.
+    """
+    path = existing(path)
+    check_zip(path)
+    with _reading(path, 'plain arrays of numbers'), np.load(path, allow_pickle=False) as file:
+        for member in file.zip.infolist():
+            with file.zip.open(member) as entry:
+                read = getattr(np.lib.format, f'read_array_header_{min(np.lib.format.read_magic(entry)[0], 2)}_0')
+                shape, _, dtype = read(entry)
+            if prod(shape) * dtype.itemsize > member.file_size:  # told before memory is asked for
+                raise ValueError(f'{member.filename} claims to hold more than its {member.file_size:,} bytes')
+        return {name: _tensor(file[name]) for name in file.files}
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file says.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no JSON, or too deep.
+    """
+    path = existing(path)
+    with _reading(path, 'JSON'):
+        return json.loads(path.read_text(encoding='utf-8'))
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:
+    """The named tensors of a ``.safetensors`` file, and what its metadata say under ``vptx`` (``{}``: another's file).
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is truncated or is not of this format.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f'there is no file {path.absolute()}')
-    try:
-        with safe_open(path, 'pt') as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-            facts = json.loads((file.metadata() or {}).get('vptx', '{}'))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f'{path} cannot be read: truncated, or not a safetensors file ({error})') from error
-    return tensors, facts
+    path = existing(path)
+    with _reading(path, 'a safetensors file'), safe_open(path, 'pt') as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        return tensors, json.loads((file.metadata() or {}).get('vptx', '{}'))
 
 
 def safe_load(path: str | Path, map_location: Any = 'cpu') -> Any:
@@ -65,23 +187,60 @@ def safe_load(path: str | Path, map_location: Any = 'cpu') -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is truncated, is not of this format, or carries something that could run code.
+        PermissionError: this user may not read it.
+        MemoryError: it does not fit into the memory, of this machine or of ``map_location``.
+        ValueError: the file is truncated, is not of this format, or carries something that could run code; or PyTorch
+            is too old to load any safely.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f'there is no checkpoint {path.absolute()}')
-    try:
-        with torch.serialization.safe_globals(_INERT):
-            return torch.load(path, map_location=map_location, weights_only=True)
-    except UnpicklingError as error:
-        # torch wraps what it found in advice on how to load the file all the same.
-        found = re.split(r'WeightsUnpickler error:|from a trusted source\.', str(error))[-1].strip()
-        reason = found.split('\n')[0].split('. Please')[0]
+    path = existing(path, 'checkpoint')
+    if torch.__version__ < (2, 10):
+        # CVE-2025-32434 and CVE-2026-24747: before, a file can get around weights_only=True.
         raise ValueError(
-            f'{path} is refused: it is no plain checkpoint of tensors, and loading it could run code ({reason})'
-        ) from error
-    except Exception as error:  # a damaged pickle ends in whatever its damage leads to
-        raise ValueError(f'{path} cannot be read: truncated, or not written by torch.save ({error})') from error
+            f'{path} is refused: PyTorch {torch.__version__} cannot load such files safely; install torch>=2.10, or '
+            'use .safetensors'
+        )
+    with path.open('rb') as file:
+        zipped = file.read(4) == b'PK\x03\x04'
+    if zipped:
+        check_zip(path)
+    with _reading(path, 'a file of torch.save'):
+        try:
+            with torch.serialization.safe_globals(_INERT):
+                return torch.load(path, map_location=map_location, weights_only=True)
+        except UnpicklingError as error:
+            # torch wraps what it found in advice on how to load the file all the same.
+            found = re.split(r'WeightsUnpickler error:|from a trusted source\.', str(error))[-1].strip()
+            reason = found.split('\n')[0].split('. Please')[0]
+    if 'weights_only' in reason:  # nothing but that advice
+        reason = 'no pickle that could be understood'
+    if not re.search(r'getattr\(|[Gg]lobal|class|function|instantiate|build|blocked', reason):
+        raise ValueError(f'{path} cannot be read: truncated, or not a file of torch.save ({reason})')
+    raise ValueError(
+        f'{path} is refused: it is no plain checkpoint of tensors, and loading it could run code ({reason})'
+    )
+
+
+def download(address: str, check_hash: bool = False) -> Path:
+    """The file at an address, from a folder of ours in torch's cache or from the network.
+
+    Its name there has a hash of the whole address: two addresses share no file, and nothing is put where timm and
+    torchvision look for theirs.
+
+    Args:
+        address: ``http://`` or ``https://``.
+        check_hash: whether the file must have the hash that its name gives, as in ``vit-b3be5167.pth``.
+
+    Raises:
+        OSError: it cannot be downloaded.
+    """
+    name = Path(urlsplit(address).path).name
+    target = Path(torch.hub.get_dir(), 'vptx', f'{sha256(address.encode()).hexdigest()[:16]}_{name}')
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        hashed = torch.hub.HASH_REGEX.search(name) if check_hash else None
+        # Writes beside the target and moves the whole file there.
+        torch.hub.download_url_to_file(address, str(target), hashed.group(1) if hashed else None)
+    return target
 
 
 def write_whole(path: str | Path, content: bytes) -> None:

@@ -1,7 +1,8 @@
 """Gaps of the ground we stand on, closed here and nowhere else, on ``import vptx``.
 
-* A checkpoint that the safe loader refuses is unpickled unsafely by MMEngine; ours never is. MMEngine does not know
-  ``.safetensors`` either; ours loads them, so that ``tools/test.py`` takes a prompt file.
+* A checkpoint that the safe loader refuses is unpickled unsafely by MMEngine; ours never is. MMEngine runs the config
+  that a checkpoint holds as a text; ours has lost it. MMEngine does not know ``.safetensors`` either; ours loads them,
+  so that ``tools/test.py`` takes a prompt file. What is downloaded has the whole address in its name.
 * A file that MMEngine is writing when the process dies is left half written; ours is replaced whole.
 * An image file that cannot be decoded is not always named; now it is.
 * ``_base_ = 'mmseg::...'`` does not resolve with the maintained fork of mmsegmentation.
@@ -13,37 +14,47 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import utils as config_utils
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner import CheckpointLoader, checkpoint
 
-from vptx.files import read_safetensors, safe_load, write_whole
+from vptx.files import download, read_safetensors, safe_load, write_whole
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
-def load_from_local(filename: str, map_location: Any = None) -> Any:
+def load_from_local(filename: str, map_location: Any = None, **_: Any) -> Any:
     """MMEngine's loader of local checkpoints: of ``torch.save`` and of safetensors."""
     if str(filename).endswith('.safetensors'):
         tensors, facts = read_safetensors(filename)
         return dict(state_dict=tensors, meta=dict(vptx=facts))
-    return safe_load(filename, map_location)
+    return _without_configs(safe_load(filename, map_location), filename)
+
+
+def _without_configs(found: Any, where: str) -> Any:
+    """A checkpoint without the configs in it, which MMEngine runs: ``Runner.resume`` the one in ``meta.config``, and
+    inferencers that were given no config the others."""
+    if isinstance(found, dict):
+        for name in ('meta', 'message_hub'):
+            part = found.get(name, {})
+            if not isinstance(part, dict):
+                raise ValueError(f'{where} is no checkpoint of MMEngine: {name} is a {type(part).__name__}, not a dict')
+            said = part.get('runtime_info')
+            for texts in (part, said if isinstance(said, dict) else {}):
+                texts.pop('config', None)
+                texts.pop('cfg', None)
+    return found
 
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
-def load_from_http(filename: str, map_location: Any = None) -> Any:
-    """MMEngine's loader of remote checkpoints: downloaded to torch's hub cache, then loaded safely."""
-    target = Path(torch.hub.get_dir()) / 'checkpoints' / Path(filename).name
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(filename, str(target))
-    return load_from_local(str(target), map_location)
+def load_from_http(filename: str, map_location: Any = None, **_: Any) -> Any:
+    """MMEngine's loader of remote checkpoints: downloaded to a folder of ours in torch's cache, then loaded safely."""
+    return load_from_local(str(download(filename)), map_location)
 
 
 # The schemes that name a model of OpenMMLab's or torchvision's zoo go through these.
 checkpoint.load_from_http = load_from_http
-checkpoint._safe_torch_load = safe_load
+checkpoint._safe_torch_load = load_from_local
 
 
 @register_backend('local', force=True, prefixes='')

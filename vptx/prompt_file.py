@@ -6,20 +6,29 @@ carries the same facts in ``meta['vptx']`` beside the optimizer.
 """
 
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from vptx.attach import find_hall
 from vptx.files import digest, read_safetensors, safe_load, write_whole
+from vptx.prompted import PromptedNetwork
+from vptx.readout import OWN
+from vptx.tensors import check_layout, check_numbers
 from vptx.trainable import trained_names
 
 __all__ = [
+    'ClassNames',
     'check',
+    'check_content',
+    'check_fit',
+    'check_frozen',
+    'class_counts',
     'describe',
     'fingerprint',
     'kept_names',
@@ -30,7 +39,16 @@ __all__ = [
 ]
 
 FORMAT = 1
-NEEDED = {'network', 'fingerprint', 'prompter', 'prompts'}
+#: Facts beside the format: those that must be there, and those that may.
+NEEDED = dict(network=str, fingerprint=str, prompter=str, prompts=list)
+MORE = dict(classes=list, config=str, frozen_from=str)
+
+
+class ClassNames(NamedTuple):
+    """The names of the classes of a model, in the order of its outputs, and the file or the data set that gave them."""
+
+    names: tuple[str, ...]
+    where: str
 
 
 def kept_names(model: nn.Module) -> list[str]:
@@ -50,10 +68,13 @@ def fingerprint(model: nn.Module) -> str:
 
 
 def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) -> dict[str, Any]:
-    """The facts that tell what a set of trained tensors belongs to; plain JSON types."""
-    hall = find_hall(model)
-    if hall is None:
-        raise ValueError(f'{type(model).__name__} is no prompted model: plug a prompter in with vptx.attach first')
+    """The facts that tell what a set of trained tensors belongs to; plain JSON types.
+
+    Raises:
+        ValueError: the model is not prompted, or has another number of classes.
+    """
+    hall = _prompted(model)
+    _check_count(model, classes, 'this model')
     prompter = {id(parameter) for parameter in hall.prompter.parameters()}
     return dict(
         format=FORMAT,
@@ -61,23 +82,73 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
         fingerprint=fingerprint(model),
         prompter=type(hall.prompter).__name__,
         prompts=[name for name, parameter in model.named_parameters() if id(parameter) in prompter],
-        classes=list(classes),
+        classes=[str(name) for name in classes],
         config=config,
         frozen_from=hall.frozen_from,
     )
 
 
-def check(model: nn.Module, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], where: str | Path) -> None:
-    """Make sure that ``tensors`` are the trained tensors of this very ``model``.
+def _prompted(model: nn.Module) -> PromptedNetwork:
+    hall = find_hall(model)
+    if hall is None:
+        raise ValueError(f'{type(model).__name__} is no prompted model: plug a prompter in with vptx.attach first')
+    return hall
+
+
+def class_counts(model: nn.Module) -> dict[str, int]:
+    """How many classes the parts of ``model`` have that give its output, by name; those of unknown number are left
+    out."""
+    counts: list[tuple[str, Any]] = []
+    for name in ('head', 'decode_head', 'auxiliary_head'):
+        part = getattr(model, name, None)
+        counts += [(name, getattr(p, 'num_classes', 0)) for p in (part if isinstance(part, nn.ModuleList) else [part])]
+    hall = find_hall(model)
+    if hall is not None:
+        counts.append(('mapping', hall.mapping.num_classes))
+        if hall is model and hall.readout == OWN and not hall.mapping.num_classes:
+            counts.append(('classifier', hall.net.geometry.classes))
+    return {name: count for name, count in counts if isinstance(count, int) and count}
+
+
+def _check_count(model: nn.Module, classes: Sequence[str], where: str | Path) -> None:
+    for part, count in class_counts(model).items():
+        if classes and len(classes) != count:
+            raise ValueError(f'{where} has names of {len(classes)} classes, the {part} of the model has {count}')
+
+
+def check_content(tensors: Any, facts: Any, where: str | Path) -> None:
+    """Make sure that tensors and facts are those of a prompt file, of whatever model.
 
     Raises:
-        ValueError: another network, another prompter or shape, a trained tensor that is missing, one too many, or
-            other frozen weights.
+        ValueError: begins with ``where``, and says what is missing or of another type.
     """
-    here = describe(model)
-    for what in ('network', 'prompter'):
-        if facts[what] != here[what]:
-            raise ValueError(f'{where} belongs to the {what} {facts[what]}, this model has {here[what]}')
+    known = facts.get('format') if isinstance(facts, dict) else None
+    if type(known) is int and known > FORMAT:
+        raise ValueError(f'{where} is a prompt file of format {known}, this vptx reads format {FORMAT}: update vptx')
+    if type(known) is not int or known != FORMAT or not isinstance(tensors, dict):
+        raise ValueError(f'{where} is no prompt file of vptx (format {FORMAT}): it does not say what it belongs to')
+    for name, kind in {**NEEDED, **MORE}.items():
+        value = facts.get(name)
+        if name not in facts and name in MORE:
+            continue
+        if not isinstance(value, kind) or (kind is list and not all(isinstance(part, str) for part in value)):
+            expected = 'a list of names' if kind is list else 'a text'
+            raise ValueError(f'{where} is no prompt file of vptx: {name} is {reprlib.repr(value)}, not {expected}')
+    check_layout(tensors, where)
+
+
+def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path) -> None:
+    """Make sure that ``tensors`` are trained tensors of a model such as this, its frozen weights aside.
+
+    Raises:
+        ValueError: of :func:`check_content`; another network, another prompter, number of classes or shape, a trained
+            tensor that is missing, one too many, or values that are not finite.
+    """
+    hall = _prompted(model)
+    check_content(tensors, facts, where)
+    for what, ours in dict(network=hall.net.geometry.name, prompter=type(hall.prompter).__name__).items():
+        if facts[what] != ours:
+            raise ValueError(f'{where} belongs to the {what} {facts[what]}, this model has {ours}')
     own, trained = model.state_dict(), kept_names(model)
     faults = [f'lacks {name}' for name in trained if name not in tensors]
     faults += [f'has {name}, which does not train here' for name in tensors if name not in trained]
@@ -89,11 +160,40 @@ def check(model: nn.Module, tensors: Mapping[str, Tensor], facts: Mapping[str, A
     if faults:
         more = f'; and {len(faults) - 5} more' if len(faults) > 5 else ''
         raise ValueError(f'{where} does not fit this model: it {"; ".join(faults[:5])}{more}')
-    if facts['fingerprint'] != here['fingerprint']:
-        raise ValueError(
-            f'{where} was trained on other frozen weights of {_frozen(model)} (fingerprint {facts["fingerprint"]}, '
-            f'here {here["fingerprint"]}): load the weights it was trained on'
-        )
+    check_numbers(tensors, own, where)
+    _check_count(model, facts.get('classes', ()), where)
+
+
+def check_frozen(model: nn.Module, facts: Mapping[str, Any], where: str | Path) -> None:
+    """Make sure that ``model`` has the frozen weights that a file was trained on.
+
+    Raises:
+        ValueError: it has others.
+    """
+    here = fingerprint(model)
+    if facts['fingerprint'] == here:
+        return
+    source = facts.get('frozen_from')
+    advice = (
+        f'load the weights it was trained on. It says that they are in {source!r}; nothing is read or downloaded '
+        f'because a file says so: if you trust it, set frozen_from={source!r} in the config'
+        if source
+        else 'load the weights it was trained on'
+    )
+    raise ValueError(
+        f'{where} was trained on other frozen weights of {_frozen(model)} (fingerprint {facts["fingerprint"]}, here '
+        f'{here}): {advice}'
+    )
+
+
+def check(model: nn.Module, tensors: Any, facts: Any, where: str | Path) -> None:
+    """Make sure that ``tensors`` are the trained tensors of this very ``model``.
+
+    Raises:
+        ValueError: of :func:`check_fit` and :func:`check_frozen`; begins with ``where``.
+    """
+    check_fit(model, tensors, facts, where)
+    check_frozen(model, facts, where)
 
 
 def _frozen(model: nn.Module) -> str:
@@ -122,16 +222,13 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     path = Path(path)
     tensors: Any
-    facts: Any
     if path.suffix == '.safetensors':
         tensors, facts = read_safetensors(path)
     else:
         found = safe_load(path)
         tensors, meta = (found.get('state_dict'), found.get('meta')) if isinstance(found, dict) else (None, None)
         facts = meta.get('vptx') if isinstance(meta, dict) else None
-    known = isinstance(facts, dict) and facts.get('format') == FORMAT and NEEDED <= facts.keys()
-    if not known or not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
-        raise ValueError(f'{path} is no prompt file of vptx (format {FORMAT}): it does not say what it belongs to')
+    check_content(tensors, facts, path)
     return tensors, facts
 
 
@@ -161,4 +258,5 @@ def load_prompt(model: nn.Module, path: str | Path) -> dict[str, Any]:
     tensors, facts = read_prompt(path)
     check(model, tensors, facts, path)
     model.load_state_dict(tensors, strict=False)  # looked at: check() found every trained name and no other
+    find_hall(model).classes = ClassNames(tuple(facts.get('classes', ())), str(path))
     return facts

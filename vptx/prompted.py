@@ -68,6 +68,8 @@ class PromptedNetwork(BaseModule):
         mapping: how the network's own classes are read as others; a :class:`~vptx.mappings.LabelMapping` that does
             nothing while there is none.
         frozen_from: the checkpoint that filled a stock backbone after it was prompted; empty for all others.
+        classes: the names of the classes of what is learnt, with who gave them
+            (:class:`~vptx.prompt_file.ClassNames`), as soon as a file or the data have named them.
         before: what :func:`vptx.attach` changed, for :func:`vptx.detach` to restore; None while unplugged.
     """
 
@@ -80,6 +82,7 @@ class PromptedNetwork(BaseModule):
         self.folded: set[int] = set()
         self.before: Any = None
         self.frozen_from = ''
+        self.classes: Any = None
         self._handles: list = []
         self.plug(Prompter())
 
@@ -90,6 +93,7 @@ class PromptedNetwork(BaseModule):
             ValueError: a door that the network does not have, a readout that cannot be served, a mapping of the logits
                 of a network without a classifier or of what are no logits.
         """
+        self.classes = None
         geometry, readout = self.net.geometry, readout or (OWN if mapping else self.readout)
         if mapping is not None:
             self._check_mapping(mapping, readout)

@@ -168,7 +168,7 @@ def test_tasks_by_name(tmp_path, judged):
     judged.accuracies = lambda point: 50.0
     outcomes = experiment(studies([path], tmp_path / 'out', tasks=['svhn', 'dmlab']), tmp_path / 'out')
     assert [outcome.task for outcome in outcomes] == ['svhn', 'dmlab']
-    assert (tmp_path / 'out' / 'deep' / 'svhn' / 'config.py').is_file()
+    assert (tmp_path / 'out' / 'deep' / 'svhn' / 'config.json').is_file()
     with pytest.raises(ValueError, match="there is no task 'SVHN'"):
         studies([path], tmp_path / 'out', tasks=['dmlab', 'SVHN'])
 

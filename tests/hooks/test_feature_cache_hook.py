@@ -6,6 +6,7 @@ import runpy
 import signal
 import sys
 from dataclasses import replace
+from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -298,9 +299,33 @@ def damaged(place: Path, how: str) -> None:
         told = json.loads(about.read_text())
         told['content'] = told['content'].replace('"layer": null', '"layer": 1')
         about.write_text(json.dumps(told))
+    elif how == 'too deep':
+        about.write_text('[' * 100_000)
+    else:
+        forge(place, FORGED[how])
 
 
-HARM = ['cut short', 'a bit', 'a label', 'half a file', 'gone', 'a pickle', 'of something else']
+def forge(place: Path, change) -> None:
+    """Change what is said of the features, and the check sum with it."""
+    content = json.loads(json.loads((place / 'about.json').read_text())['content'])
+    change(content)
+    text, check = json.dumps(content), sha256(np.ascontiguousarray(np.load(place / 'features.npy')).data)
+    check.update(text.encode())
+    (place / 'about.json').write_text(json.dumps(dict(sha256=check.hexdigest(), content=text)))
+
+
+FORGED = {
+    'no shapes': lambda c: c.pop('shapes'),
+    'other shapes': lambda c: c.update(shapes=[[1]]),
+    'negative shapes': lambda c: c.update(shapes=[[-1], [33]]),
+    'a function as a type': lambda c: c.update(dtype='load'),
+    'another type': lambda c: c.update(dtype='float64'),
+    'a function as the type of a label': lambda c: c['samples'][0]['data']['gt_label'].__setitem__(1, 'load'),
+    'fewer samples': lambda c: c['samples'].pop(),
+    'samples that are none': lambda c: c.update(samples=[3] * len(c['samples'])),
+    'a forged label': lambda c: c['samples'][0]['data']['gt_label'].__setitem__(0, [1]),
+}
+HARM = ['cut short', 'a bit', 'a label', 'half a file', 'gone', 'a pickle', 'of something else', 'too deep', *FORGED]
 
 
 @pytest.mark.parametrize('how', HARM)

@@ -148,7 +148,7 @@ def test_complete_fills_up_with_the_frozen_tensors(tmp_path):
     run = runner(tmp_path, hooks=EMA)
     run.train()
     saved = load(newest(tmp_path))
-    complete(run.model, saved)
+    complete(run.model, saved, 'a.pth')
     state = run.model.state_dict()
     assert set(saved['state_dict']) == set(state)
     assert set(saved['ema_state_dict']) == {'steps', *(f'module.{name}' for name in state)}

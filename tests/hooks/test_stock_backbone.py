@@ -1,12 +1,16 @@
 """Runs on a stock model of mmpretrain, its frozen weights from a checkpoint such as a model zoo's."""
 
+from argparse import Namespace
+
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from runs import differences, hook, interrupted, load, newest, runner, tiny_config
+from runs import differences, hook, interrupted, load, newest, runner, tiny_config, write_config
 
 import vptx
+from vptx.checkpoint import adopt
+from vptx.cli import load_config, make_runner
 from vptx.registry import MODELS
 
 VIT = dict(
@@ -64,7 +68,7 @@ def test_a_model_zoos_checkpoint(tmp_path, zoo, way):
 def test_it_resumes_bit_equal_with_its_frozen_weights(tmp_path, zoo):
     changes = dict(stock(), load_from=str(zoo[0]))
     interrupted(tmp_path / 'run', 5, **changes)
-    run = runner(tmp_path / 'run', **dict(changes, load_from=None), resume=True)
+    run = runner(tmp_path / 'run', **dict(changes, load_from=None, frozen_from=str(zoo[0])), resume=True)
     run.train()
     straight = runner(tmp_path / 'straight', **changes)
     straight.train()
@@ -91,3 +95,49 @@ def test_a_checkpoint_of_another_backbone(tmp_path, zoo, spoil, message):
     torch.save(found, tmp_path / 'spoilt.pth')
     with pytest.raises(ValueError, match=f'(?s)spoilt.pth.*{message}'):
         runner(tmp_path / 'run', **stock(), load_from=str(tmp_path / 'spoilt.pth')).train()
+
+
+def test_a_files_word_is_not_taken_for_where_frozen_weights_are(tmp_path, zoo, monkeypatch):
+    """Whatever a prompt file names is neither opened nor downloaded; the config has to name it, too."""
+    runner(tmp_path / 'run', **stock(), load_from=str(zoo[0])).train()
+    prompt, opened, load = tmp_path / 'run' / 'prompt.safetensors', [], vptx.files.safe_load
+    monkeypatch.setattr('vptx.openmmlab.safe_load', lambda path, *_: opened.append(str(path)) or load(path))
+    run = runner(tmp_path / 'test', **stock(), load_from=str(prompt))
+    with pytest.raises(ValueError, match=rf"^{prompt} was trained on other .*set frozen_from='{zoo[0]}' in the config"):
+        run.test()
+    assert not opened
+    named = runner(tmp_path / 'named', **stock(), load_from=str(prompt), frozen_from=str(zoo[0]))
+    named.test()
+    assert opened == [str(zoo[0])] and not differences(frozen(named), dict(zoo[1]))
+
+
+def test_a_model_is_left_as_it_was_by_a_checkpoint_that_is_refused(tmp_path, zoo):
+    found = torch.load(zoo[0], weights_only=True)
+    found['state_dict']['backbone.layers.9.ln1.weight'] = torch.ones(32)
+    torch.save(found, tmp_path / 'spoilt.pth')
+    model = vptx.init_model(Config(tiny_config(tmp_path, **stock())))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match='without a place for it'):
+        adopt(model, found, 'spoilt.pth')
+    assert not differences(dict(model.state_dict()), before) and not model.backbone.frozen_from
+
+
+@pytest.mark.parametrize('value', [torch.nan, torch.inf])
+def test_a_model_zoos_numbers_that_are_none(tmp_path, zoo, value):
+    found = torch.load(zoo[0], weights_only=True)
+    found['state_dict']['backbone.ln1.weight'][3] = value
+    torch.save(found, tmp_path / 'spoilt.pth')
+    with pytest.raises(ValueError, match=r'^\S+spoilt\.pth holds values of ln1\.weight that are NaN'):
+        runner(tmp_path / 'run', **stock(), load_from=str(tmp_path / 'spoilt.pth')).train()
+
+
+def test_the_tools_keep_the_name_of_the_frozen_weights(tmp_path, zoo):
+    config = write_config(tmp_path / 'config.py', tmp_path / 'run', **stock(), load_from=str(zoo[0]))
+    asked = dict(config=str(config), work_dir=None, cfg_options={}, launcher='none')
+    make_runner(load_config(Namespace(**asked))).train()
+    found = load_config(Namespace(**asked, checkpoint=str(tmp_path / 'run' / 'prompt.safetensors')))
+    assert found.frozen_from == str(zoo[0])
+    assert make_runner(found).test()['accuracy/top1'] >= 0
+    resumed = load_config(Namespace(**asked, resume='auto'))
+    assert resumed.resume and resumed.frozen_from == str(zoo[0])
+    assert vptx.init_model(resumed, tmp_path / 'run' / 'prompt.safetensors').backbone.frozen_from == str(zoo[0])

@@ -155,7 +155,7 @@ def test_truncated(name, part, theirs, tmp_path):
 
 
 # torch.load takes a file called .safetensors for one.
-REFUSED = r'could run code|not written by torch\.save'
+REFUSED = r'could run code|not a file of torch\.save'
 EXTENSIONS = ['.pth', '.pth.tar', '.pt', '.bin', '.ckpt', '.npz', '.safetensors', '']
 
 
@@ -175,6 +175,29 @@ def test_pickles_never_execute(extension, zipped, tmp_path):
     with pytest.raises(ValueError, match=REFUSED):
         TimmViT('vit_mini_patch8_64', weights=str(path))
     assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ('tensor', 'match'),
+    [
+        (torch.full((32,), torch.nan), r'holds values of blocks\.1\.mlp\.fc2\.bias that are NaN'),
+        (torch.full((32,), 1e300, dtype=torch.float64), r'holds values of blocks\.1\.mlp\.fc2\.bias that are NaN'),
+        (torch.ones(32, dtype=torch.complex64), r'holds blocks\.1\.mlp\.fc2\.bias as complex64; expected float32'),
+        (torch.ones(32, dtype=torch.bool), r'holds blocks\.1\.mlp\.fc2\.bias as bool; expected float32'),
+        (torch.ones(32).to_sparse(), r'holds blocks\.1\.mlp\.fc2\.bias as a sparse tensor'),
+        (torch.ones(32, device='meta'), r'holds blocks\.1\.mlp\.fc2\.bias as a meta tensor'),
+    ],
+)
+def test_values_that_are_no_weights(theirs, tmp_path, tensor, match):
+    torch.save({**theirs.state_dict(), 'blocks.1.mlp.fc2.bias': tensor}, tmp_path / 'file.pth')
+    refused(tmp_path / 'file.pth', match)
+
+
+def test_a_model_inside_itself(tmp_path):
+    state = dict(epoch=1)
+    state['model'] = state
+    torch.save(state, tmp_path / 'file.pth')
+    refused(tmp_path / 'file.pth', 'holds a model that is inside itself')
 
 
 # Names of the hub.

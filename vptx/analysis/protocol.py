@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict
 from itertools import product
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +272,7 @@ def rate_of(point: Point) -> float:
 
 
 def _best(trials: Iterable[Trial | None]) -> Trial | None:
-    ended = [trial for trial in trials if trial and trial.score is not None]
+    ended = [trial for trial in trials if trial and trial.score is not None and isfinite(trial.score)]
     return min(ended, key=lambda trial: (-trial.score, rate_of(trial.point)), default=None)
 
 

@@ -10,9 +10,7 @@
 Read are the files that ``tools/experiment.py`` and ``tools/sweep.py`` leave.
 """
 
-import csv
 import html
-import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,17 +22,17 @@ from statistics import mean, median
 
 import numpy as np
 from matplotlib.figure import Figure
-from mmengine.config import Config
 
 from vptx.analysis.figures import draw_accuracies, draw_curve, is_number, png
 from vptx.analysis.paper import PAPER, PAPER_GROUPS
 from vptx.analysis.protocol import final_config
+from vptx.analysis.records import as_record, inside, read_config, read_rows
 from vptx.analysis.results import STAR, Outcome, families, group_means, spread, table
 from vptx.analysis.tokens import attention_shares, batches_of, draw_shares, draw_tsne, features
 from vptx.analysis.trials import name_of
 from vptx.apis import init_model
 from vptx.datasets import TASKS
-from vptx.files import write_whole
+from vptx.files import read_json, write_whole
 
 __all__ = ['Found', 'curves', 'read', 'significance', 'write']
 
@@ -92,7 +90,7 @@ def read(folders: Sequence[str | Path]) -> Found:
 
     Raises:
         FileNotFoundError: a folder without results.
-        ValueError: two folders have the same method on the same task.
+        ValueError: a damaged file, by its name; two folders have the same method on the same task.
     """
     found = Found([], [])
     for folder in map(Path, folders):
@@ -100,13 +98,15 @@ def read(folders: Sequence[str | Path]) -> Found:
             raise FileNotFoundError(
                 f'there is no {folder / "results.json"}: give the --out of tools/experiment.py or tools/sweep.py'
             )
-        for o in (Outcome(**row) for row in json.loads((folder / 'results.json').read_text())):
+        rows = read_json(folder / 'results.json')
+        if not isinstance(rows, list):
+            raise ValueError(f'{folder / "results.json"} is damaged: it is no list of outcomes')
+        for o in (as_record(Outcome, row, folder / 'results.json') for row in rows):
             if (o.method, o.task) in found.folders:
                 raise ValueError(f'{o.method} on {o.task} is in several of {", ".join(map(str, folders))}')
             found.outcomes.append(o)
-            found.folders[o.method, o.task] = folder / o.method / o.task
-        with (folder / 'trials.csv').open(newline='') as file:
-            found.trials += csv.DictReader(file)
+            found.folders[o.method, o.task] = inside(folder, o.method, o.task)
+        found.trials += read_rows(folder / 'trials.csv')
     return found
 
 
@@ -346,7 +346,7 @@ def _look(found: Found, task: str) -> 'Section':
         if o is None or o.point is None or folder is None:
             continue
         for prompt_file in sorted(folder.glob(f'final/{name_of(o.point)}/seed*/prompt.safetensors'))[:1]:
-            config = final_config(Config.fromfile(folder / 'config.py'), o.point, seed=0)
+            config = final_config(read_config(folder / 'config.json'), o.point, seed=0)
             model, batches = init_model(config, prompt_file), batches_of(config, 5)
             seen[short[method]], labels = features(model, batches)
             names = model.dataset_meta.get('classes') or [str(label) for label in range(int(labels.max()) + 1)]
@@ -444,7 +444,8 @@ def write(found: Found, out: str | Path, title: str = 'Report', look: Sequence[s
         look: tasks whose class tokens are drawn, and what they attend to, of every method with a prompt file.
 
     Raises:
-        ValueError: a task to look at of which there is no prompt file.
+        ValueError: a task to look at of which there is no prompt file, or whose config asks for code or addresses
+            (:func:`~vptx.analysis.records.read_config`).
     """
     out, sections = Path(out), list(_sections(found, look))
     seeds = sum(len(o.test) for o in found.outcomes)
@@ -456,8 +457,9 @@ def write(found: Found, out: str | Path, title: str = 'Report', look: Sequence[s
         page += [f'<h2 id="s{number}">{html.escape(section.name)}</h2>', _html(section.text)]
         for picture in section.pictures:
             drawn, width = png(picture.figure), 96 * picture.figure.get_figwidth()
-            write_whole(out / f'{picture.name}.png', drawn)
-            markdown += [f'![{picture.name}]({picture.name}.png)', picture.caption]
+            file = re.sub(r'[^\w.=+-]', '-', picture.name) + '.png'  # names of methods and axes come out of files
+            write_whole(out / file, drawn)
+            markdown += [f'![{picture.name}]({file})', picture.caption]
             source = f'data:image/png;base64,{b64encode(drawn).decode()}'
             page.append(
                 f'<figure><img alt="{html.escape(picture.name)}" width="{width:.0f}" src="{source}">'

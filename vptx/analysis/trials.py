@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -28,8 +29,10 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
+from vptx.analysis.records import as_record, config_text
+from vptx.checkpoint import last_checkpoint
 from vptx.cli import make_runner
-from vptx.files import alone, write_whole
+from vptx.files import alone, read_json, write_whole
 
 __all__ = ['Point', 'Run', 'Trial', 'keep_apart', 'length', 'metric_of', 'name_of', 'side_by_side', 'write_table']
 
@@ -92,8 +95,9 @@ class Run:
 
     def read(self) -> Trial | None:
         """What it came to, if it has come to an end."""
+        path = self.folder / 'result.json'
         with suppress(FileNotFoundError):
-            return Trial(**json.loads((self.folder / 'result.json').read_text()))
+            return as_record(Trial, read_json(path), path)
         return None
 
     def write(self, trial: Trial) -> Trial:
@@ -122,7 +126,10 @@ class Run:
 
     def _do(self, watch: Callable[[Runner], None] | None) -> Trial:
         config = Config(self.config.to_dict())
-        config.work_dir, config.resume, config.load_from = str(self.folder), True, None
+        config.work_dir = str(self.folder)
+        if last_checkpoint(self.folder) is not None:  # else it begins, with what load_from says
+            config.frozen_from = config.get('frozen_from') or config.get('load_from')
+            config.resume, config.load_from = True, None
         config.experiment_name = (
             f'{self.name.replace("/", "_")}_{time.time_ns()}'  # MMEngine keeps loggers by this name
         )
@@ -137,7 +144,11 @@ class Run:
         try:
             runner.train()
             judged = runner.val() if self.seen == 'val' else runner.test()
-            trial.score = float(judged[metric_of(config, self.seen)])  # mmseg gives a number of NumPy
+            score = float(judged[metric_of(config, self.seen)])  # mmseg gives a number of NumPy
+            if isfinite(score):
+                trial.score = score
+            else:
+                trial.error = f'{metric_of(config, self.seen)} is {score}'
         except FloatingPointError as error:  # a learning rate too high, as grids have them
             trial.error = str(error)
         trial.seconds, trial.megabytes = time.perf_counter() - started, _peak()
@@ -270,11 +281,18 @@ def keep_apart(config: Config, folder: Path) -> None:
     Raises:
         ValueError: ``folder`` holds such runs.
     """
-    record, text = folder / 'config.py', config.pretty_text
+    record, facts = folder / 'config.json', {}
     weights = config.model.backbone.get('net', {}).get('weights')
     if weights and Path(weights).is_file():
-        text += f'# weights: {hashlib.sha256(Path(weights).read_bytes()).hexdigest()}\n'
-    if record.is_file() and record.read_text() != text:
+        facts['weights'] = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    text = config_text(config, **facts)
+    older = folder / 'config.py'  # of a version that kept it as Python; compared and never run
+    changed = (
+        record.read_text() != text
+        if record.is_file()
+        else older.is_file() and not older.read_text().startswith(config.pretty_text)
+    )
+    if changed:
         raise ValueError(
             f'{folder} holds runs of another version of this config or its weights: remove it, or give another --out'
         )

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from vptx.attach import find_hall
-from vptx.features import Features, read_features, write_features
+from vptx.features import DTYPES, Features, read_features, write_features
 from vptx.files import alone, digest
 from vptx.prompted import Known, PromptedNetwork
 from vptx.prompters.base import Prompter
@@ -168,7 +168,7 @@ class KnownImages(Dataset):
         said = self.features.samples[index]
         sample = self.kind(metainfo={name: _tuples(value) for name, value in said['meta'].items()})
         for name, (values, dtype) in said['data'].items():
-            sample.set_field(torch.tensor(values, dtype=getattr(torch, dtype)), name)
+            sample.set_field(torch.tensor(values, dtype=DTYPES[dtype]), name)
         sample.set_field(self.known.holding(self.features[index]), KEPT, field_type='metainfo')
         return dict(inputs=torch.zeros(3, 1, 1), data_samples=sample)  # a pixel, for the preprocessor to do its work on
 
@@ -271,6 +271,15 @@ class _Frozen:
                 ours, theirs = (torch.nan_to_num(tensor.double()) for tensor in pair)
                 if (ours - theirs).norm() > tolerance * theirs.norm():
                     return False
+        return True
+
+    def same_labels(self, features: Features) -> bool:
+        """Whether kept samples have the labels of the data set, as far as it tells them without its images."""
+        info: Any = getattr(self.data.dataset, 'get_data_info', None)
+        for index, sample in enumerate(features.samples if info else ()):
+            label, kept = info(index).get('gt_label'), sample['data'].get('gt_label')
+            if label is not None and kept is not None and np.ravel(label).tolist() != np.ravel(kept[0]).tolist():
+                return False
         return True
 
     def compute(self) -> Iterator[tuple[tuple[Tensor, ...], list[dict]]]:
@@ -477,6 +486,9 @@ class FeatureCacheHook(Hook):
             return None
         except ValueError as error:
             runner.logger.warning(f'{error}; computed anew')
+            return None
+        if len(features) != len(frozen.data) or not frozen.same_labels(features):
+            runner.logger.warning(f'{place} is damaged: its labels are not those of the data set; computed anew')
             return None
         if not frozen.agrees(features, indices, known):
             runner.logger.warning(f'{place} is not what the network makes of these images now; computed anew')

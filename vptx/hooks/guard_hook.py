@@ -8,9 +8,8 @@ import torch
 from mmengine.dist import all_gather
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import nn
 
-from vptx.attach import find_hall
+from vptx.checkpoint import check_classes
 from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
 
@@ -28,7 +27,8 @@ class GuardHook(Hook):
         Comes before CheckpointHook, so the last checkpoint of a run whose loss is NaN is the last good one.
 
     Raises:
-        ValueError: an empty data set, or a number of classes that disagrees with the head.
+        ValueError: an empty data set, or classes that are not those of the head: another number, or other names than
+            those of the data or of the file that it learnt from.
         RuntimeError: names the tensors without a gradient, or the frozen ones that have one; ranks that begin at
             different iterations.
         FloatingPointError: says at which iteration, and which images were in the batch.
@@ -98,24 +98,11 @@ def _check_ranks(runner: Runner) -> None:
 
 
 def _check_data(runner: Runner, dataset: Sized) -> None:
-    """Refuse a data set that is empty or has not as many classes as the head."""
+    """Refuse a data set that is empty or has other classes than the model."""
     where = f'{type(dataset).__name__} {getattr(dataset, "data_root", "") or getattr(dataset, "ann_file", "")}'.strip()
     if len(dataset) == 0:
         raise ValueError(f'the data set {where} is empty')
-    classes = getattr(dataset, 'metainfo', {}).get('classes')
-    model = unwrap_model(runner.model)
-    for name in ('head', 'decode_head', 'auxiliary_head'):
-        part = getattr(model, name, None)
-        for head in part if isinstance(part, nn.ModuleList) else [part]:
-            _check_classes(where, classes, name, getattr(head, 'num_classes', None))
-    hall = find_hall(model)
-    if hall is not None:
-        _check_classes(where, classes, 'mapping', hall.mapping.num_classes)
-
-
-def _check_classes(where: str, classes: Sequence[str] | None, part: str, known: int | None) -> None:
-    if classes and known and len(classes) != known:
-        raise ValueError(f'the data set {where} has {len(classes)} classes, the {part} num_classes={known}')
+    check_classes(unwrap_model(runner.model), getattr(dataset, 'metainfo', {}).get('classes'), where)
 
 
 def _images(data_batch: Any) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vptx.attach import attach, find_hall
-from vptx.checkpoint import adopt, complete, is_stock, last_checkpoint
+from vptx.checkpoint import adopt, check_resumable, complete, frozen_sources, is_stock, last_checkpoint
 from vptx.hooks.guard_hook import GuardHook
 from vptx.hooks.label_mapping_hook import LabelMappingHook
 from vptx.hooks.random_streams_hook import RandomStreamsHook
@@ -39,7 +39,8 @@ class PromptTuningHook(Hook):
     and completes a checkpoint that is loaded.
 
     The model may have a network of vptx's as its backbone, or a stock one of mmpretrain or mmsegmentation; then
-    ``init_cfg`` and ``load_from`` take a model zoo's checkpoint as they do without this hook.
+    ``init_cfg`` and ``load_from`` take a model zoo's checkpoint as they do without this hook. Where ``load_from`` is
+    the file of a run, ``frozen_from`` in the config names the zoo's.
 
     Args:
         prompter: config of a prompter, or several one after the other, or None to tune without prompts.
@@ -122,16 +123,13 @@ class PromptTuningHook(Hook):
             pointer.unlink(missing_ok=True)  # points to nothing: the run starts from the beginning
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        if runner._resume and 'optimizer' not in checkpoint:
-            raise ValueError(
-                f'{runner._load_from} holds no optimizer: a prompt file or a best_*.pth can be tested or trained on '
-                '(load_from), but to go on with a run resume from a .pth that it wrote at the end of an epoch'
-            )
-        model = unwrap_model(runner.model)
+        model, where = unwrap_model(runner.model), str(runner._load_from or 'the checkpoint')
+        if runner._resume:
+            check_resumable(checkpoint, where)
         if not runner._resume and is_stock(model, checkpoint):
-            adopt(model, checkpoint, str(runner._load_from))
+            adopt(model, checkpoint, where)
         else:
-            complete(model, checkpoint)
+            complete(model, checkpoint, where, frozen_sources(runner.cfg))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         # The loop has put all of the model in training mode, and the hall has seen to itself only.

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from math import sqrt
 from pathlib import Path
 
-import numpy as np
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from vptx.files import read_safetensors
+from vptx.files import read_array, read_safetensors
 from vptx.geometry import Geometry
+from vptx.tensors import check_numbers
 
 __all__ = ['PromptEmbedding', 'uniform_bound']
 
@@ -88,20 +88,19 @@ class PromptEmbedding(BaseModule):
     def _read(self, path: Path) -> list[tuple[nn.Parameter, Tensor]]:
         """What of the file goes where: an array gives the rows, a prompt file the projection too. No file can run
         code: plain arrays are all that is read."""
-        if not path.is_file():
-            raise FileNotFoundError(f'init: there is no file {path.absolute()}')
-        try:
-            if path.suffix == '.npy':
-                found, wanted = list(torch.from_numpy(np.load(path, allow_pickle=False))), list(self.rows)
-            else:
-                tensors, facts = read_safetensors(path)
-                found, wanted = [tensors[name] for name in facts.get('prompts', ())], list(self.parameters())
-        except (ValueError, OSError, EOFError, TypeError, KeyError) as error:
-            raise ValueError(f'init: {path} cannot be read: {error}') from error
-        shapes, needed = [tuple(t.shape) for t in found], [tuple(parameter.shape) for parameter in wanted]
+        if path.suffix == '.npy':
+            found, wanted = list(torch.atleast_1d(read_array(path))), dict(self.rows.named_parameters(prefix='rows'))
+        else:
+            tensors, facts = read_safetensors(path)
+            names = facts.get('prompts') if isinstance(facts, dict) else None
+            if not isinstance(names, list) or not all(isinstance(name, str) and name in tensors for name in names):
+                raise ValueError(f'{path} is no prompt file of vptx: it does not name its prompts')
+            found, wanted = [tensors[name] for name in names], dict(self.named_parameters())
+        shapes, needed = [tuple(t.shape) for t in found], [tuple(parameter.shape) for parameter in wanted.values()]
         if shapes != needed:
-            raise ValueError(f'init: {path} holds prompts of shapes {shapes}, this prompter needs {needed}')
-        return list(zip(wanted, found, strict=True))
+            raise ValueError(f'{path} holds prompts of shapes {shapes}, this prompter needs {needed}')
+        check_numbers(dict(zip(wanted, found, strict=True)), wanted, path)
+        return list(zip(wanted.values(), found, strict=True))
 
     def forward(self, row: int, batch: int) -> Tensor:
         """Prompts of a row: (P, D), or (batch, P, D) where each sample has its own mask."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 from torch import nn
 
+from vptx.tensors import check_numbers
 from vptx.trainable import matches
 
 from .hub import fetch
@@ -38,7 +39,7 @@ def load_weights(model: nn.Module, source: str | Path, positions: str = 'bicubic
     Raises:
         FileNotFoundError: no such file, or hub weights that are neither cached nor to be downloaded.
         ValueError: an unreadable file, one that carries code, one of none of the layouts, another architecture, depth
-            or width; an unknown name or option.
+            or width; values that are not finite or no fractions; an unknown name or option.
     """
     if positions not in timm_names.POSITIONS:
         raise ValueError(f"positions='{positions}' is not one of {', '.join(timm_names.POSITIONS)}")
@@ -50,7 +51,9 @@ def load_weights(model: nn.Module, source: str | Path, positions: str = 'bicubic
     except ValueError as error:
         raise ValueError(f'{source}: {error}') from error
     report = _compare(model, converted, source, fresh)
-    model.load_state_dict({**model.state_dict(), **{name: converted.tensors[name] for name in report.loaded}})
+    own, loaded = model.state_dict(), {name: converted.tensors[name] for name in report.loaded}
+    check_numbers(loaded, own, source)
+    model.load_state_dict({**own, **loaded})
     print_log(str(report), 'current')
     return report
 

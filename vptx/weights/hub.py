@@ -9,6 +9,8 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from timm.models import get_pretrained_cfg
 from timm.models._hub import download_cached_file, hf_split
 
+from vptx.files import download
+
 __all__ = ['fetch']
 
 
@@ -44,8 +46,8 @@ def fetch(source: str) -> Path:
 
 def _from_address(address: str) -> Path:
     try:
-        return Path(download_cached_file(address))  # a name such as name-b3be5167.pth says its hash
-    except OSError as error:
+        return download(address, check_hash=True)  # a name such as name-b3be5167.pth says its hash
+    except (OSError, RuntimeError) as error:
         raise FileNotFoundError(
             f'the weights {address} are neither in the cache (TORCH_HOME) nor to be downloaded. Run this once where '
             'there is a network, or fetch the file elsewhere and give its path as weights. '

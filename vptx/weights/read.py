@@ -7,13 +7,12 @@ from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from vptx.files import read_safetensors, safe_load
+from vptx.files import check_zip, existing, read_arrays, read_safetensors, safe_load
+from vptx.tensors import check_layout
 
 __all__ = ['read_tensors', 'weight_file']
 
@@ -33,7 +32,7 @@ def weight_file(path: str | Path) -> Path:
             f'there is no weight file {file.absolute()}. Put it there, give another path as weights=..., or name '
             "weights that timm downloads: weights='timm://vit_base_patch16_224.orig_in21k'"
         )
-    return file
+    return existing(file)
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -49,9 +48,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     with path.open('rb') as file:
         head = file.read(16)
     if head.startswith(b'PK\x03\x04'):
-        members = _members(path)
+        members = check_zip(path)
         if all(name.endswith('.npy') for name in members):
-            tensors = _read_npz(path)
+            tensors = read_arrays(path)
         elif any('/code/' in name for name in members):
             raise ValueError(
                 f'{path} is a TorchScript program, as OpenAI publishes CLIP, and is not run. Save its state_dict() '
@@ -68,35 +67,19 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             f'{path} is no weight file: expected numpy .npz, PyTorch or safetensors, found {path.stat().st_size} bytes '
             f'that begin with {head!r}'
         )
+    check_layout(tensors, path)
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-
-
-def _members(path: Path) -> list[str]:
-    try:
-        with ZipFile(path) as archive:
-            return archive.namelist()
-    except BadZipFile as error:
-        raise ValueError(f'{path} cannot be read: truncated, download it again ({error})') from error
-
-
-def _read_npz(path: Path) -> dict[str, Tensor]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return {
-            # numpy knows no bfloat16: two bytes without a type are one.
-            name: torch.from_numpy(a.view(np.int16)).view(torch.bfloat16) if a.dtype == 'V2' else torch.from_numpy(a)
-            for name, a in arrays.items()
-        }
-    except (ValueError, TypeError, EOFError, BadZipFile, OSError) as error:
-        raise ValueError(f'{path} is refused: no plain arrays of numbers, or truncated ({error})') from error
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     # The arguments of a command line, which training states often hold; inert.
     with torch.serialization.safe_globals([Namespace]):
         found = safe_load(path)
+    seen: list[Any] = []
     while isinstance(found, Mapping):
+        if any(found is before for before in seen):
+            raise ValueError(f'{path} holds a model that is inside itself: save the state_dict() of the model alone')
+        seen.append(found)
         key = _model_key(found, path)
         if key is None:
             return {str(name): value.detach() for name, value in found.items() if isinstance(value, Tensor)}
