@@ -4,21 +4,20 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import StringIO
 from logging import WARNING, LogRecord
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+from malice import listening
 from mmengine.logging import MessageHub, MMLogger
 from runs import differences
 
@@ -26,7 +25,7 @@ __all__ = ['Bait', 'Case', 'Kind', 'Outcome', 'attempt', 'scratch', 'table']
 
 VERDICTS = ('executed', 'silent', 'obscure', 'clear', 'harmless')
 LINES, SECONDS = 6, 20  # that an error may have, and that a door may take
-CLEAR = (ValueError, OSError, FloatingPointError)
+CLEAR = (ValueError, OSError, FloatingPointError, MemoryError)
 #: What an error says that nobody wrote for a reader, or that no reader should follow.
 OBSCURE = (
     'has no attribute',
@@ -40,28 +39,27 @@ OBSCURE = (
 )
 
 
+_open = ExitStack()  # for as long as the process lives
+
+
 @cache
 def scratch() -> Path:
-    """A folder for what is made once: it goes with the process."""
-    keep = tempfile.TemporaryDirectory(prefix='bad_inputs_')
-    scratch.keep = keep
-    return Path(keep.name)
+    """A folder for what is made once."""
+    return Path(_open.enter_context(tempfile.TemporaryDirectory(prefix='bad_inputs_')))
 
 
 class Bait:
     """What no file may reach: a file that is not there, a folder that is, an address that listens."""
 
-    asked: list[str] = []
+    url, asked = '', []
 
     def __init__(self, folder: Path) -> None:
         self.canary, self.treasure = folder / 'canary', folder / 'treasure'
         self.treasure.mkdir(parents=True)
         (self.treasure / 'epoch_7.pth').write_text('of somebody else')
+        if not Bait.url:
+            Bait.url, Bait.asked = _open.enter_context(listening())
         Bait.asked.clear()
-
-    @property
-    def url(self) -> str:
-        return f'http://127.0.0.1:{_listener()}'
 
     def taken(self) -> str:
         """What of it was reached; nothing, if all is well."""
@@ -70,23 +68,6 @@ class Bait:
         if Bait.asked:
             return f'an address in the file was asked for {Bait.asked[0]}'
         return '' if (self.treasure / 'epoch_7.pth').is_file() else 'files elsewhere were deleted'
-
-
-@cache
-def _listener() -> int:
-    """The port of a server that writes down what it is asked for."""
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            Bait.asked.append(self.path)
-            self.send_error(404)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = HTTPServer(('127.0.0.1', 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server.server_port
 
 
 #: Spoils the file at a path in place; may give the path that an error has to name, if another.

@@ -18,7 +18,7 @@ Images = list[tuple[Path, int]]
 
 def need(path: Path, what: str, how_to_get: str) -> Path:
     """The path, or a FileNotFoundError that says what is missing, where it was looked for and how to get it."""
-    if not path.exists():
+    if not path.is_dir() and not path.is_file():
         raise FileNotFoundError(f'{what}: there is no {path.absolute()}. {how_to_get}')
     return path
 
