@@ -1,5 +1,6 @@
 """What happens when a bad file goes through a door."""
 
+import atexit
 import os
 import signal
 import sys
@@ -40,6 +41,7 @@ OBSCURE = (
 
 
 _open = ExitStack()  # for as long as the process lives
+atexit.register(_open.close)
 
 
 @cache

@@ -183,7 +183,7 @@ def each(name: str, where: str, values: dict[str, Any]) -> dict[str, Spoil]:
 
 
 #: What a number, or a thing of many parts, may be instead.
-NO_NUMBER: dict[str, Any] = {'a word': 'two', 'None': None, 'NaN': float('nan'), 'a list': [1], 'negative': -1}
+NO_NUMBER: dict[str, Any] = {'a word': 'two', 'None': None, 'NaN': float('nan'), 'a list': [1], 'negative': -2}
 
 
 def _filled(value: float) -> Callable[[torch.Tensor], torch.Tensor]:
