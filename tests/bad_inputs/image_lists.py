@@ -14,7 +14,7 @@ from vptx.datasets import BenchmarkTask, CustomImages
 
 from .battery import Bait, Kind, Spoil
 from .prompt_files import state_of
-from .spoils import BYTES, content
+from .spoils import BYTES, NO_FILES, content
 
 __all__ = ['entries', 'line', 'lines', 'run']
 
@@ -329,7 +329,7 @@ RECORD = Kind(
     'record of a subset',
     write_record,
     {
-        **{name: spoil for name, spoil in BYTES.items() if name != 'not there'},
+        **{name: spoil for name, spoil in BYTES.items() if name not in NO_FILES},  # without one it is written
         'a list': entries(lambda found: [1, 2]),
         'no indices': entries(lambda found: found.pop('indices') and None),
         'no images': entries(lambda found: found.pop('images') and None),

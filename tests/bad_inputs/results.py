@@ -17,7 +17,7 @@ from vptx.analysis.protocol import experiment, studies
 from .battery import Kind, Spoil, scratch
 from .image_lists import entries, line, lines
 from .prompt_files import KIND as PROMPT_FILE
-from .spoils import BYTES, content
+from .spoils import BYTES, NO_FILES, content
 
 METHOD = 'deep/kitti'
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LegacyResize', scale=16), dict(type='PackInputs')]
@@ -107,7 +107,7 @@ RESULT = Kind(
     'result of a run',
     good(f'{METHOD}/select/*/result.json'),
     {
-        **{name: spoil for name, spoil in FACTS.items() if name not in ('not there', 'a folder', 'a link to nothing')},
+        **{name: spoil for name, spoil in FACTS.items() if name not in NO_FILES},  # without one it runs again
         'a list': content(b'[]'),
         'no score': entries(lambda found: found.pop('score') and None),
         'a fact of tomorrow': facts(colour='red'),
@@ -120,6 +120,7 @@ RESULT = Kind(
         'numbers that are words': facts(trained='many', kilobytes='few'),
     },
     {'experiment.py': again},
+    harmless=('a fact of tomorrow',),
 )
 
 RESULTS = Kind(
@@ -141,6 +142,7 @@ RESULTS = Kind(
         'a size that is a word': facts(kilobytes='few'),
     },
     {'report.py': reported},
+    harmless=('a fact of tomorrow',),
 )
 
 TRIALS = Kind(
@@ -165,6 +167,7 @@ KEPT = Kind(
         'a config that runs code': lambda path, bait: path.write_text(f'open({str(bait.canary)!r}, "w")') and None,
     },
     {'experiment.py': again, 'report.py --look': looked_at},
+    only=dict.fromkeys(NO_FILES, ('report.py --look',)),  # the experiment writes it again
 )
 
 PROMPT = Kind(
