@@ -145,8 +145,8 @@ def test_nets_are_put_in_by_name(tmp_path, monkeypatch, capsys):
     for name in ('one', 'two'):
         folder = tmp_path / 'out' / f'{name}_leaf' / 'TinyImages'
         assert results(folder) == {'select/lr=0.01', 'final/lr=0.01/seed0'}
-        config = (folder / 'config.py').read_text()
-        assert f'{name}.pth' in config and 'max_epochs=1' in config
+        config = (folder / 'config.json').read_text()
+        assert f'{name}.pth' in config and '"max_epochs": 1' in config
     with pytest.raises(ValueError, match="there is no net 'three'"):
         studies([str(leaf)], tmp_path / 'other', nets=['one', 'three'])
     with pytest.raises(ValueError, match='jobs must be a whole number of at least 1, not 0'):
