@@ -29,6 +29,7 @@ extras = {
         *seg,
         *sweep,
         'pytest>=8',
+        'pytest-randomly>=3.16',
         'pytest-xdist>=3.5',
         'ruff>=0.17,<0.18',
         'import-linter>=2.3',

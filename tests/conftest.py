@@ -1,14 +1,52 @@
-"""Every test file can import what lies beside this one: ``networks``, ``runs``."""
+"""Every test file can import what lies next to this one: ``networks``, ``runs``. Tests run in random order."""
 
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 import torch
 import yapf.yapflib.yapf_api  # noqa: F401  writes a cache when first imported: once, before workers do it side by side
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)  # the networks are tiny, and two tests may run side by side
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """pytest-randomly seeds ``random`` and NumPy for each test; so is torch seeded, before any fixture is made."""
+    torch.manual_seed((item.config.getoption('randomly_seed', 0) + crc32(item.nodeid.encode())) % 2**32)
+
+
+@pytest.fixture(autouse=True)
+def fresh_globals() -> Iterator[None]:
+    """Let no test, nor a fixture of another module, see what a test left in MMEngine, in torch or in the process."""
+    environment, path, folder = dict(os.environ), list(sys.path), Path.cwd()
+    _reset()
+    yield
+    _reset()
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = path
+    os.chdir(folder)
+
+
+def _reset() -> None:
+    for manager in (DefaultScope, MMLogger, MessageHub, *_with_subclasses(Visualizer)):
+        manager._instance_dict.clear()
+    torch.set_num_threads(1)
+    torch.set_default_device(None)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    torch.use_deterministic_algorithms(False)
+
+
+def _with_subclasses(kind: type) -> list[type]:
+    return [kind, *(found for child in kind.__subclasses__() for found in _with_subclasses(child))]
 
 
 @pytest.fixture(scope='session')

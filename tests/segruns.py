@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from mmseg.datasets import BaseSegDataset
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from runs import hook
 from torch import nn
 
@@ -44,6 +44,50 @@ def write_images(folder: Path, number: int = 8, size: tuple[int, int] = (32, 32)
             image = COLOURS[labels] + rng.integers(0, 25, (*size, 3))
             Image.fromarray(image.astype(np.uint8)).save(places[0] / f'{index}.png')
             Image.fromarray((labels + 1).astype(np.uint8)).save(places[1] / f'{index}.png')
+    return folder
+
+
+def write_masks(
+    folder: Path,
+    labels: tuple[int, int] = (0, 1),
+    suffix: str = '.jpg',
+    mask_suffix: str = '.png',
+    tag: int = 1,
+    displayed: bool = False,
+    number: int = 4,
+    size: tuple[int, int] = (32, 24),
+) -> Path:
+    """Red rectangles on grey ground, each in another place, as :class:`~vptx.segmentation.CustomMasks` expects them.
+
+    Args:
+        folder: to write to.
+        labels: of ground and rectangle, in the masks.
+        suffix: of the images.
+        mask_suffix: of the masks.
+        tag: of the orientation of the images.
+        displayed: whether masks are drawn on images with this tag applied, not on the stored pixels.
+        number: of images in each split.
+        size: of the stored pixels.
+    """
+    exif = Image.Exif()
+    if tag != 1:
+        exif[ExifTags.Base.Orientation] = tag
+    for split in ('train', 'val', 'test'):
+        for kind in ('images', 'masks'):
+            (folder / kind / split).mkdir(parents=True, exist_ok=True)
+        for index in range(number):
+            rng = np.random.default_rng([index, len(split)])
+            image = rng.integers(90, 160, (*size, 3)).astype(np.uint8)
+            mask = np.full(size, labels[0], np.uint8)
+            top, left = rng.integers(0, size[0] // 2), rng.integers(0, size[1] // 2)
+            inside = slice(top, top + 3 * size[0] // 8), slice(left, left + 3 * size[1] // 8)
+            image[inside], mask[inside] = (220, 40, 40), labels[1]
+            drawn = Image.fromarray(mask)
+            if displayed:
+                drawn.getexif()[ExifTags.Base.Orientation] = tag
+                drawn = ImageOps.exif_transpose(drawn)
+            Image.fromarray(image).save(folder / 'images' / split / f'{index}{suffix}', exif=exif)
+            drawn.save(folder / 'masks' / split / f'{index}{mask_suffix}', exif=Image.Exif())
     return folder
 
 

@@ -145,3 +145,16 @@ def test_what_is_refused_changes_nothing(arguments, message, inside):
 def test_print_trainable_parameters_is_at_hand(capsys):
     vptx.print_trainable_parameters(vptx.attach(tiny(), DEEP))
     assert capsys.readouterr().out.startswith('trainable params: 288 || all params: ')
+
+
+@pytest.mark.parametrize('prompter', ['DeepPrompter', DeepPrompter])
+def test_a_prompter_by_its_name_or_class_alone(prompter):
+    network = tiny()
+    with pytest.raises(TypeError, match=r"a prompter is described by .*: write dict\(type='DeepPrompter'\)"):
+        vptx.attach(network, prompter)
+    assert isinstance(vptx.attach(network, DEEP).prompter, DeepPrompter)  # nothing is left of the first
+
+
+def test_a_model_by_its_name():
+    with pytest.raises(TypeError, match=r"attach takes a model that is built, .* not 'vit_tiny_patch16_224'"):
+        vptx.attach('vit_tiny_patch16_224', DEEP)

@@ -1,10 +1,13 @@
 """What the arguments of the tools make of a config."""
 
-from argparse import Namespace
+import json
+from argparse import ArgumentParser, Namespace
 
-from runs import write_config
+import pytest
+from runs import hook, net, tool, write_config, write_weights
 
-from vptx.cli import load_config
+import vptx
+from vptx.cli import add_config_arguments, load_config
 
 
 def test_resume_begins_where_there_is_no_checkpoint_with_the_weights_of_the_config(tmp_path):
@@ -18,3 +21,69 @@ def test_resume_begins_where_there_is_no_checkpoint_with_the_weights_of_the_conf
     assert resumed.load_from == str(tmp_path / 'work' / 'epoch_2.pth') and resumed.resume
     args.resume = 'other.pth'
     assert load_config(args).load_from == 'other.pth'
+
+
+def parse(*options: str) -> dict:
+    parser = ArgumentParser()
+    add_config_arguments(parser)
+    return parser.parse_args(['config.py', '--cfg-options', *options]).cfg_options
+
+
+def test_settings_of_the_command_line():
+    assert parse('a.b=1', 'c=[1,2]', 'd=x=y', 'e=head.fc{2}') == {'a.b': 1, 'c': [1, 2], 'd': 'x=y', 'e': 'head.fc{2}'}
+
+
+@pytest.mark.parametrize(
+    ('option', 'reason'),
+    [
+        ("test_evaluator=[dict(type='Accuracy'),dict(type='SingleLabelMetric')]", 'test_evaluator.0.key=value'),
+        ('test_evaluator=dict(type=Accuracy)', 'no dict'),
+        ('x={a: 1}', 'no dict'),
+        ('x=f(1,2)', 'cannot take'),
+        ('x=[1,2', 'brackets'),
+        ('model.head', 'no key.of.setting=value'),
+    ],
+)
+def test_settings_that_cannot_be_taken_are_a_usage_error(option, reason, capsys):
+    with pytest.raises(SystemExit) as error:
+        parse(option)
+    told = capsys.readouterr().err
+    assert error.value.code == 2 and 'cannot take' in told and reason in told and option.partition('=')[0] in told
+
+
+def test_numbers_of_each_class_as_json(tmp_path):
+    evaluators = [dict(type='ConfusionMatrix'), dict(type='SingleLabelMetric', average=None)]
+    start = tmp_path / 'start.safetensors'
+    weights = write_weights(tmp_path / 'weights.pth')
+    config = write_config(
+        tmp_path / 'config.py',
+        tmp_path / 'work',
+        test_evaluator=evaluators,
+        **{'model.backbone.net': net(weights=str(weights))},
+    )
+    vptx.save_prompt(vptx.init_model(config), start, classes=['bright', 'dark', 'striped'])
+    tool('test', config, start, '--out', tmp_path / 'new' / 'metrics.json')
+    metrics = json.loads((tmp_path / 'new' / 'metrics.json').read_text())
+    matrix = metrics['confusion_matrix/result']
+    assert len(matrix) == 3 and sum(map(sum, matrix)) == 12
+    assert len(metrics['single-label/recall_classwise']) == 3
+
+
+def test_settings_of_a_run_are_given_to_the_export_too(tmp_path):
+    weights = write_weights(tmp_path / 'weights.pth')
+    config = write_config(
+        tmp_path / 'config.py',
+        tmp_path / 'work',
+        hooks=[hook(dict(type='BorderPrompter', width=2))],
+        **{'model.backbone.net': net(weights=str(weights)), 'model.head.num_classes': 2},
+    )
+    vptx.save_prompt(vptx.init_model(config), tmp_path / 'p.safetensors')
+    config = write_config(
+        tmp_path / 'config.py',
+        tmp_path / 'work',
+        hooks=[hook(dict(type='BorderPrompter', width=2))],
+        **{'model.backbone.net': net(weights=str(weights))},
+    )
+    out = tmp_path / 'border.png'
+    tool('export_pixels', config, tmp_path / 'p.safetensors', out, '--cfg-options', 'model.head.num_classes=2')
+    assert out.is_file()

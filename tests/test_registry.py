@@ -50,3 +50,15 @@ def test_an_argument_that_the_class_does_not_take():
 
 def test_hooks_are_found_whatever_the_default_scope():
     assert ROOT_HOOKS.get('PromptTuningHook') is not None
+
+
+@pytest.mark.parametrize('given', ['DeepPrompter', DeepPrompter])
+def test_a_name_or_a_class_alone(given):
+    message = r"a prompter is described by dict\(type=..., ...\), not by .*: write dict\(type='DeepPrompter'\)"
+    with pytest.raises(TypeError, match=message):
+        build(PROMPTERS, given)
+
+
+def test_what_is_no_config_at_all():
+    with pytest.raises(TypeError, match=r'a net is described by dict\(type=..., ...\), not by 5$'):
+        build(NETS, 5)

@@ -53,6 +53,12 @@ def test_tune_given_as_a_string():
         freeze(network(), 'head', nn.Identity())
 
 
+@pytest.mark.parametrize('tune', [None, [['head']], [None], 5], ids=str)
+def test_tune_that_is_no_list_of_patterns(tune):
+    with pytest.raises(ValueError, match=r"tune is a list of patterns, such as \['head'\], or \[\] for none; not "):
+        freeze(network(), tune, nn.Identity())
+
+
 def test_a_pattern_that_is_no_regular_expression():
     with pytest.raises(ValueError, match=r"tune: '\*head' is not a regular expression"):
         freeze(network(), ['*head'], nn.Identity())

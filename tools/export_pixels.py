@@ -6,17 +6,18 @@ python tools/export_pixels.py CONFIG PROMPT_FILE border.safetensors border.png
 import argparse
 
 import vptx
-from vptx.cli import NET_HELP, read_config
+from vptx.cli import add_config_arguments, read_config
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='a config file')
-    parser.add_argument('--net', help=NET_HELP)
+    add_config_arguments(parser)
     parser.add_argument('prompt_file', help="a prompt file (.safetensors), or a run's .pth")
     parser.add_argument('out', nargs='+', help='files to write: .safetensors or .png')
     args = parser.parse_args()
-    model = vptx.init_model(read_config(args.config, args.net), args.prompt_file)
+    config = read_config(args.config, args.net)
+    config.merge_from_dict(args.cfg_options)
+    model = vptx.init_model(config, args.prompt_file)
     for path in args.out:
         try:
             print(f'{path}: {vptx.export_pixels(model, path)}')

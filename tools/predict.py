@@ -2,9 +2,13 @@
 
 python tools/predict.py CONFIG PROMPT_FILE IMAGE_OR_FOLDER [...] --out-dir DIR
 
-A classifier writes predictions.csv and predictions.png. A segmentor writes, for each image, an overlay with a legend
-and the map of labels. With --show-prompt, a prompt made of pixels is drawn into prompt.png: the learnt pixels, images
-without and with them, and the label mapping, if there is one.
+A classifier writes predictions.csv and predictions.png, the first images. A segmentor writes, for each image, an
+overlay with a legend and the map of labels. Images are read and prepared as the test of CONFIG does it; settings that
+the run was given by --cfg-options are given here, too. A file that cannot be read is noted in the table, and the tool
+ends with status 1.
+
+With --show-prompt, a prompt made of pixels is drawn into prompt.png: the learnt pixels, images without and with them,
+and the label mapping, if there is one.
 """
 
 import argparse
@@ -13,59 +17,81 @@ from pathlib import Path
 from torch import nn
 
 import vptx
+from vptx.analysis.prompt_picture import SHOWN as CAPTIONS
 from vptx.analysis.prompt_picture import check_pixels, draw_prompt, seen_by
-from vptx.cli import NET_HELP, read_config
-from vptx.predict import contact_sheet, find_images, predict, write_table
+from vptx.cli import add_config_arguments, read_config
+from vptx.image_files import shown
+from vptx.predict import SHOWN, Table, contact_sheet, find_images, predict
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='a config file')
-    parser.add_argument('--net', help=NET_HELP)
+    add_config_arguments(parser)
     parser.add_argument('prompt_file', help="a prompt file (.safetensors), or a run's .pth")
     parser.add_argument('images', nargs='+', help='image files, or folders of them')
     parser.add_argument('--out-dir', type=Path, default=Path('predictions'), help='for what is written')
     parser.add_argument('--device', default='cpu', help='such as cuda:0')
-    parser.add_argument('--batch-size', type=int, default=32)
+    parser.add_argument('--batch-size', type=int, help="of a classifier; by default that of the config's test")
+    parser.add_argument('--scores', action='store_true', help='write the scores of all classes into the table')
     parser.add_argument('--show-prompt', action='store_true', help='draw learnt pixels and prompted images, too')
     args = parser.parse_args()
+    if args.batch_size is not None and args.batch_size < 1:
+        parser.error(f'--batch-size must be at least 1, not {args.batch_size}')
+    try:
+        run(args)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(shown(str(error))) from error
+
+
+def run(args: argparse.Namespace) -> None:
     paths = find_images(args.images)
-    model = vptx.init_model(read_config(args.config, args.net), args.prompt_file, args.device)
+    config = read_config(args.config, args.net)
+    config.merge_from_dict(args.cfg_options)
+    model = vptx.init_model(config, args.prompt_file, args.device)
     if args.show_prompt:
         try:
             check_pixels(model)
         except ValueError as error:
-            raise SystemExit(f'--show-prompt: {error}') from error
+            raise ValueError(f'--show-prompt: {error}') from error
+    unread, captions = 0, list[str]()
     with seen_by(model) as images:
         if hasattr(model, 'decode_head'):
-            captions = segment(model, paths, args.out_dir)
+            segment(model, paths, args.out_dir)
         else:
-            captions = classify(model, paths, args.out_dir, args.batch_size)
-    if args.show_prompt:
+            unread, captions = classify(model, paths, args)
+    if args.show_prompt and images:
         draw_prompt(model, images, captions).savefig(args.out_dir / 'prompt.png', dpi=160)
         print(f'wrote {args.out_dir / "prompt.png"}')
+    if unread:
+        table = args.out_dir / 'predictions.csv'
+        raise SystemExit(f"{unread} of {len(paths)} images could not be read: {table} says why, in the column 'error'")
 
 
-def segment(model: nn.Module, paths: list[Path], out_dir: Path) -> list[str]:
-    """No captions: the network may see a photograph in several pieces."""
+def segment(model: nn.Module, paths: list[Path], out_dir: Path) -> None:
     from vptx.segmentation import write_predictions  # mmsegmentation is an extra
 
     for path, shares in write_predictions(model, paths, out_dir):
-        print(f'{path}  {", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:5])}')
+        print(f'{shown(path)}  {", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:5])}')
     print(f'wrote {len(paths)} overlays and label maps to {out_dir}')
-    return []
 
 
-def classify(model: nn.Module, paths: list[Path], out_dir: Path, batch_size: int) -> list[str]:
-    """What it says of each image, as a caption."""
-    predictions = predict(model, paths, batch_size)
-    width = max(len(str(p.path)) for p in predictions)
-    for p in predictions:
-        print(f'{p.path!s:{width}}  {p.score:6.1%}  {p.name}')
-    write_table(predictions, out_dir / 'predictions.csv')
-    contact_sheet(predictions, out_dir / 'predictions.png')
-    print(f'wrote {out_dir / "predictions.csv"} and {out_dir / "predictions.png"}')
-    return [f'{p.name}  {p.score:.0%}' for p in predictions]
+def classify(model: nn.Module, paths: list[Path], args: argparse.Namespace) -> tuple[int, list[str]]:
+    """How many images could not be read, and what it says of the first others, as captions."""
+    width = max(len(shown(path)) for path in paths)
+    classes = model.dataset_meta.get('classes') or True
+    unread, first = 0, []
+    with Table(args.out_dir / 'predictions.csv', classes if args.scores else None) as table:
+        for p in predict(model, paths, args.batch_size, pictures=SHOWN):
+            table.write(p)
+            unread += bool(p.error)
+            print(f'{shown(p.path):{width}}  {p.error or f"{p.score:6.1%}  {p.name}"}')
+            if p.picture is not None:
+                first.append(p)
+    print(f'wrote {table.path}')
+    if first:
+        contact_sheet(first, args.out_dir / 'predictions.png')
+        print(f'wrote {args.out_dir / "predictions.png"}')
+    return unread, [f'{p.name}  {p.score:.0%}' for p in first[:CAPTIONS]]
 
 
 if __name__ == '__main__':

@@ -1,8 +1,12 @@
 """Test a trained model: python tools/test.py configs/mini/digits_vpt_deep.py work_dirs/digits_vpt_deep/epoch_100.pth"""
 
 import argparse
+import json
+
+from mmengine.dist import is_main_process
 
 from vptx.cli import add_common_arguments, load_config, make_runner
+from vptx.files import write_whole
 
 
 def main() -> None:
@@ -13,10 +17,9 @@ def main() -> None:
     parser.add_argument('--out', help='write the metrics to this JSON file')
     args = parser.parse_args()
     metrics = make_runner(load_config(args)).test()
-    if args.out:
-        from mmengine.fileio import dump
-
-        dump(metrics, args.out)
+    if args.out and is_main_process():
+        text = json.dumps(metrics, indent=1, default=lambda value: value.tolist())  # a confusion matrix is a tensor
+        write_whole(args.out, text.encode())
 
 
 if __name__ == '__main__':

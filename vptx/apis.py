@@ -62,22 +62,23 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
 
 
 def _dataset_meta(config: Config, learnt: ClassNames | None) -> dict:
-    """Names of the classes, and the colours that the data set of ``config`` gives them.
+    """Names of the classes; of a segmentor's also colours.
 
     Raises:
         ValueError: the data set has other classes.
     """
-    if not learnt or not learnt.names:
-        return {}
+    names = list(learnt.names) if learnt else []
     data = (config.get('test_dataloader') or {}).get('dataset') or {}
-    kind = data.get('type', '')
-    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
-        found = DATASETS.get(kind) if isinstance(kind, str) else kind
-    known = {**getattr(found, 'METAINFO', {}), **(data.get('metainfo') or {})}
-    named = data.get('classes') or known.get('classes')
-    if named and not isinstance(named, str):  # a text is the path of a list
-        compare_classes(learnt, named, f'the data set {getattr(found, "__name__", kind)} of the config')
-    classes, colours = list(learnt.names), dict(zip(known.get('classes', ()), known.get('palette', ())))
-    if colours.keys() >= set(classes):
-        return dict(classes=classes, palette=[list(colours[name]) for name in classes])
-    return dict(classes=classes)
+    if learnt and names:
+        kind = data.get('type', '')
+        with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
+            found = DATASETS.get(kind) if isinstance(kind, str) else kind
+        known = {**getattr(found, 'METAINFO', {}), **(data.get('metainfo') or {})}
+        named = data.get('classes') or known.get('classes')
+        if named and not isinstance(named, str):  # a text is the path of a list
+            compare_classes(learnt, named, f'the data set {getattr(found, "__name__", kind)} of the config')
+    if 'decode_head' not in config.model:
+        return dict(classes=names) if names else {}
+    from vptx.segmentation import dataset_meta  # mmsegmentation is an extra
+
+    return dataset_meta(data, names)

@@ -11,7 +11,7 @@ from vptx.mappings.base import LabelMapping
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters.base import Prompter
 from vptx.prompters.stack import StackedPrompter
-from vptx.readout import OWN, Readout
+from vptx.readout import OWN, Readout, read_maps
 from vptx.registry import MAPPINGS, PROMPTERS, build
 from vptx.trainable import freeze
 
@@ -71,7 +71,10 @@ def attach(
     Raises:
         ValueError: the model is of no known kind or is prompted already, or prompter, mapping, readout, ``tune`` and
             network do not fit together.
+        TypeError: ``model`` is no module, or a prompter or mapping is neither a module nor a config.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'attach takes a model that is built, such as timm.create_model(...), not {model!r}')
     hall = find_hall(model)
     if hall is not None and hall.before is not None:
         raise ValueError('this model has a prompter plugged in already: vptx.detach(model) it first')
@@ -89,6 +92,7 @@ def attach(
     hall.before = Before(hall.readout, flags, own_hall)
     try:
         hall.plug(_build(prompter), readout, build(MAPPINGS, mapping))
+        _check_maps(model, hall)
         freeze(model, tune, also=nn.ModuleList([hall.prompter, hall.mapping]))
     except Exception:
         detach(model)
@@ -100,7 +104,32 @@ def attach(
 def _build(prompter: Prompter | dict | Sequence[Prompter | dict] | None) -> Prompter:
     if prompter is None:
         return Prompter()
-    return StackedPrompter(prompter) if isinstance(prompter, Sequence) else build(PROMPTERS, prompter)
+    if isinstance(prompter, Sequence) and not isinstance(prompter, str):
+        return StackedPrompter(prompter)
+    return build(PROMPTERS, prompter)
+
+
+def _check_maps(model: nn.Module, hall: PromptedNetwork) -> None:
+    """Refuse heads of mmsegmentation that ask for more feature maps than there are.
+
+    Raises:
+        ValueError: names the head, its ``in_index`` and the maps.
+    """
+    net = hall.net
+    maps = read_maps(hall.readout, net.geometry.depth, net.stages, net.map_norm)
+    if maps is None:
+        return
+    number = len(maps.layers)
+    for name in ('decode_head', 'auxiliary_head'):
+        part = getattr(model, name, None)
+        for head in part if isinstance(part, nn.ModuleList) else [part]:
+            asked = getattr(head, 'in_index', ())
+            for index in asked if isinstance(asked, Sequence) else [asked]:
+                if not -number <= index < number:
+                    raise ValueError(
+                        f'{name} has in_index={index}, which counts feature maps from 0, not layers, and the maps '
+                        f'number {number}: of the layers {list(maps.layers)}'
+                    )
 
 
 def _with_pixel_statistics(net: Net, model: nn.Module) -> Net:

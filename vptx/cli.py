@@ -5,6 +5,7 @@ import ast
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any
 
 import torch
 import torch.distributed
@@ -15,11 +16,14 @@ from vptx.checkpoint import last_checkpoint
 from vptx.datasets import CustomImages
 from vptx.hooks.prompt_tuning_hook import refuse_sharding
 from vptx.prompt_file import read_prompt
+from vptx.settings import check_config, check_options
 
 __all__ = [
     'FEATURES_HELP',
     'NET_HELP',
+    'Options',
     'add_common_arguments',
+    'add_config_arguments',
     'add_study_arguments',
     'find_own_modules',
     'keep_features',
@@ -33,15 +37,49 @@ NET_HELP = "a net in place of the config's own, by the name of its file in _base
 FEATURES_HELP = 'keep here what a frozen network makes of the images, for all runs to read, where nothing trains in it'
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of every tool that runs a config."""
+class Options(DictAction):
+    """``--cfg-options``: MMEngine's reading of ``key=value``, with a usage error for what it cannot read."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        for value in values or ():
+            name, equals, text = value.partition('=')
+            reason = ''
+            if not name or not equals:
+                reason = 'it is no key.of.setting=value'
+            elif text.lstrip('[(').startswith(('dict(', '{')):
+                reason = (
+                    'a value is a number, a word, or a list or tuple of them, no dict. Set its parts by their paths, '
+                    f'as {name}.key=value or {name}.0.key=value, or write it into a config'
+                )
+            else:
+                try:
+                    super().__call__(parser, namespace, [value], option_string)
+                except (AssertionError, RecursionError) as error:  # of brackets that do not match
+                    reason = str(error) or type(error).__name__
+            if reason:
+                raise argparse.ArgumentError(self, f'cannot take {value!r}: {reason}')
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every tool that reads one config."""
     parser.add_argument('config', help='a config file')
     parser.add_argument('--net', help=NET_HELP)
     parser.add_argument(
-        '--work-dir', help='where logs and checkpoints go; by default work_dirs/<name of the config>[_<net>]'
+        '--cfg-options', nargs='+', action=Options, default={}, help='settings to override, as key.of.setting=value'
     )
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of every tool that runs a config."""
+    add_config_arguments(parser)
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='settings to override, as key.of.setting=value'
+        '--work-dir', help='where logs and checkpoints go; by default work_dirs/<name of the config>[_<net>]'
     )
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='of the processes of this run'
@@ -69,7 +107,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
         '--cfg-options',
         dest='options',
         nargs='+',
-        action=DictAction,
+        action=Options,
         default={},
         help='settings to override in all, as key.of.setting=value',
     )
@@ -132,11 +170,14 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: no such config, or no such checkpoint to test.
+        ValueError: an option that nothing reads, or a setting that cannot be; see :mod:`vptx.settings`.
     """
     find_own_modules()
     net = vars(args).get('net')
     config = read_config(args.config, net)
+    check_options(config, args.cfg_options)
     config.merge_from_dict(args.cfg_options)
+    check_config(config)
     config.launcher = args.launcher
     name = '_'.join(filter(None, (Path(args.config).stem, net)))
     config.work_dir = args.work_dir or config.get('work_dir') or str(Path('work_dirs') / name)
@@ -185,13 +226,22 @@ def _name_classes(config: Config, path: str | Path) -> None:
 
 
 def keep_features(config: Config, folder: str | Path, required: bool) -> None:
-    """Add :class:`~vptx.hooks.FeatureCacheHook` to a config."""
+    """Add :class:`~vptx.hooks.FeatureCacheHook` to a config, in place of its own."""
+    others = [hook for hook in config.get('custom_hooks', []) if not str(hook.get('type')).endswith('FeatureCacheHook')]
     hook = dict(type='FeatureCacheHook', folder=str(folder), required=required)
-    config.custom_hooks = [*config.get('custom_hooks', []), hook]
+    config.custom_hooks = [*others, hook]
 
 
 def make_runner(config: Config) -> Runner:
-    """The Runner of a config, on one process or many, with or without a GPU."""
+    """The Runner of a config, on one process or many, with or without a GPU.
+
+    Raises:
+        ValueError: a setting that cannot be; see :mod:`vptx.settings`.
+    """
+    check_config(config)
+    kind = config.get('runner_type', 'Runner')
+    if kind != 'Runner':
+        raise ValueError(f'runner_type={kind!r}: the tools of vptx run a Runner; leave runner_type out')
     if config.launcher == 'pytorch' and not torch.cuda.is_available():
         # MMEngine's own start-up asks for a GPU; it leaves a process group alone that is there already.
         refuse_sharding(config)  # which would ask for a GPU, and says so first

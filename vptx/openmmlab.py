@@ -4,7 +4,8 @@
   that a checkpoint holds as a text; ours has lost it. MMEngine does not know ``.safetensors`` either; ours loads them,
   so that ``tools/test.py`` takes a prompt file. What is downloaded has the whole address in its name.
 * A file that MMEngine is writing when the process dies is left half written; ours is replaced whole.
-* An image file that cannot be decoded is not always named; now it is.
+* An image file that cannot be decoded is not always named; now it is. One of more bits or bands than the decoder keeps
+  is refused, where OpenCV drops them without a word.
 * ``_base_ = 'mmseg::...'`` does not resolve with the maintained fork of mmsegmentation.
 """
 
@@ -20,6 +21,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner import CheckpointLoader, checkpoint
 
 from vptx.files import download, read_safetensors, safe_load, write_whole
+from vptx.image_depth import loss
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
@@ -65,18 +67,26 @@ class AtomicLocalBackend(LocalBackend):
         write_whole(filepath, obj)
 
 
-def _name_the_file(load: Callable[[Any, dict], dict | None]) -> Callable[[Any, dict], dict | None]:
+def _checked(load: Callable[[Any, dict], dict | None]) -> Callable[[Any, dict], dict | None]:
     @wraps(load)
     def transform(self: LoadImageFromFile, results: dict) -> dict | None:
+        path = results['img_path']
+        lost = None
         try:
-            return load(self, results)
+            if Path(path).is_file():  # of a remote file nothing is known before it is loaded
+                lost = loss(path, self.color_type, self.imdecode_backend)
+            if lost is None:
+                return load(self, results)
+        except MemoryError:
+            raise
         except Exception as error:  # whatever the decoder makes of an empty file or of half an image
-            raise ValueError(f'{results["img_path"]} cannot be read as an image: {error}') from error
+            raise ValueError(f'{path} cannot be read as an image: {error}') from error
+        raise ValueError(f'{path} cannot be read as it is: {lost}')
 
     return transform
 
 
-LoadImageFromFile.transform = _name_the_file(LoadImageFromFile.transform)
+LoadImageFromFile.transform = _checked(LoadImageFromFile.transform)
 
 if find_spec('mmseg'):
     config_utils.MODULE2PACKAGE['mmseg'] = 'mmseg'

@@ -3,12 +3,14 @@
 image -> embed -> (merge, enter, block, leave) x L -> finish -> readout
 """
 
+import logging
 from bisect import bisect_left
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -312,9 +314,14 @@ class PromptedNetwork(BaseModule):
             delattr(self, f'value_{layer}')
         self.folded = set()
 
-    def _load_from_state_dict(self, *arguments: Any) -> None:
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
+        if not self.prompter.state_dict() and any(name.startswith(f'{prefix}prompter.') for name in state):
+            raise ValueError(
+                'this checkpoint holds prompts, and the model has none: add PromptTuningHook, or call vptx.attach, '
+                'with the prompter that they were trained with'
+            )
         self.unfold()  # other prompts have other keys and values
-        super()._load_from_state_dict(*arguments)
+        super()._load_from_state_dict(state, prefix, *others)
 
     def train(self, mode: bool = True) -> 'PromptedNetwork':
         """Training mode for the prompter and for the tuned parts of the network; what is frozen stays in eval mode."""
@@ -334,6 +341,23 @@ class PromptedNetwork(BaseModule):
 class PromptedBackbone(PromptedNetwork):
     """The hall as OpenMMLab's heads know a backbone: its forward returns a tuple of features."""
 
+    _warned = False
+
     def forward(self, image: Tensor | Known) -> tuple[Tensor, ...]:
+        if self.training and self.before is None and not self._warned and torch.is_grad_enabled():
+            self._warn()
         features = super().forward(image)
         return features if isinstance(features, tuple) else (features,)
+
+    def _warn(self) -> None:
+        """Once: full fine-tuning where nobody asked for it."""
+        self._warned = True
+        if all(parameter.requires_grad for parameter in self.parameters()):
+            size = sum(parameter.numel() for parameter in self.parameters())
+            print_log(
+                f'PromptedBackbone trains without prompts, all {size:,} parameters: '
+                "add dict(type='PromptTuningHook', prompter=..., tune=['head']) to custom_hooks, or call vptx.attach; "
+                "tune=['.*'] says that all is to train",
+                'current',
+                logging.WARNING,
+            )

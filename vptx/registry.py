@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from mmengine.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, TRANSFORMS, Registry
+from torch import nn
 
 __all__ = [
     'DATASETS',
@@ -29,14 +30,18 @@ NETS = Registry('net', locations=['vptx.backbones'])
 
 
 def build(registry: Registry, config: Any) -> Any:
-    """Build what ``config`` describes, ``dict(type='Name' or a class, **arguments)``; anything else is returned as is.
+    """Build what ``config`` describes, ``dict(type='Name' or a class, **arguments)``; a module or None is what it is.
 
     Raises:
         ValueError: no ``type``, or a name that is not registered (says which names are, nearest first).
-        TypeError: arguments that the class does not take.
+        TypeError: neither a config nor a module (a name or a class alone, say); arguments that the class does not take.
     """
-    if not isinstance(config, dict):
+    if config is None or isinstance(config, nn.Module):
         return config
+    if not isinstance(config, dict):
+        name = config.__name__ if isinstance(config, type) else config
+        hint = f': write dict(type={name!r})' if isinstance(name, str) else ''
+        raise TypeError(f'a {registry.name} is described by dict(type=..., ...), not by {config!r}{hint}')
     arguments = dict(config)
     if 'type' not in arguments:
         raise ValueError(f'a {registry.name} is described by dict(type=..., ...), this has no type: {config}')

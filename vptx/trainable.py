@@ -39,10 +39,13 @@ def freeze(model: nn.Module, tune: Sequence[str], also: nn.Module) -> None:
     '!prompter']`` leaves the prompts as they were drawn.
 
     Raises:
-        ValueError: a pattern that is no regular expression or that matches nothing (offers the nearest components).
+        ValueError: no list of patterns, or a pattern that is no regular expression or that matches nothing (offers the
+            nearest components).
     """
     if isinstance(tune, str):
         raise ValueError(f"tune is a list of patterns: write tune=['{tune}']")
+    if not isinstance(tune, Sequence) or not all(isinstance(entry, str) for entry in tune):
+        raise ValueError(f"tune is a list of patterns, such as ['head'], or [] for none; not {tune!r}")
     parameters = dict(model.named_parameters())
     for pattern in (entry.removeprefix('!') for entry in tune):
         try:

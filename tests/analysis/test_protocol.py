@@ -105,6 +105,10 @@ def test_the_experiment_and_that_selection_never_sees_the_test_split(tmp_path):
 
     with pytest.raises(FileNotFoundError, match=r'kitti: there is no .*test\.txt'):
         experiment(studies([path], tmp_path / 'out'), tmp_path / 'out')
+    assert not list((tmp_path / 'out').rglob('result.json'))  # refused before anything runs
+    (study,) = studies([path], tmp_path / 'out')
+    for run in study.selection():
+        run.do()
     select = tmp_path / 'out' / 'deep' / 'kitti' / 'select'
     chosen = {p.parent.name: json.loads(p.read_text()) for p in select.glob('*/result.json')}
     assert sorted(chosen) == ['base_lr=0.0064_weight_decay=0', 'base_lr=1.28_weight_decay=0']  # all of it is done
@@ -147,6 +151,7 @@ def judged(monkeypatch):
 
     monkeypatch.setattr(Run, 'do', do)
     monkeypatch.setattr(protocol, 'side_by_side', one_by_one)
+    monkeypatch.setattr(protocol, 'check_data', lambda found: None)  # there are no images
     judged = SimpleNamespace(seen=seen)
     return judged
 

@@ -112,9 +112,7 @@ def test_the_tool_leaves_table_numbers_and_picture(tmp_path, monkeypatch, capsys
         f'benchmark.py --nets vit_tiny_patch16_224 --net-options depth=1 embed_dim=12 --size 32 --batch 2 --classes 3 '
         f'--methods deep linear --prompts 2 4 --options dropout=0.0 --rounds 1 --threads 1 --out {tmp_path}'.split(),
     )
-    threads = torch.get_num_threads()
     runpy.run_path(str(TOOL), run_name='__main__')
-    torch.set_num_threads(threads)
     table = (tmp_path / 'table.md').read_text()
     assert table in capsys.readouterr().out
     names = [line.split('|')[1].strip() for line in table.splitlines()[4:]]

@@ -23,6 +23,7 @@ def group(monkeypatch):
     torch.distributed.init_process_group('gloo', store=torch.distributed.HashStore(), rank=0, world_size=1)
     yield
     torch.distributed.destroy_process_group()
+    gc.collect()  # a process that a later test forks would wait for ever for the threads of a group that it collects
 
 
 @pytest.fixture

@@ -127,7 +127,8 @@ def test_an_unreadable_image_is_named(tmp_path, content, workers):
     data = dict(type='CustomDataset', data_prefix=str(tmp_path / 'data'), _delete_=True)
     data['pipeline'] = [*pipeline, dict(type='PackInputs')]
     data['lazy_init'] = False
-    run = runner(tmp_path / 'work', train_dataloader=dict(loader(True, workers=workers), dataset=data))
+    loaders = dict(train_dataloader=dict(loader(True, workers=workers), dataset=data), val_dataloader=None)
+    run = runner(tmp_path / 'work', val_cfg=None, val_evaluator=None, **loaders)
     run._train_loop = run.build_train_loop(run._train_loop)  # the files are listed here
     if content is None:
         bad.unlink()

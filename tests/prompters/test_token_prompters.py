@@ -179,7 +179,7 @@ def test_initial_pixels(init):
 
 
 def test_unknown_initial_pixels():
-    with pytest.raises(ValueError, match="init must be 'uniform', 'gaussian' or 'normalised', not 'random'"):
+    with pytest.raises(ValueError, match="init must be one of 'uniform', 'gaussian', 'normalised', not 'random'"):
         PrependedPixelPrompter(init='random')
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from mmengine.registry import DefaultScope
-from mmseg.registry import TRANSFORMS
+from mmseg.registry import METRICS, TRANSFORMS
 from PIL import Image
 from segruns import LABELS, LOAD, TinySeg, write_images
 
 from vptx.registry import DATASETS
-from vptx.segmentation import CheckedLoadAnnotations
+from vptx.segmentation import CheckedIoUMetric, CheckedLoadAnnotations, MiniADE
 
 
 def data(folder, pipeline=(LOAD, LABELS), **options):
@@ -38,19 +38,19 @@ def test_missing_data_says_how_to_get_it(kind, tmp_path):
 def test_no_image_at_all(folder):
     for path in (folder / 'images' / 'training').iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match=r'TinySeg: no \.png in .*images/training\. Write it'):
+    with pytest.raises(ValueError, match=r'TinySeg: no images, no \.png in .*images/training\. Write it'):
         data(folder)
 
 
 def test_an_image_without_a_mask_is_named(folder):
     (folder / 'annotations' / 'training' / '1.png').unlink()
-    with pytest.raises(FileNotFoundError, match=r'1 of 2 images have no mask, the first of them .*/training/1\.png'):
+    with pytest.raises(FileNotFoundError, match=r'1 of 2 images have no mask: no .*/training/1\.png\. Write it'):
         data(folder)
 
 
 def test_a_mask_without_an_image_is_named(folder):
     (folder / 'images' / 'training' / '0.png').unlink()
-    with pytest.raises(FileNotFoundError, match=r'1 masks have no image, the first of them .*annotations.*/0\.png'):
+    with pytest.raises(FileNotFoundError, match=r'1 masks have no image: .*annotations.*/0\.png\. Write it'):
         data(folder)
 
 
@@ -91,12 +91,51 @@ def test_labels_out_of_range_are_named(folder):
     mask = np.ones((32, 32), np.uint8)
     mask[0, 0], mask[5, 5], mask[6, 6], mask[7, 7] = 0, 255, 5, 151
     path = bad(folder, mask)
-    message = f'{path} holds the labels 5, 151; the 4 classes are 1 to 4, and 0 and 255 mean no class'
+    message = rf'{path} holds labels that are no classes: 5, 151 \(.*are 1 to 4; no class is 0, 255'
     with pytest.raises(ValueError, match=message):
-        data(folder)[0]
-    with pytest.raises(ValueError, match=r'holds the labels 5, 151; the 4 classes are 0 to 3, and 255 mean no class'):
-        data(folder, reduce_zero_label=False)[0]
+        data(folder)
+    with pytest.raises(ValueError, match=r'no classes: 5, 151 \(all.*: 0, 1, 5, .* are 0 to 3; no class is 255'):
+        data(folder, reduce_zero_label=False)
+
+
+def test_wide_labels_are_not_cut_to_eight_bits(folder):
+    mask = np.ones((32, 32), np.uint16)
+    path = bad(folder, mask)
+    assert (data(folder)[0]['gt_seg_map'] == 0).all()
+    mask[0, 0] = 256 + 2
+    bad(folder, mask)
+    with pytest.raises(ValueError, match=rf'{path} holds labels that are no classes: 258 '):
+        data(folder)
+
+
+@pytest.mark.parametrize(('value', 'right'), [(2.0, True), (1.5, False), (np.nan, False)])
+def test_labels_are_whole_numbers(folder, value, right):
+    path = folder / 'annotations' / 'training' / '0.tif'
+    for name in ('0', '1'):
+        path.with_name(f'{name}.png').unlink()
+        Image.fromarray(np.full((32, 32), value, np.float32)).save(path.with_name(f'{name}.tif'))
+    if right:
+        assert (data(folder, seg_map_suffix='.tif')[0]['gt_seg_map'] == 1).all()
+    else:
+        with pytest.raises(ValueError, match=r'0\.tif is no mask: labels are whole numbers'):
+            data(folder, seg_map_suffix='.tif')
+
+
+def test_a_mask_one_pixel_wide(folder):
+    for name in ('0', '1'):
+        Image.new('RGB', (1, 32)).save(folder / 'images' / 'training' / f'{name}.png')
+        Image.new('L', (1, 32), 1).save(folder / 'annotations' / 'training' / f'{name}.png')
+    assert data(folder)[0]['gt_seg_map'].shape == (32, 1)
+
+
+def test_mini_ade_takes_some_of_its_classes_and_no_others(tmp_path):
+    names = [*MiniADE.METAINFO['classes'][3:5]]
+    options = dict(data_root=str(tmp_path), lazy_init=True, pipeline=[])
+    assert MiniADE(metainfo=dict(classes=names), **options).metainfo['palette'] == MiniADE.METAINFO['palette'][3:5]
+    with pytest.raises(ValueError, match='is not a subset of classes'):
+        MiniADE(metainfo=dict(classes=['ground', 'disc']), **options)
 
 
 def test_stock_configs_find_the_checked_loading():
     assert TRANSFORMS.get('LoadAnnotations') is CheckedLoadAnnotations
+    assert METRICS.get('IoUMetric') is CheckedIoUMetric

@@ -72,7 +72,8 @@ def test_counts_beside_the_papers(leaf, theirs, apart):
 @pytest.mark.parametrize('leaf', LEAVES)
 def test_heads_know_the_classes_of_the_data(leaf):
     config, model = parsed(leaf), real(leaf)
-    classes = DATASETS.get(config.train_dataloader.dataset.type).METAINFO['classes']
+    data = config.train_dataloader.dataset
+    classes = data.get('classes') or DATASETS.get(data.type).METAINFO['classes']
     heads = [module for module in model.modules() if isinstance(module, BaseDecodeHead)]
     assert heads and {head.num_classes for head in heads} == {len(classes)}
     assert not any(isinstance(module, nn.SyncBatchNorm) for module in model.modules())
@@ -123,13 +124,16 @@ def write_random(folder: Path, config: Config) -> None:
         loader.update(batch_size=2 if name == 'train_dataloader' else 1, num_workers=0, persistent_workers=False)
         data = loader.dataset
         data.data_root = str(folder)
+        prefix = data.get('data_prefix') or {
+            key: f'{kind}/{data.split}' for key, kind in (('img_path', 'images'), ('seg_map_path', 'masks'))
+        }
         rng = np.random.default_rng(0)
         for key, suffix in (('img_path', '.jpg'), ('seg_map_path', '.png')):
-            place = folder / data.data_prefix[key]
+            place = folder / prefix[key]
             place.mkdir(parents=True, exist_ok=True)
             for index in range(2):
                 shape = (40, 56, 3) if key == 'img_path' else (40, 56)
-                pixels = rng.integers(0, 255 if key == 'img_path' else 12, shape)
+                pixels = rng.integers(0, 255 if key == 'img_path' else len(data.get('classes', range(12))), shape)
                 Image.fromarray(pixels.astype(np.uint8)).save(place / f'{index}{suffix}')
         if data.get('ann_file'):
             path = folder / data.ann_file

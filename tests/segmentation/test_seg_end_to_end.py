@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.apis import inference_model
 from PIL import Image
@@ -13,7 +14,7 @@ from segruns import CLASSES, COLOURS, seg_config, write_images, write_seg_config
 
 import vptx
 from vptx.prompt_file import read_prompt
-from vptx.segmentation import SegInferencer, overlay, write_predictions
+from vptx.segmentation import SegInferencer, overlay, predict, write_predictions
 
 KEPT = ('state_dict', 'optimizer', 'param_schedulers')
 
@@ -120,13 +121,22 @@ def test_photographs_of_one_name_are_kept_apart(trained, data, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {'1.png', '1_labels.png', '1_.png', '1__labels.png'}
 
 
+def test_the_pipeline_of_the_test_data_is_enough(trained, data):
+    config = Config.fromfile(trained / 'config.py')
+    assert 'test_pipeline' not in config or config.pop('test_pipeline')
+    model = vptx.init_model(config, trained / 'work' / 'prompt.safetensors')
+    path = data / 'images' / 'validation' / '1.png'
+    ((_, image, labels),) = predict(model, [path])
+    assert np.array_equal(image, np.asarray(Image.open(path).convert('RGB'))) and labels.shape == image.shape[:2]
+
+
 def test_predicting_needs_names_and_images(trained, tmp_path):
     model = vptx.init_model(trained / 'config.py')
     with pytest.raises(ValueError, match='no class names'):
         list(write_predictions(model, [], tmp_path))
     (tmp_path / 'broken.png').write_text('text')
     model = vptx.init_model(trained / 'config.py', trained / 'work' / 'prompt.safetensors')
-    with pytest.raises(ValueError, match=r'broken\.png is not an image that can be read'):
+    with pytest.raises(ValueError, match=r'broken\.png cannot be read as an image'):
         list(write_predictions(model, [tmp_path / 'broken.png'], tmp_path))
 
 

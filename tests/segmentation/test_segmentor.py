@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmseg.models import EncoderDecoder, SegTTAModel
 from mmseg.structures import SegDataSample
-from segruns import built
+from segruns import built, head
 
 import vptx
 from vptx.segmentation import AccumulatingTTAModel
@@ -144,6 +144,55 @@ def test_augmented_is_mmsegs(most):
         (expected,) = SegTTAModel(model).test_step(data())
     assert torch.equal(found.pred_sem_seg.data, expected.pred_sem_seg.data)
     assert found.img_path == 'a.png'
+
+
+def one_logit(**changes):
+    """A head of one logit, whose sigmoid is compared with a threshold."""
+    loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    part = head(in_index=1, num_convs=3, up_scale=2)
+    part.update(num_classes=2, out_channels=1, threshold=0.3, loss_decode=loss)
+    return built(decode_head=part, auxiliary_head=None, **changes)
+
+
+@pytest.mark.parametrize('size', [(100, 70), (24, 16), (61, 70)])
+def test_one_logit_streamed_is_mmsegs(size):
+    model, image = one_logit(), photograph(*size)
+    expected = labels(model, image)
+    assert set(expected.unique().tolist()) == {0, 1}
+    model.most_logits = 0
+    found = labels(model, image)
+    assert found.dtype == torch.long and torch.equal(found, expected.long())
+
+
+@pytest.mark.parametrize('most', [0, 2**26])
+def test_one_logit_augmented(most):
+    """The probabilities of the views, averaged, are compared with the threshold."""
+    model = one_logit(most_logits=most)
+    image = photograph(40, 56)
+    flip = dict(flip=True, flip_direction='horizontal')
+    views = [[sample((40, 56), img_path='a.png', **facts)] for facts in ({}, flip)]
+    with torch.no_grad():
+        (found,) = AccumulatingTTAModel(model).test_step(dict(inputs=[[image], [image.flip(2)]], data_samples=views))
+        model.most_logits = 2**26
+        each = [
+            model.test_step(dict(inputs=[view], data_samples=[sample((40, 56), **facts)]))[0].seg_logits.data
+            for view, facts in ((image, {}), (image.flip(2), flip))
+        ]
+    mean = (each[0] + each[1]) / 2  # mmseg's are probabilities, with the flip undone
+    assert 0 < mean.min() and mean.max() < 1
+    assert found.pred_sem_seg.data.dtype == torch.long
+    assert torch.equal(found.pred_sem_seg.data, (mean > 0.3).long())
+    assert set(found.pred_sem_seg.data.unique().tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize('where', ['decode_head', 'auxiliary_head'])
+@pytest.mark.parametrize('index', [23, 2, -3])
+def test_a_head_that_asks_for_a_map_too_many_is_named(where, index):
+    part = head(in_index=index, num_convs=1, up_scale=4)
+    message = rf'{where} has in_index={index}, which counts feature maps from 0, .* number 2: of the layers \[1, 2\]'
+    with pytest.raises(ValueError, match=message):
+        built(**{where: part if where == 'decode_head' else [part]})
+    assert built(decode_head=head(in_index=-1, num_convs=3, up_scale=2))
 
 
 def test_a_large_image_turned_upside_down_is_refused():

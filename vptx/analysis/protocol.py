@@ -39,10 +39,13 @@ from vptx.analysis.trials import (
 from vptx.cli import keep_features, read_config
 from vptx.datasets import TASKS, set_task
 from vptx.files import write_whole
+from vptx.hooks.data_guard_hook import check_config
+from vptx.settings import check_options
 
 __all__ = [
     'FACTORS',
     'Study',
+    'check_data',
     'experiment',
     'final_config',
     'points',
@@ -88,6 +91,7 @@ def points(config: Config) -> list[Point]:
 def _at(config: Config, point: Point) -> Config:
     config = Config(deepcopy(config.to_dict()))
     settings = {name: value for name, value in point.items() if name != 'base_lr'}
+    check_options(config, settings, 'grid:')
     config.merge_from_dict(settings)
     if 'base_lr' in point:
         config.optim_wrapper.optimizer.lr = point['base_lr'] * config.train_dataloader.batch_size / 256
@@ -152,7 +156,9 @@ class Study:
         if task is not None:
             set_task(config, task)
         if variant:
+            check_options(config, config.variants[variant], f"variant '{variant}':")
             config.merge_from_dict(deepcopy(config.variants[variant]))
+        check_options(config, options)
         config.merge_from_dict(dict(options))
         self.leaf, self.net, self.variant = Path(path).stem, net or '', variant
         self.method = '_'.join(filter(None, (self.net, self.leaf, variant)))
@@ -334,6 +340,18 @@ def report(found: Sequence[Study], out: str | Path) -> list[Outcome]:
     return outcomes
 
 
+def check_data(found: Sequence[Study]) -> None:
+    """Look for the images of every split of the studies that are not finished.
+
+    Raises:
+        FileNotFoundError: a split that is not there.
+        ValueError: names the images that are not there, or what is wrong with a list.
+    """
+    for study in found:
+        if study.todo():
+            check_config(study.config)
+
+
 def experiment(found: Sequence[Study], out: str | Path, jobs: int = 1) -> list[Outcome]:
     """Run studies by the protocol at the head of this file, each run in a process of its own.
 
@@ -346,9 +364,10 @@ def experiment(found: Sequence[Study], out: str | Path, jobs: int = 1) -> list[O
         jobs: how many runs go side by side; PyTorch's threads are divided among them.
 
     Raises:
-        FileNotFoundError: images or lists that are not there; the test split's only when its turn has come.
-        ValueError: no jobs.
+        FileNotFoundError: a split, images or lists that are not there, the test split's too: before anything runs.
+        ValueError: no jobs, or what :func:`check_data` finds.
     """
+    check_data(found)
     failed: set[str] = set()
     for run, reason in side_by_side(lambda: [left for study in found for left in study.todo(failed)], jobs):
         trial = run.read()

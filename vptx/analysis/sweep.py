@@ -17,7 +17,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vptx.analysis.protocol import Study, report
+from vptx.analysis.protocol import Study, check_data, report
 from vptx.analysis.results import Outcome
 from vptx.analysis.trials import Run, Trial, length, metric_of
 
@@ -178,13 +178,15 @@ def sweep(
         What each study came to, and the names of runs that failed.
 
     Raises:
-        ValueError: runs that may be stopped, of a config that counts iterations.
+        FileNotFoundError: of :func:`~vptx.analysis.protocol.check_data`.
+        ValueError: runs that may be stopped, of a config that counts iterations; of ``check_data``.
     """
     out = Path(out)
     resources = dict(cpu=cpus, gpu=float('GPU' in ray.cluster_resources()) if gpus is None else gpus)
     failed: list[str] = []
     if asha and any('max_epochs' not in study.config.train_cfg for study in found):
         raise ValueError('asha stops runs after so many epochs, and there is a config that counts iterations')
+    check_data(found)
     while todo := [run for study in found for run in study.todo(failed, stopped=not asha)]:
         scheduler = None
         selection = [run for run in todo if run.seen == 'val']

@@ -3,6 +3,7 @@ data sets with a validation split held out."""
 
 from .benchmarks import BenchmarkTask, Task
 from .custom import CustomImages
+from .deep_image import LoadDeepImage
 from .digits import Digits
 from .formula import FormulaImages
 from .holdout import HoldoutCIFAR100, HoldoutCUB
@@ -23,6 +24,7 @@ __all__ = [
     'HoldoutCUB',
     'ImageList',
     'LegacyResize',
+    'LoadDeepImage',
     'MiniVTAB',
     'PhotoPatches',
     'Subset',

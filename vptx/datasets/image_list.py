@@ -11,7 +11,7 @@ from mmpretrain.datasets import BaseDataset
 from vptx.datasets.arrays import check_split
 from vptx.datasets.subset import Subset
 
-__all__ = ['ImageList', 'need', 'read_lines']
+__all__ = ['ImageList', 'need', 'read_lines', 'read_text']
 
 Images = list[tuple[Path, int]]
 
@@ -23,17 +23,30 @@ def need(path: Path, what: str, how_to_get: str) -> Path:
     return path
 
 
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without its mark.
+
+    Raises:
+        ValueError: another encoding, or no text.
+    """
+    content = path.read_bytes()
+    if content.startswith((b'\xff\xfe', b'\xfe\xff')):
+        raise ValueError(f'{path} is text in UTF-16: save it as UTF-8 ("CSV UTF-8" in a spreadsheet program)')
+    try:
+        return content.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{path} is no text file in UTF-8 ({error}): save it as UTF-8 ("CSV UTF-8" in a spreadsheet program)'
+        ) from error
+
+
 def read_lines(path: Path) -> list[tuple[int, str]]:
     """The numbered lines of a text file, without empty ones.
 
     Raises:
-        ValueError: a file that is no text.
+        ValueError: of :func:`read_text`.
     """
-    try:
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is no text file: {error}') from error
-    return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    return [(number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
 
 
 class ImageList(BaseDataset):
@@ -76,5 +89,7 @@ class ImageList(BaseDataset):
         if not images:
             raise ValueError(f"{type(self).__name__} in {root.absolute()} has an empty '{self.split}'")
         if self.subset:
-            images = [images[i] for i in self.subset.choose([(str(p.relative_to(root)), y) for p, y in images])]
+            names = [str(p.relative_to(root) if p.is_relative_to(root) else p) for p, _ in images]
+            chosen = self.subset.choose([(name, label) for name, (_, label) in zip(names, images, strict=True)])
+            images = [images[i] for i in chosen]
         return [dict(img_path=str(path), gt_label=label) for path, label in images]

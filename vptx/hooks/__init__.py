@@ -1,5 +1,6 @@
 """When things happen: plug, slim, guard, resume."""
 
+from .data_guard_hook import DataGuardHook
 from .feature_cache_hook import FeatureCacheHook, NotFrozenError
 from .guard_hook import GuardHook
 from .label_mapping_hook import LabelMappingHook, estimate_mapping
@@ -9,6 +10,7 @@ from .random_streams_hook import RandomStreamsHook
 from .slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 
 __all__ = [
+    'DataGuardHook',
     'FeatureCacheHook',
     'GuardHook',
     'LabelMappingHook',

@@ -407,6 +407,13 @@ class FeatureCacheHook(Hook):
         self.gigabytes = gigabytes
         self._settled: set[str] = set()
         self._hands_over = False
+        there = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        if not there.is_dir():
+            raise ValueError(f'FeatureCacheHook: folder={str(folder)!r}, but {there} is a file: name a folder')
+
+    def before_run(self, runner: Runner) -> None:
+        if sum(isinstance(hook, FeatureCacheHook) for hook in runner.hooks) > 1:
+            raise ValueError('custom_hooks has more than one FeatureCacheHook: leave one, which serves all splits')
 
     def before_train(self, runner: Runner) -> None:
         self._serve(runner, 'train', lambda: runner.optim_wrapper.optim_context(runner.model))

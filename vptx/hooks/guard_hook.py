@@ -1,25 +1,24 @@
 """Stops a run that does not do what its config says."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
 import torch
 from mmengine.dist import all_gather
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
-from vptx.checkpoint import check_classes
 from vptx.registry import HOOKS
-from vptx.trainable import unwrap_model
 
 __all__ = ['GuardHook']
 
 
 @HOOKS.register_module()
 class GuardHook(Hook):
-    """Before a run: is there data, of the classes that the head knows, and do all ranks begin alike? After the first
-    iteration: has every trainable tensor received a gradient, and no frozen one? After each: is the loss a number?
+    """Before a run: do all ranks begin alike? After the first iteration: has every trainable tensor received a
+    gradient, and no frozen one? After each: is the loss a number?
+    :class:`~vptx.hooks.DataGuardHook` looks at the data.
 
     :class:`~vptx.hooks.PromptTuningHook` registers it.
 
@@ -27,8 +26,7 @@ class GuardHook(Hook):
         Comes before CheckpointHook, so the last checkpoint of a run whose loss is NaN is the last good one.
 
     Raises:
-        ValueError: an empty data set, or classes that are not those of the head: another number, or other names than
-            those of the data or of the file that it learnt from.
+        ValueError: a ``save_best`` that validation does not measure.
         RuntimeError: names the tensors without a gradient, or the frozen ones that have one; ranks that begin at
             different iterations.
         FloatingPointError: says at which iteration, and which images were in the batch.
@@ -38,7 +36,6 @@ class GuardHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         _check_ranks(runner)
-        _check_data(runner, runner.train_dataloader.dataset)
         parameters = dict(runner.model.named_parameters())
         self._frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
         trains = {name for name, parameter in parameters.items() if parameter.requires_grad}
@@ -48,12 +45,6 @@ class GuardHook(Hook):
             parameters[name].register_post_accumulate_grad_hook(lambda _, name=name: self._waiting.discard(name))
             for name in self._waiting
         ]
-
-    def before_val(self, runner: Runner) -> None:
-        _check_data(runner, runner.val_dataloader.dataset)
-
-    def before_test(self, runner: Runner) -> None:
-        _check_data(runner, runner.test_dataloader.dataset)
 
     def after_train_iter(
         self,
@@ -70,6 +61,15 @@ class GuardHook(Hook):
                     f'{name} is {value} at iteration {runner.iter + 1} (epoch {runner.epoch + 1}, batch '
                     f'{batch_idx + 1}: {_images(data_batch)}). The last checkpoint in {runner.work_dir} is good; '
                     'lower the learning rate, or clip gradients with optim_wrapper.clip_grad'
+                )
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        for hook in runner.hooks:
+            asked = getattr(hook, 'key_indicators', ()) if isinstance(hook, CheckpointHook) else ()
+            lacking = [key for key in asked if key != 'auto' and key not in (metrics or {})]
+            if lacking and metrics:
+                raise ValueError(
+                    f"save_best='{lacking[0]}': validation measures {', '.join(metrics)}, choose one of these"
                 )
 
     def _check_gradients(self, runner: Runner) -> None:
@@ -95,14 +95,6 @@ def _check_ranks(runner: Runner) -> None:
             f'the processes begin at iterations {", ".join(map(str, begins))}: they all have to see the same '
             f'{runner.work_dir}, on a file system that their machines share, to resume from what is in it'
         )
-
-
-def _check_data(runner: Runner, dataset: Sized) -> None:
-    """Refuse a data set that is empty or has other classes than the model."""
-    where = f'{type(dataset).__name__} {getattr(dataset, "data_root", "") or getattr(dataset, "ann_file", "")}'.strip()
-    if len(dataset) == 0:
-        raise ValueError(f'the data set {where} is empty')
-    check_classes(unwrap_model(runner.model), getattr(dataset, 'metainfo', {}).get('classes'), where)
 
 
 def _images(data_batch: Any) -> str:

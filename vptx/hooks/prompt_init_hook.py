@@ -29,7 +29,7 @@ from torch import Tensor
 
 from vptx.attach import find_hall
 from vptx.prompted import PromptedNetwork
-from vptx.prompters.base import TokenPrompter
+from vptx.prompters.base import TokenPrompter, check_whole
 from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
 
@@ -186,17 +186,15 @@ class PromptInitHook(Hook):
     def __init__(self, pool: str | dict = 'sample', batches: int = 4) -> None:
         find_pool(pool)
         self.pool = pool
-        self.batches = batches
+        self.batches = check_whole('batches', batches)
 
     def before_train(self, runner: Runner) -> None:
         if runner.iter > 0:
             return
         model = unwrap_model(runner.model)
         hall = find_hall(model)
-        if hall is None:
-            raise ValueError(
-                'PromptInitHook fills prompts that PromptTuningHook plugs in: add that one to custom_hooks'
-            )
+        if hall is None or hall.before is None:
+            raise ValueError('PromptInitHook fills the prompts of PromptTuningHook: add that one to custom_hooks')
         data = islice(iter(runner.train_dataloader), self.batches)
         fill_from_data(hall, (model.data_preprocessor(batch)['inputs'] for batch in data), self.pool)
         runner.logger.info(f'prompts filled from {self.batches} training batches of each process ({self.pool})')

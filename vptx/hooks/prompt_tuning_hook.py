@@ -1,26 +1,34 @@
 """The plug: one entry in ``custom_hooks`` turns a stock config into prompt tuning."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import NoReturn
 
+import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import MMSeparateDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODEL_WRAPPERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, get_priority
+from mmengine.utils import is_method_overridden as overrides
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vptx.attach import attach, find_hall
 from vptx.checkpoint import adopt, check_resumable, complete, frozen_sources, is_stock, last_checkpoint
+from vptx.hooks.data_guard_hook import DataGuardHook
 from vptx.hooks.guard_hook import GuardHook
+from vptx.hooks.head_checks import check_head
 from vptx.hooks.label_mapping_hook import LabelMappingHook
 from vptx.hooks.random_streams_hook import RandomStreamsHook
 from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 from vptx.optim import IdleOptimWrapper
 from vptx.readout import OWN, Readout
 from vptx.registry import HOOKS
+from vptx.settings import check_save_best, check_unserved, misspelt_keys, misspelt_settings
 from vptx.trainable import set_mode, trainable_table, trained_names, unwrap_model
 
 __all__ = ['PromptTuningHook', 'refuse_sharding']
@@ -35,8 +43,8 @@ class PromptTuningHook(Hook):
         ]
 
     It also makes checkpoints slim (:class:`~vptx.hooks.SlimCheckpointHook`), guards the run
-    (:class:`~vptx.hooks.GuardHook`), lets it resume bit for bit (:class:`~vptx.hooks.RandomStreamsHook`), and checks
-    and completes a checkpoint that is loaded.
+    (:class:`~vptx.hooks.GuardHook`) and its data (:class:`~vptx.hooks.DataGuardHook`), lets it resume bit for bit
+    (:class:`~vptx.hooks.RandomStreamsHook`), and checks and completes a checkpoint that is loaded.
 
     The model may have a network of vptx's as its backbone, or a stock one of mmpretrain or mmsegmentation; then
     ``init_cfg`` and ``load_from`` take a model zoo's checkpoint as they do without this hook. Where ``load_from`` is
@@ -51,6 +59,10 @@ class PromptTuningHook(Hook):
 
     Note:
         The first of all hooks, so that EMAHook and others see the prompted model.
+
+    Raises:
+        ValueError: before the first iteration, whatever cannot be meant: two of these hooks, hooks that have seen the
+            model without prompts, nothing that trains; see also :mod:`vptx.settings`.
     """
 
     priority = 'HIGHEST'
@@ -66,35 +78,65 @@ class PromptTuningHook(Hook):
         self.tune = tune
         self.readout = readout
         self.mapping = mapping
+        self._around_hall: list[nn.Module] | None = None
 
     def before_run(self, runner: Runner) -> None:
         if not isinstance(runner, Runner):
             _refuse(f'a {type(runner).__name__}', 'runner_type and strategy')
-        refuse_sharding(runner.cfg)
         model = unwrap_model(runner.model)
         hall = find_hall(model)
-        if hall is not None and hall.before is not None:
+        if self._around_hall is not None and hall is not None and hall.before is not None:
             return  # train() and then test() of the same Runner
+        self._check_place(runner.hooks)
+        refuse_sharding(runner.cfg)
+        check_unserved(runner.cfg)
+        for line in misspelt_keys(runner.cfg):
+            runner.logger.warning(line)
         if hall is None and hasattr(model, 'init_weights'):
             # The Runner does so after this, and only to train; a stock backbone reads its init_cfg while it is one.
             model.init_weights()
         model = attach(model, self.prompter, self.tune, self.readout, self.mapping)
         _check_classifier(model)
+        check_head(model)
         self._around_hall = [part for part in model.children() if find_hall(part) is None]
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
         # The Runner has wrapped the model and built optimizer and schedulers already: again, with what is there now.
         runner.model = _wrap(runner, model)
         if isinstance(runner.optim_wrapper, OptimWrapper):
             self._rebuild_optimizer(runner)
+            check_save_best(runner)
         for hook in runner.hooks:
-            if type(hook) is CheckpointHook:
-                hook.__class__ = SafeCheckpointHook
+            _make_safe(hook)
         # In the order in which they act.
-        for companion in (RandomStreamsHook, GuardHook, SlimCheckpointHook):
+        for companion in (RandomStreamsHook, DataGuardHook, GuardHook, SlimCheckpointHook):
             runner.register_hook(companion())
         if self.mapping is not None:
             runner.register_hook(LabelMappingHook())
         self._find_checkpoint(runner)
+
+    def _check_place(self, hooks: Sequence[Hook]) -> None:
+        """Refuse hooks that have seen the model without prompts, and a second hook of this kind.
+
+        The Runner calls the hooks in turn while this one registers others, which therefore have to come after it.
+
+        Raises:
+            ValueError: says which hook to take out or to move.
+        """
+        if sum(isinstance(hook, PromptTuningHook) for hook in hooks) > 1:
+            raise ValueError(
+                'custom_hooks has more than one PromptTuningHook: leave one, which takes several prompters as a list'
+            )
+        if get_priority(self.priority) != get_priority('HIGHEST'):
+            raise ValueError(
+                f'PromptTuningHook has priority={self.priority!r}, but it has to be the first of all hooks: leave '
+                'priority out'
+            )
+        before = [type(hook).__name__ for hook in hooks[: hooks.index(self)] if overrides('before_run', Hook, hook)]
+        if before:
+            raise ValueError(
+                f'{", ".join(before)} come before PromptTuningHook and have seen the model without prompts: list '
+                'PromptTuningHook first in custom_hooks'
+            )
 
     def _rebuild_optimizer(self, runner: Runner) -> None:
         config = runner.cfg.get('optim_wrapper')
@@ -103,10 +145,18 @@ class PromptTuningHook(Hook):
         config = dict(config)
         config.setdefault('constructor', 'TrainableOnlyOptimWrapperConstructor')
         schedulers, runner.param_schedulers = runner.param_schedulers, None
-        if self.mapping is not None and not any(p.requires_grad for p in runner.model.parameters()):
+        for line in misspelt_settings(config, unwrap_model(runner.model)):
+            runner.logger.warning(line)
+        if any(parameter.requires_grad for parameter in runner.model.parameters()):
+            runner.optim_wrapper = runner.build_optim_wrapper(config)
+            _check_optimizer(runner.optim_wrapper.optimizer)
+        elif self.mapping is not None:
             runner.optim_wrapper = IdleOptimWrapper()  # a mapping that is drawn or counted, and no prompts
         else:
-            runner.optim_wrapper = runner.build_optim_wrapper(config)
+            raise ValueError(
+                f'nothing trains with prompter={self.prompter!r} and tune={list(self.tune)!r}: give PromptTuningHook a '
+                "prompter, or name what trains, as in tune=['head']"
+            )
         runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
         if schedulers is not None:
             runner.param_schedulers = runner.build_param_scheduler(runner.cfg.param_scheduler)
@@ -133,8 +183,31 @@ class PromptTuningHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         # The loop has put all of the model in training mode, and the hall has seen to itself only.
-        for part in self._around_hall:
+        for part in self._around_hall or ():
             set_mode(part, True)
+
+
+def _make_safe(hook: Hook) -> None:
+    """Let a CheckpointHook, or a user's own kind of it, save as :class:`SafeCheckpointHook` does."""
+    kind = type(hook)
+    if isinstance(hook, CheckpointHook) and not isinstance(hook, SafeCheckpointHook):
+        hook.__class__ = (
+            SafeCheckpointHook if kind is CheckpointHook else type(kind.__name__, (SafeCheckpointHook, kind), {})
+        )
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    """Refuse an optimizer that evaluates the loss several times in a step, as LBFGS does: MMEngine has no such step.
+
+    Raises:
+        ValueError: says which.
+    """
+    closure = signature(type(optimizer).step).parameters.get('closure')
+    if closure is not None and closure.default is Parameter.empty:
+        raise ValueError(
+            f'{type(optimizer).__name__} takes a step with a closure that computes the loss again, which MMEngine does '
+            'not offer: choose another optimizer, such as AdamW or SGD'
+        )
 
 
 def _check_classifier(model: nn.Module) -> None:
@@ -157,13 +230,23 @@ def _check_classifier(model: nn.Module) -> None:
 
 
 def refuse_sharding(config: Config) -> None:
-    """Refuse a config whose processes share out the parameters of a model, FSDP's or DeepSpeed's.
+    """Refuse a config whose processes share out the parameters of a model, FSDP's or DeepSpeed's, and model wrappers
+    that are unknown or for other models.
 
     Raises:
         ValueError: says which setting to leave out.
     """
     wrapper = (config.get('model_wrapper_cfg') or {}).get('type', 'MMDistributedDataParallel')
     kind = MODEL_WRAPPERS.get(wrapper) if isinstance(wrapper, str) else wrapper
+    if not isinstance(kind, type):
+        near = get_close_matches(str(wrapper), list(MODEL_WRAPPERS.module_dict), n=1)
+        hint = f'; did you mean {near[0]}?' if near else ''
+        raise ValueError(f'model_wrapper_cfg=dict(type={wrapper!r}): there is no such model wrapper{hint}')
+    if issubclass(kind, MMSeparateDistributedDataParallel):
+        raise ValueError(
+            f'model_wrapper_cfg=dict(type={wrapper!r}) is for models that train their parts one by one, such as GANs: '
+            'leave type out'
+        )
     strategy = (config.get('strategy') or {}).get('type')
     if strategy or not issubclass(kind, DistributedDataParallel):
         setting, name = ('strategy', strategy) if strategy else ('model_wrapper_cfg', wrapper)

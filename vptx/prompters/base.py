@@ -20,7 +20,7 @@ AMONG_TOKENS = frozenset({'tokens', 'memory'})
 
 def check_whole(name: str, number: int, least: int = 1) -> int:
     """``number``, or a ValueError that says what ``name`` must be."""
-    if not isinstance(number, int) or number < least:
+    if not isinstance(number, int) or isinstance(number, bool) or number < least:
         raise ValueError(f'{name} must be a whole number of at least {least}, not {number!r}')
     return number
 
@@ -145,7 +145,7 @@ class TokenPrompter(Prompter):
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         depth = geometry.depth
         asked = range(depth) if self._asked is None else self._asked
-        bad = [layer for layer in asked if not isinstance(layer, int) or not -depth <= layer < depth]
+        bad = [layer for layer in asked if type(layer) is not int or not -depth <= layer < depth]
         if bad:
             raise ValueError(f'layers {bad} are out of range: {geometry.name} has layers 0 to {depth - 1}')
         self.layers = tuple(sorted({layer % depth for layer in asked}))

@@ -7,7 +7,8 @@ A frame of learnt pixels is put around the image, which grows by T on each side 
     x = [ columns[:T]   image   columns[T:] ]        (3, H, W) -> (3, H + 2T, W + 2T)
         [          rows[T:]          ]
 
-It is what the paper plugs into ConvNeXt-B and ResNet-50, with T from 1, 3, 5, 7, 9, 11.
+The paper uses it with ConvNeXt-B and ResNet-50, T from 1, 3, 5, 7, 9, 11. In the public code the learnt numbers are
+pixels in [0, 1] that are normalised in each forward: ``space='unit'``.
 """
 
 from torch import Tensor
@@ -25,8 +26,8 @@ class PadPrompter(FramePrompter):
 
     Args:
         pad_size: T, pixels on each side. Patches have to divide the larger image.
-        init: ``'normalised'``, U(0, 1) normalised with the network's own mean and standard deviation (the paper's);
-            ``'gaussian'``, N(0, 1); ``'zero'``, the network's mean colour.
+        init: ``'normalised'``, U(0, 1) pixels, converted to ``space`` (the paper's); ``'gaussian'``, N(0, 1) in that
+            space; ``'zero'``, the network's mean colour, or black with ``space='unit'``.
         **others: ``space`` and ``bound`` of :class:`~vptx.prompters.image.ImagePrompter`.
 
     Raises:

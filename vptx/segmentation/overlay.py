@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import mmcv
 import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
-from mmseg.apis import inference_model
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
+
+from vptx.datasets.pipeline import ImageReader
 
 __all__ = ['overlay', 'predict', 'write_predictions']
 
@@ -16,20 +19,28 @@ __all__ = ['overlay', 'predict', 'write_predictions']
 def predict(model: nn.Module, paths: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
     """Path, photograph (H, W, 3) RGB and labels (H, W), one photograph after the other.
 
+    Photographs are read and prepared as the test of the model's config does it.
+
     Args:
         model: from :func:`vptx.init_model`.
         paths: of images of any size.
 
     Raises:
-        ValueError: names a file that is no image.
+        ValueError: names a file that is no image, or says what the config lacks.
     """
+    config: Any = model.cfg
+    reader = ImageReader(config)
     for path in paths:
-        image = mmcv.imfrombytes(path.read_bytes()) if path.stat().st_size else None  # BGR, turned as its camera says
-        if image is None:
-            raise ValueError(f'{path} is not an image that can be read')
-        with DefaultScope.overwrite_default_scope('mmseg'):  # whatever was used since the model was made
-            sample = inference_model(model, image)
-        yield path, image[..., ::-1], sample.pred_sem_seg.data[0].cpu().numpy()
+        item, image = reader(path)
+        with DefaultScope.overwrite_default_scope('mmseg'), torch.no_grad():  # whatever was used since it was made
+            sample = model.test_step(pseudo_collate([item]))[0]
+        yield path, _rgb(image), sample.pred_sem_seg.data[0].long().cpu().numpy()
+
+
+def _rgb(image: np.ndarray) -> np.ndarray:
+    """(H, W) or (H, W, C) BGR -> (H, W, 3) RGB."""
+    image = np.atleast_3d(image)
+    return np.repeat(image[..., :1], 3, 2) if image.shape[2] < 3 else image[..., 2::-1]
 
 
 def overlay(

@@ -18,9 +18,19 @@ from torch import Tensor
 
 from vptx.registry import MODELS
 
-__all__ = ['StreamedEncoderDecoder']
+__all__ = ['StreamedEncoderDecoder', 'decide', 'probabilities']
 
 STRIP = 32  # rows of the photograph that are decided at a time
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """(C, ...) -> (C, ...), by a softmax over the classes; one logit for two classes (1, ...) by a sigmoid."""
+    return logits.softmax(0) if len(logits) > 1 else logits.sigmoid()
+
+
+def decide(scores: Tensor, threshold: float | None) -> Tensor:
+    """(C, ...) logits or probabilities -> (...) labels; of (1, ...) probabilities, those above the threshold are 1."""
+    return scores.argmax(0) if len(scores) > 1 else (scores[0] > threshold).long()
 
 
 @MODELS.register_module()
@@ -46,7 +56,8 @@ class StreamedEncoderDecoder(EncoderDecoder):
         for image, sample in zip(inputs, data_samples, strict=True):
             labels = torch.empty(sample.ori_shape, dtype=torch.long, device=image.device)
             for rows, logits in self.strips(image[None], sample.metainfo):
-                labels[rows] = logits.argmax(0)
+                scores = logits if len(logits) > 1 else probabilities(logits)
+                labels[rows] = decide(scores, self.decode_head.threshold)
             sample.set_data(dict(pred_sem_seg=PixelData(data=labels[None])))
         return data_samples
 
@@ -54,7 +65,7 @@ class StreamedEncoderDecoder(EncoderDecoder):
         """Whether images are so large that they are predicted row by row."""
         seen = inputs.shape[2] * inputs.shape[3]
         asked = max(height * width for height, width in (sample.ori_shape for sample in data_samples))
-        return self.out_channels > 1 and self.out_channels * max(seen, asked) > self.most_logits
+        return self.out_channels * max(seen, asked) > self.most_logits
 
     def strips(self, image: Tensor, meta: dict) -> Iterator[tuple[Tensor, Tensor]]:
         """(1, 3, H, W) -> some rows of the photograph (R,) and their logits (C, R, width), until all had their turn.

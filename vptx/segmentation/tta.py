@@ -8,7 +8,7 @@ from mmseg.models import SegTTAModel
 from torch import Tensor
 
 from vptx.registry import MODELS
-from vptx.segmentation.segmentor import StreamedEncoderDecoder
+from vptx.segmentation.segmentor import StreamedEncoderDecoder, decide, probabilities
 from vptx.trainable import unwrap_model
 
 __all__ = ['AccumulatingTTAModel']
@@ -17,6 +17,8 @@ __all__ = ['AccumulatingTTAModel']
 @MODELS.register_module()
 class AccumulatingTTAModel(SegTTAModel):
     """mmseg's ``SegTTAModel``: the class of the highest probability, averaged over scales and flips.
+
+    Of one logit for two classes, the probabilities (sigmoid) are averaged and compared with the head's threshold.
 
     Where mmseg's keeps the logits of all views, twelve of them in its configs, this one adds each up and forgets it; of
     images that ``StreamedEncoderDecoder`` goes through row by row, it does so with all views side by side.
@@ -37,8 +39,9 @@ class AccumulatingTTAModel(SegTTAModel):
         for view in views[1:]:
             for (_, total), (_, share) in zip(merged, self._shares(segmentor, view), strict=True):
                 total += share
+        threshold = segmentor.decode_head.threshold
         for sample, total in merged:
-            sample.set_data(dict(pred_sem_seg=PixelData(data=total.argmax(0, keepdim=True))))
+            sample.set_data(dict(pred_sem_seg=PixelData(data=decide(total.div_(len(views)), threshold)[None])))
         return [sample for sample, _ in merged]
 
     @staticmethod
@@ -46,7 +49,9 @@ class AccumulatingTTAModel(SegTTAModel):
         """Samples, each with its probabilities (C, H, W) instead of logits."""
         shares = []
         for sample in segmentor.predict(**view):
-            shares.append((sample, sample.seg_logits.data.softmax(0)))
+            scores = sample.seg_logits.data
+            # Of one logit, mmseg has taken the sigmoid already.
+            shares.append((sample, probabilities(scores) if len(scores) > 1 else scores))
             del sample.seg_logits
         return shares
 
@@ -67,9 +72,9 @@ class AccumulatingTTAModel(SegTTAModel):
                         f'{sample.img_path} is too large for views that are flipped vertically: take these out of '
                         'tta_pipeline, or raise most_logits of the model if there is memory'
                     )
-                total = strips[0][1].softmax(0)
+                total = probabilities(strips[0][1])
                 for _, logits in strips[1:]:
-                    total += logits.softmax(0)
-                labels[rows] = total.argmax(0)
+                    total += probabilities(logits)
+                labels[rows] = decide(total.div_(len(strips)), segmentor.decode_head.threshold)
             sample.set_data(dict(pred_sem_seg=PixelData(data=labels[None])))
         return samples

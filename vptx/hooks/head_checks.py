@@ -1,0 +1,48 @@
+"""Whether a classifier's head can read what the prompted network gives it, asked before the first iteration."""
+
+from collections.abc import Sequence
+
+from mmpretrain.models.heads import LinearClsHead, StackedLinearClsHead, VisionTransformerClsHead
+from torch import nn
+
+from vptx.attach import find_hall
+from vptx.readout import OWN
+
+__all__ = ['check_head']
+
+_READ_VECTORS = (LinearClsHead, StackedLinearClsHead, VisionTransformerClsHead)
+
+
+def check_head(model: nn.Module) -> None:
+    """Refuse a head that reads vectors of another width, or vectors where there are maps or class scores.
+
+    A model with a neck, or with a head of another kind than mmpretrain's linear ones, passes.
+
+    Raises:
+        ValueError: names both sides, and what to set.
+    """
+    hall, head = find_hall(model), getattr(model, 'head', None)
+    if hall is None or not isinstance(head, _READ_VECTORS) or getattr(model, 'neck', None) is not None:
+        return
+    name, readout, wanted = type(head).__name__, hall.readout, head.in_channels
+    if hall.mapping.num_classes:
+        raise ValueError(
+            f'mapping={type(hall.mapping).__name__} gives the scores of {hall.mapping.num_classes} classes, which '
+            f"{name} would read as features: set model.head=dict(type='ClsHead', _delete_=True)"
+        )
+    if readout == 'map' or isinstance(readout, dict) or readout == 'maps':
+        raise ValueError(
+            f"readout={readout!r} gives feature maps, and {name} reads vectors: set readout='mean'"
+            f"{' or cls' if hall.net.has_class_token else ''}, or model.neck=dict(type='GlobalAveragePooling')"
+        )
+    width = hall.net.geometry.classes if readout == OWN else _width(hall.net.geometry.widths)
+    if width and width != wanted:
+        raise ValueError(
+            f'{name} reads {wanted} features, and readout={readout!r} of {hall.net.geometry.name} gives {width}: set '
+            f'model.head.in_channels={width}'
+        )
+
+
+def _width(widths: Sequence[int]) -> int:
+    """Of what is read after the last layer; 0 where there are no layers to ask."""
+    return widths[-1] if widths else 0
