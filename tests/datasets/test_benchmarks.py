@@ -90,7 +90,7 @@ def test_what_is_missing_is_named_with_its_place_and_where_to_get_it(tmp_path, t
 
 @pytest.mark.parametrize(
     'line',
-    ['images/0.png', 'images/0.png 4', 'images/0.png -1', 'images/0.png one', '3', 'images/0.png ²', 'images/\0.png 1'],
+    ['images/0.png', 'images/0.png 4', 'images/0.png -1', 'images/0.png one', '3', 'images/0.png ²'],
 )
 def test_a_bad_line_is_named(tmp_path, line):
     folder = write_vtab(tmp_path, 'kitti')
@@ -120,9 +120,10 @@ def test_no_list_and_no_text(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'there is no .*test\.txt'):
         BenchmarkTask(str(tmp_path), 'kitti', 'test')
     (folder / 'test.txt').unlink()
-    (folder / 'test.txt').write_bytes(b'\xff\xd8\xff')
-    with pytest.raises(ValueError, match=r'test\.txt is no text file'):
-        BenchmarkTask(str(tmp_path), 'kitti', 'test')
+    for content in (b'\xff\xd8\xff', b'images/\0.png 1'):
+        (folder / 'test.txt').write_bytes(content)
+        with pytest.raises(ValueError, match=r'test\.txt is no text file'):
+            BenchmarkTask(str(tmp_path), 'kitti', 'test')
 
 
 def test_too_many_classes(tmp_path):

@@ -122,7 +122,7 @@ class BenchmarkTask(ImageList):
         images = []
         for number, line in read_lines(path):
             name, _, label = line.rpartition(' ')
-            if not name or not label.isdecimal() or int(label) >= self.task.classes or '\0' in name:
+            if not name or not label.isdecimal() or int(label) >= self.task.classes:
                 raise ValueError(
                     f"{path}, line {number}: '{line}' is no image and class from 0 to {self.task.classes - 1}"
                 )
