@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -256,6 +258,23 @@ def tool(name: str, *arguments: Any, check: bool = True) -> subprocess.Completed
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def children(*jobs: Callable[[], Any]) -> list[int]:
+    """The exit statuses of functions that are run side by side, in processes of their own."""
+    running = []
+    for job in jobs:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                job()
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            os._exit(status)
+        running.append(child)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in running]
 
 
 def newest(work_dir: Path) -> Path:

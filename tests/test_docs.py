@@ -119,7 +119,11 @@ def test_training_commands_describe_a_model(page, command, monkeypatch):
     monkeypatch.chdir(ROOT)
     parser = argparse.ArgumentParser()
     add_common_arguments(parser)
-    config = load_config(parser.parse_args(shlex.split(command, comments=True)[1:]))
+    for flag in ('--resume', '--new-settings'):  # of runs that have begun
+        parser.add_argument(flag, action='store_true')
+    args = parser.parse_args(shlex.split(command, comments=True)[1:])
+    args.resume = None
+    config = load_config(args)
     net = config.model.backbone.net
     if not Path(net.get('weights') or '').is_file():
         net.update(weights=None, **NARROW.get(net.type, {}))

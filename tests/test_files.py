@@ -1,15 +1,30 @@
+import errno
 import os
 import pickle
 import signal
+import time
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
 import torch
+from runs import children
 from safetensors.torch import save_file
 
-from vptx.files import read_array, read_arrays, read_json, read_safetensors, safe_load, write_whole
+from vptx.files import (
+    Occupied,
+    alone,
+    loads_again,
+    read_array,
+    read_arrays,
+    read_json,
+    read_safetensors,
+    safe_load,
+    write_whole,
+)
 
 CONTENT = dict(
     state_dict={'a.b': torch.arange(300.0), 'half': torch.ones(3, dtype=torch.bfloat16)},
@@ -102,10 +117,28 @@ def test_a_process_killed_while_it_writes_leaves_the_old_file(tmp_path):
         write_whole(path, b'new' * 1000)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    assert (tmp_path / '.file.part').exists()
+    assert len(list(tmp_path.glob('.file.*.part'))) == 1
     assert path.read_bytes() == b'old'
     write_whole(path, b'newer')  # what the dead process left behind is in nobody's way
     assert path.read_bytes() == b'newer'
+    held = Occupied(tmp_path)  # nobody else writes here, so it can go
+    assert {p.name for p in tmp_path.iterdir()} == {'file', '.lock'}
+    del held
+
+
+def test_of_two_that_write_one_file_each_writes_all_of_it(tmp_path):
+    path, contents = tmp_path / 'file', (b'a' * 200_000, b'b' * 300_000)
+    path.write_bytes(contents[0])
+
+    def write(content):
+        for _ in range(100):
+            write_whole(path, content)
+
+    def read():
+        for _ in range(300):
+            assert path.read_bytes() in contents
+
+    assert children(partial(write, contents[0]), partial(write, contents[1]), read) == [0, 0, 0]
     assert [p.name for p in tmp_path.iterdir()] == ['file']
 
 
@@ -191,3 +224,79 @@ def test_deep_json_in_a_safetensors_file(tmp_path):
     save_file(dict(a=torch.ones(1)), tmp_path / 'a.safetensors', {'vptx': '[' * 100_000})
     with pytest.raises(ValueError, match=r'^\S+a\.safetensors cannot be read: it is nested too deeply'):
         read_safetensors(tmp_path / 'a.safetensors')
+
+
+def test_a_disk_that_is_full_is_named_with_the_file(tmp_path, monkeypatch):
+    path = tmp_path / 'file'
+    path.write_bytes(b'old')
+
+    def full(number):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('os.fsync', full)
+    with pytest.raises(OSError, match=rf"No space left on device, not written: '{path}'"):
+        write_whole(path, b'new')
+    assert [p.name for p in tmp_path.iterdir()] == ['file'] and path.read_bytes() == b'old'
+
+
+def test_the_mode_of_a_file_is_that_of_any_other(tmp_path):
+    write_whole(tmp_path / 'ours', b'')
+    (tmp_path / 'other').touch()
+    assert (tmp_path / 'ours').stat().st_mode == (tmp_path / 'other').stat().st_mode
+
+
+def test_a_folder_is_occupied_by_one_process(tmp_path):
+    held = [Occupied(tmp_path), Occupied(tmp_path)]
+    refused = partial(pytest.raises, RuntimeError, match=rf'another run \(process {os.getpid()} on .*\) is writing to')
+
+    def another():
+        with refused():
+            Occupied(tmp_path)
+
+    held.pop()
+    assert children(another) == [0]
+    del held
+    assert children(partial(Occupied, tmp_path)) == [0]
+
+
+def test_a_killed_process_occupies_nothing(tmp_path):
+    def dies():
+        held = Occupied(tmp_path)
+        if os.fork() == 0:  # one that it started, a worker of its loader, lives on for a while
+            time.sleep(3)
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+        del held
+
+    assert children(dies) == [-signal.SIGKILL]
+    Occupied(tmp_path)
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    def missing(*_):
+        raise OSError(errno.ENOSYS, 'Function not implemented')
+
+    monkeypatch.setattr('fcntl.flock', missing)
+    monkeypatch.setattr('fcntl.lockf', missing)
+    with pytest.warns(UserWarning, match=rf'file system of {tmp_path} has no locks \(Function not implemented\)'):
+        Occupied(tmp_path)
+    done = []
+    with pytest.warns(UserWarning, match='has no locks'), alone(tmp_path):
+        done.append(True)
+    assert done
+
+
+@pytest.mark.parametrize(
+    'value',
+    [np.str_('a'), np.float16(1), np.int16(1), np.array(['a', 'b']), np.zeros(3, np.uint16), np.bool_(True)],
+    ids=repr,
+)
+def test_numbers_and_strings_of_numpy(value):
+    assert loads_again([value])
+
+
+@pytest.mark.parametrize(
+    'value', [range(3), Path('a'), np.array([1, 'a'], object), lambda: 1], ids=['range', 'path', 'objects', 'function']
+)
+def test_other_things_do_not_come_back(value):
+    assert not loads_again([value])

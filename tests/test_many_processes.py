@@ -11,6 +11,8 @@ import sys
 import time
 from functools import partial
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from runs import differences, environment, hook, load, loader, net, newest, runner, write_config, write_weights
@@ -168,6 +170,54 @@ def test_one_dies_and_all_end_and_go_on(tmp_path, together, straight):
     assert ends_as(tmp_path / 'killed', tmp_path / 'straight')
     together('elastic', '--resume', hooks=deadly, restarts=1, **straight)
     assert ends_as(tmp_path / 'elastic', tmp_path / 'straight')
+
+
+def test_two_that_load_different_files_do_not_train_apart(tmp_path, weights, torchrun):
+    changes = {'model.backbone.net': net(weights=weights), 'train_cfg.max_epochs': 1}
+    for rank in range(2):
+        runner(tmp_path / f'of_{rank}', hooks=[DEEP], randomness=dict(seed=rank), **changes).train()
+    config = write_config(tmp_path / 'c.py', tmp_path / 'work', hooks=[DEEP], **changes)
+    folder = f"{str(tmp_path / 'of_')!r} + os.environ['RANK']"
+    config.write_text(f"{config.read_text()}\nimport os\nload_from = {folder} + '/prompt.safetensors'\n")
+    status, output = torchrun(2, 'train', config, log=tmp_path / 'log')
+    assert status != 0
+    assert 'what trains begins with other values in process 1 than in process 0' in output
+
+
+def test_another_number_of_processes_does_not_go_on(tmp_path, together, weights):
+    """A schedule counts the iterations of an epoch."""
+    changes = {'model.backbone.net': net(weights=weights)}
+    runner(tmp_path / 'work', hooks=[DEEP], **changes, **{'train_cfg.max_epochs': 1}).train()
+    output = together('work', '--resume', hooks=[DEEP], fails=True, **changes)
+    assert 'has done 3 iterations in 1 epochs, here an epoch has 2 (number of processes 2, then 1' in output
+    together('work', '--resume', hooks=[DEEP], train_dataloader=batch(4), **changes)  # as many images for a step
+
+
+def test_two_go_on_with_gradients_that_were_pending(tmp_path, together, weights):
+    """Each with its own."""
+    changes = {'model.backbone.net': net(weights=weights), 'train_cfg.max_epochs': 3}
+    changes |= {'optim_wrapper.accumulative_counts': 3}
+    together('straight', hooks=[hook()], **changes)
+    together('cut', hooks=[hook(), dict(type='KillHook', iteration=3, rank=1)], fails=True, **changes)
+    assert 'gradients' in load(newest(tmp_path / 'cut'))
+    together('cut', '--resume', hooks=[hook()], **changes)
+    assert ends_as(tmp_path / 'cut', tmp_path / 'straight')
+
+
+def test_two_draw_the_same_subset(tmp_path, together, weights):
+    """Where there is no record of it yet, both write one."""
+    for label in 'abc':
+        (tmp_path / 'data' / 'train' / label).mkdir(parents=True)
+        for i in range(8):
+            image = np.full((16, 16, 3), 9 * i, np.uint8)
+            cv2.imwrite(str(tmp_path / 'data' / 'train' / label / f'{i}.png'), image)
+    data = dict(type='CustomImages', data_root=str(tmp_path / 'data'), split='train')
+    data['subset'] = dict(shots=4, seed=1, record=str(tmp_path / 'record.json'))
+    data['pipeline'] = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+    changes = {'model.backbone.net': net(weights=weights), 'train_dataloader.dataset': data | {'_delete_': True}}
+    changes['custom_imports.imports'] = ['vptx.datasets', 'runs']
+    together('work', hooks=[DEEP], **changes)
+    assert len(json.loads((tmp_path / 'record.json').read_text())['indices']) == 12
 
 
 def test_two_processes_learn_the_same(tmp_path):

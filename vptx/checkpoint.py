@@ -1,7 +1,8 @@
 """A run's checkpoints: which one to go on from, and what is checked and done before the tensors of one are loaded."""
 
+import logging
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from vptx.attach import find_hall
+from vptx.files import safe_load
 from vptx.prompt_file import ClassNames, check_fit, check_frozen, class_counts, fingerprint
 from vptx.tensors import check_layout, check_numbers
 
@@ -259,13 +261,37 @@ def _fill(model: nn.Module, checkpoint: Any, where: str | Path) -> None:
 
 
 def last_checkpoint(work_dir: str | Path) -> Path | None:
-    """What a run in ``work_dir`` goes on from, if anything, even where the pointer was lost with the process."""
+    """What a run in ``work_dir`` goes on from, if anything: the checkpoint that ``last_checkpoint`` names, or the one
+    before it if that is damaged, even where the folder was copied or the pointer was lost with the process.
+
+    Raises:
+        ValueError: there are checkpoints, and none of them can be read.
+    """
     folder = Path(work_dir)
-    pointer = folder / 'last_checkpoint'
-    named = pointer.read_text().strip() if pointer.is_file() else ''
-    if named and Path(named).is_file():
-        return Path(named)
     # epoch_3.pth or iter_300.pth; the best ones hold no optimizer.
-    own = [path for path in folder.glob('*_*.pth') if not path.name.startswith('best_')]
-    steps = {int(p.stem.rpartition('_')[2]): p for p in own if p.stem.rpartition('_')[2].isdigit()}
-    return steps[max(steps)] if steps else None
+    own = [path for path in folder.glob('*_*.pth') if not path.name.startswith('best_') and path.is_file()]
+    steps = {int(p.stem.rpartition('_')[2]): p for p in own if p.stem.rpartition('_')[2].isdecimal()}
+    candidates = [steps[step] for step in sorted(steps, reverse=True)]
+    pointer = folder / 'last_checkpoint'
+    named = Path(pointer.read_text(errors='replace').strip()) if pointer.is_file() else Path()
+    local = next((path for path in folder.glob('*.pth') if path.name == named.name), None)
+    if local is not None:
+        candidates = [local, *(path for path in candidates if path != local)]
+    elif not candidates:
+        with suppress(OSError, ValueError):  # a damaged pointer may be no path at all
+            candidates = [named] if named.is_file() else []  # CheckpointHook has an out_dir of its own
+    damaged: list[str] = []
+    for path in candidates:
+        try:
+            safe_load(path)
+        except ValueError as error:
+            damaged.append(str(error))
+            continue
+        if damaged:
+            print_log(f'{"; ".join(damaged)}. The run goes on from {path}', 'current', logging.WARNING)
+        return path
+    if damaged:
+        raise ValueError(
+            f'no checkpoint in {folder} can be read, so there is none to resume from: {"; ".join(damaged)}'
+        )
+    return None

@@ -186,6 +186,10 @@ def load_config(args: argparse.Namespace) -> Config:
     if found:  # else the run begins, with the weights of load_from if it has any
         config.resume = True
         _load_from(config, found)
+    if given.get('new_settings'):
+        for hook in config.get('custom_hooks') or []:
+            if str(hook['type']).rpartition('.')[2] == 'PromptTuningHook':
+                hook['resume_settings'] = 'config'
     if given.get('checkpoint'):
         _load_from(config, args.checkpoint)
         _name_classes(config, args.checkpoint)

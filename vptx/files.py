@@ -4,18 +4,24 @@ An error of a reader begins with the file's path. ValueError: the file is not wh
 MemoryError: this user or this machine cannot read it, and it may be whole.
 """
 
+import errno
 import fcntl
+import io
 import json
 import os
+import platform
 import re
+import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from math import prod
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
+from weakref import WeakValueDictionary
 from zipfile import ZipFile
 
 import numpy as np
@@ -25,11 +31,13 @@ from safetensors import safe_open
 from torch import Tensor
 
 __all__ = [
+    'Occupied',
     'alone',
     'check_zip',
     'digest',
     'download',
     'existing',
+    'loads_again',
     'read_array',
     'read_arrays',
     'read_json',
@@ -56,7 +64,7 @@ _INERT = [
     np.dtype,
     _core.multiarray._reconstruct,
     _core.multiarray.scalar,
-    *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.uint8, np.bool_)},
+    *{type(np.dtype(kind)) for kind in np.sctypeDict.values() if np.dtype(kind).kind in 'biufcUS'},
 ]
 
 
@@ -243,25 +251,109 @@ def download(address: str, check_hash: bool = False) -> Path:
     return target
 
 
+def loads_again(content: Any) -> bool:
+    """Whether :func:`safe_load` reads what ``torch.save`` makes of ``content``."""
+    file = io.BytesIO()
+    try:
+        torch.save(content, file)
+        file.seek(0)
+        with torch.serialization.safe_globals(_INERT):
+            torch.load(file, map_location='cpu', weights_only=True)
+    except Exception:  # a class that cannot be pickled fails in ways of its own
+        return False
+    return True
+
+
 def write_whole(path: str | Path, content: bytes) -> None:
-    """Write ``content`` beside ``path`` and move it there: a process that dies leaves the old file, or the new one."""
+    """Write ``content`` to a new file beside ``path`` and move it there: a process that dies leaves the old file, or
+    the new one, and of two that write at a time one has the last word.
+
+    Raises:
+        OSError: the disk is full, or the like; names ``path``, which is as it was.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.{path.name}.part')
-    with unfinished.open('wb') as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    unfinished = path.with_name(f'.{path.name}.{uuid4().hex}.part')
+    try:
+        with unfinished.open('xb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise OSError(error.errno, f'{error.strerror or error}, not written', str(path)) from error
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    with suppress(OSError):  # not every file system can
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in this context with the same folder, which is made."""
+    """Wait until no other process is in this context with the same folder, which is made.
+
+    Where the file system has no locks, a warning says so and nobody waits.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / 'lock').open('w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locks_or_warning(folder):
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+class Occupied:
+    """Keeps other processes out of ``folder``, which is made, as long as this object, or this process, is there; what a
+    killed one left half written there is deleted. Several of these may be in one process.
+
+    Raises:
+        RuntimeError: another process is in the folder; says which.
+    """
+
+    _files: WeakValueDictionary = WeakValueDictionary()  # shared, as the first one to be closed frees the lock
+
+    def __init__(self, folder: str | Path) -> None:
+        path = Path(folder).resolve() / '.lock'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        key = os.getpid(), str(path)
+        self._file = self._files.get(key)
+        if self._file is not None:
+            return
+        self._file = path.open('a+')
+        with _locks_or_warning(path.parent):
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # this process's, not that of those it forks
+            except (BlockingIOError, PermissionError):
+                self._file.seek(0)
+                raise RuntimeError(
+                    f'another run ({self._file.read().strip()}) is writing to {folder}: wait for its end, or give '
+                    'this one a work dir of its own'
+                ) from None
+            for unfinished in path.parent.glob('.*.part'):
+                unfinished.unlink(missing_ok=True)
+        self._files[key] = self._file
+        self._file.truncate(0)
+        self._file.write(f'process {os.getpid()} on {platform.node()}')
+        self._file.flush()
+
+
+@contextmanager
+def _locks_or_warning(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        warnings.warn(
+            f'the file system of {folder} has no locks ({error.strerror}): nothing prevents that two processes write '
+            'there at a time',
+            stacklevel=4,
+        )
 
 
 def digest(tensors: Iterable[tuple[str, Tensor]]) -> str:

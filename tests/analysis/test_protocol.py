@@ -204,6 +204,18 @@ def test_a_run_that_diverges_is_a_result(tmp_path):
     assert run.do() == run.read() == trial  # kept like any other
 
 
+def test_checkpoints_are_deleted_where_the_prompt_file_is_there_and_nowhere_else(tmp_path, monkeypatch):
+    write_vtab(tmp_path / 'data', 'kitti')
+    config = Config.fromfile(config_file(tmp_path, tmp_path / 'data'))
+    left = []
+    for name in ('with', 'without'):
+        if name == 'without':
+            monkeypatch.setattr('vptx.hooks.SlimCheckpointHook.after_train', lambda *_: None)
+        Run(tmp_path, name, final_config(config, {'base_lr': 0.0064}, 1), {}, 'test').do()
+        left.append([path.name for path in (tmp_path / name).glob('*.pth')])
+    assert left == [[], ['epoch_1.pth']]
+
+
 def test_nets_are_put_in_by_name(tmp_path):
     leaves, nets = (
         [REPO / f'configs/mini_vtab/{name}.py' for name in ('linear', 'full')],

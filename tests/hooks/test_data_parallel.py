@@ -120,3 +120,17 @@ def test_processes_that_go_on_from_different_places_are_stopped(tmp_path, group,
     monkeypatch.setattr('vptx.hooks.guard_hook.all_gather', lambda value: [value, value + 3])
     with pytest.raises(RuntimeError, match=rf'begin at iterations 0, 3: .* see the same {tmp_path}'):
         runner(tmp_path, **ON_CPU, **{'model.backbone.net': net}).train()
+
+
+@pytest.mark.parametrize(('what', 'calls'), [('what trains', 2), ('the frozen network', 3)])
+def test_processes_that_have_loaded_different_files_are_stopped(tmp_path, group, monkeypatch, net, what, calls):
+    """As a work dir or weights on local disks."""
+    seen = []
+
+    def gather(value):
+        seen.append(value)
+        return [value, value ^ 1 if len(seen) == calls else value]
+
+    monkeypatch.setattr('vptx.hooks.guard_hook.all_gather', gather)
+    with pytest.raises(RuntimeError, match=f'{what} begins with other values in process 1 than in process 0: all of'):
+        runner(tmp_path, **ON_CPU, **{'model.backbone.net': net}).train()

@@ -1,16 +1,20 @@
 """Checkpoints hold what trained, and one is always there."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
-from runs import CLASSES, differences, hook, load, newest, runner
+from runs import CLASSES, children, differences, hook, load, newest, runner
 from safetensors import safe_open
 
 import vptx
 from vptx.checkpoint import complete
+from vptx.files import Occupied
 from vptx.prompt_file import read_prompt
 from vptx.registry import HOOKS
 
@@ -104,11 +108,13 @@ def test_the_prompt_file_at_the_end(tmp_path):
 def test_what_lies_in_the_folder_in_the_end(tmp_path):
     runner(tmp_path).train()
     names = {p.name for p in tmp_path.iterdir() if p.is_file() and p.suffix != '.py'}
-    assert names == {'epoch_2.pth', 'last_checkpoint', 'prompt.safetensors'}
+    assert names == {'.lock', 'epoch_2.pth', 'last_checkpoint', 'prompt.safetensors'}
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_2.pth')
 
 
-@pytest.mark.parametrize(('keep', 'left'), [(1, [4]), (2, [3, 4]), (-1, [1, 2, 3, 4])])
+@pytest.mark.parametrize(
+    ('keep', 'left'), [(1, [4]), (2, [3, 4]), (3, [2, 3, 4]), (4, [1, 2, 3, 4]), (-1, [1, 2, 3, 4])]
+)
 def test_the_last_checkpoint_is_never_deleted_before_the_next_is_there(tmp_path, keep, left):
     changes = {'train_cfg.max_epochs': 4, 'default_hooks.checkpoint.max_keep_ckpts': keep}
     run = runner(tmp_path, hooks=[hook(), dict(type='Count')], **changes)
@@ -166,3 +172,45 @@ def test_a_checkpoint_is_a_prompt_file_too(tmp_path):
                 parameter.zero_()
     vptx.load_prompt(run.model, newest(tmp_path))
     assert all(torch.equal(value, expected[name]) for name, value in run.model.state_dict().items())
+
+
+def test_more_are_kept(tmp_path):
+    runner(tmp_path, **{'train_cfg.max_epochs': 7, 'default_hooks.checkpoint.max_keep_ckpts': 5}).train()
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == [f'epoch_{epoch}.pth' for epoch in range(3, 8)]
+
+
+def test_a_checkpoint_that_was_to_be_deleted_when_the_run_died_is_deleted(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr('pathlib.Path.unlink', lambda path, missing_ok=False: os.kill(os.getpid(), signal.SIGKILL))
+        assert children(lambda: runner(tmp_path).train()) == [-signal.SIGKILL]
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['epoch_1.pth', 'epoch_2.pth']
+    runner(tmp_path, resume=True, **{'train_cfg.max_epochs': 3}).train()
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['epoch_3.pth']
+
+
+@pytest.mark.parametrize('classes', [CLASSES, tuple(np.array(CLASSES))], ids=['strings', 'of numpy'])
+def test_the_text_of_the_config_is_that_of_any_run(tmp_path, classes):
+    secret = dict(type='LoadImageFromFile', backend_args=dict(key='my secret'))
+    changes = {'test_dataloader.dataset.pipeline': [secret], 'train_dataloader.dataset.metainfo': dict(classes=classes)}
+    for folder in 'ab':
+        run = runner(tmp_path / folder, **changes)
+        run.train()
+    files = [(tmp_path / folder / 'prompt.safetensors').read_bytes() for folder in 'ab']
+    assert files[0] == files[1]
+    text = read_prompt(tmp_path / 'a' / 'prompt.safetensors')[1]['config']
+    assert 'my secret' not in text and str(tmp_path) not in text
+
+
+def test_one_work_dir_for_two_runs_at_a_time(tmp_path):
+    held = Occupied(tmp_path)
+
+    def another():
+        with pytest.raises(RuntimeError, match=r'another run .* give this one a work dir of its own'):
+            runner(tmp_path).train()
+
+    assert children(another) == [0]
+    assert not list(tmp_path.glob('*.pth'))
+    run = runner(tmp_path)  # of this process
+    run.train()
+    run.test()
+    del held

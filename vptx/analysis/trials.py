@@ -162,8 +162,9 @@ class Run:
         trial.trained = sum(parameter.numel() for parameter in runner.model.parameters() if parameter.requires_grad)
         prompt = self.folder / 'prompt.safetensors'
         trial.kilobytes = prompt.stat().st_size / 1024 if prompt.is_file() else 0.0
-        for checkpoint in self.folder.glob('*.pth'):
-            checkpoint.unlink()
+        if prompt.is_file() or trial.error:  # else they are all that is left of the training
+            for checkpoint in self.folder.glob('*.pth'):
+                checkpoint.unlink()
         if self.seen == 'val':
             prompt.unlink(missing_ok=True)
         return trial

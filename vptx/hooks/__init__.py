@@ -7,6 +7,7 @@ from .label_mapping_hook import LabelMappingHook, estimate_mapping
 from .prompt_init_hook import PromptInitHook
 from .prompt_tuning_hook import PromptTuningHook
 from .random_streams_hook import RandomStreamsHook
+from .resume_hook import ResumeHook
 from .slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     'PromptInitHook',
     'PromptTuningHook',
     'RandomStreamsHook',
+    'ResumeHook',
     'SafeCheckpointHook',
     'SlimCheckpointHook',
     'estimate_mapping',

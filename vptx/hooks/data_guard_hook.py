@@ -11,14 +11,10 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
-from mmpretrain.evaluation import Accuracy
-from mmpretrain.models.heads import ClsHead
 from torch import nn
 
 from vptx.attach import find_hall
 from vptx.checkpoint import check_classes
-from vptx.datasets import ImageList
-from vptx.datasets.pipeline import check_sizes
 from vptx.image_files import shown
 from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
@@ -91,6 +87,8 @@ def _check_data(runner: Runner, dataset: Any) -> None:
     model = unwrap_model(runner.model)
     check_classes(model, classes, where)
     head = getattr(model, 'head', None)
+    from mmpretrain.models.heads import ClsHead  # not on `import vptx`: it takes seconds
+
     if len(classes) == 1 and isinstance(head, ClsHead) and not getattr(head.loss_module, 'use_sigmoid', False):
         raise ValueError(
             f'the data set {where} has one class ({classes[0]}): there is nothing to tell apart, and any model scores '
@@ -108,6 +106,8 @@ def _check_metrics(runner: Runner, split: str) -> None:
     hall = find_hall(model)
     number = len(classes) or getattr(getattr(model, 'head', None), 'num_classes', None)
     number = number or (hall.mapping.num_classes if hall is not None else None)
+    from mmpretrain.evaluation import Accuracy
+
     for metric in metrics if isinstance(metrics, Sequence) else [metrics]:
         given: Any = metric if isinstance(metric, dict) else dict(type=type(metric), topk=getattr(metric, 'topk', 1))
         topk = given.get('topk', 1)
@@ -142,6 +142,8 @@ def _check_batch(runner: Runner, data_batch: Any) -> None:
     inputs = data_batch.get('inputs') if isinstance(data_batch, dict) else None
     head = getattr(unwrap_model(runner.model), 'head', None)
     if isinstance(head, nn.Module) and isinstance(inputs, Sequence) and all(torch.is_tensor(x) for x in inputs):
+        from vptx.datasets.pipeline import check_sizes
+
         samples = data_batch.get('data_samples') or [None] * len(inputs)
         check_sizes(inputs, [shown(getattr(sample, 'img_path', None) or 'unnamed') for sample in samples])
 
@@ -162,6 +164,8 @@ def _unreadable(dataset: Any) -> Iterator[str]:
 
 
 def _reads_files(dataset: Any) -> bool:
+    from vptx.datasets import ImageList
+
     steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
     loaders = [step for step in steps if isinstance(step, LoadImageFromFile)]
     if any(loader.backend_args or loader.file_client_args or loader.ignore_empty for loader in loaders):

@@ -5,19 +5,22 @@ from math import isfinite
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather
+from mmengine.dist import all_gather, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
+from vptx.files import Occupied, digest
+from vptx.prompt_file import fingerprint, kept_names
 from vptx.registry import HOOKS
+from vptx.trainable import unwrap_model
 
 __all__ = ['GuardHook']
 
 
 @HOOKS.register_module()
 class GuardHook(Hook):
-    """Before a run: do all ranks begin alike? After the first iteration: has every trainable tensor received a
-    gradient, and no frozen one? After each: is the loss a number?
+    """Before a run: is no other one in its work dir, and do all ranks begin alike? After the first iteration: has every
+    trainable tensor received a gradient, and no frozen one? After each: is the loss a number?
     :class:`~vptx.hooks.DataGuardHook` looks at the data.
 
     :class:`~vptx.hooks.PromptTuningHook` registers it.
@@ -27,14 +30,17 @@ class GuardHook(Hook):
 
     Raises:
         ValueError: a ``save_best`` that validation does not measure.
-        RuntimeError: names the tensors without a gradient, or the frozen ones that have one; ranks that begin at
-            different iterations.
+        RuntimeError: names the tensors without a gradient, or the frozen ones that have one; another process that
+            trains in the same work dir; ranks that begin at different iterations, or with different values.
         FloatingPointError: says at which iteration, and which images were in the batch.
     """
 
     priority = 'NORMAL'
+    _occupied: Occupied | None = None
 
     def before_train(self, runner: Runner) -> None:
+        if is_main_process():
+            self._occupied = Occupied(runner.work_dir)
         _check_ranks(runner)
         parameters = dict(runner.model.named_parameters())
         self._frozen = [name for name, parameter in parameters.items() if not parameter.requires_grad]
@@ -45,6 +51,9 @@ class GuardHook(Hook):
             parameters[name].register_post_accumulate_grad_hook(lambda _, name=name: self._waiting.discard(name))
             for name in self._waiting
         ]
+
+    def after_run(self, runner: Runner) -> None:
+        self._occupied = None
 
     def after_train_iter(
         self,
@@ -88,13 +97,27 @@ class GuardHook(Hook):
 
 
 def _check_ranks(runner: Runner) -> None:
-    """Refuse ranks of which some go on with a run and others begin it."""
+    """Refuse ranks that go on from, or have loaded, different files."""
     begins = [int(iteration) for iteration in all_gather(torch.tensor(runner.iter))]
     if len(set(begins)) > 1:
         raise RuntimeError(
             f'the processes begin at iterations {", ".join(map(str, begins))}: they all have to see the same '
             f'{runner.work_dir}, on a file system that their machines share, to resume from what is in it'
         )
+    if len(begins) == 1:
+        return
+    model = unwrap_model(runner.model)
+    state, kept = model.state_dict(), kept_names(model)
+    ours = digest((name, state[name]) for name in kept), fingerprint(model)
+    for what, mine in zip(('what trains', 'the frozen network'), ours, strict=True):
+        found = [bytes(theirs.tolist()).hex() for theirs in all_gather(torch.tensor(list(bytes.fromhex(mine))))]
+        other = [rank for rank, theirs in enumerate(found) if theirs != found[0]]
+        if other:
+            raise RuntimeError(
+                f'{what} begins with other values in process {", ".join(map(str, other))} than in process 0: all of '
+                'them have to load the same files (checkpoint, load_from, weights), from a file system that their '
+                'machines share or from equal copies, and draw random ones by the same seed'
+            )
 
 
 def _images(data_batch: Any) -> str:

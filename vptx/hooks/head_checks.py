@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 
-from mmpretrain.models.heads import LinearClsHead, StackedLinearClsHead, VisionTransformerClsHead
 from torch import nn
 
 from vptx.attach import find_hall
 from vptx.readout import OWN
 
 __all__ = ['check_head']
-
-_READ_VECTORS = (LinearClsHead, StackedLinearClsHead, VisionTransformerClsHead)
 
 
 def check_head(model: nn.Module) -> None:
@@ -21,8 +18,12 @@ def check_head(model: nn.Module) -> None:
     Raises:
         ValueError: names both sides, and what to set.
     """
+    # Not on `import vptx`: it takes seconds.
+    from mmpretrain.models.heads import LinearClsHead, StackedLinearClsHead, VisionTransformerClsHead
+
     hall, head = find_hall(model), getattr(model, 'head', None)
-    if hall is None or not isinstance(head, _READ_VECTORS) or getattr(model, 'neck', None) is not None:
+    reads_vectors = isinstance(head, (LinearClsHead, StackedLinearClsHead, VisionTransformerClsHead))
+    if hall is None or not reads_vectors or getattr(model, 'neck', None) is not None:
         return
     name, readout, wanted = type(head).__name__, hall.readout, head.in_channels
     if hall.mapping.num_classes:

@@ -24,6 +24,7 @@ from vptx.hooks.guard_hook import GuardHook
 from vptx.hooks.head_checks import check_head
 from vptx.hooks.label_mapping_hook import LabelMappingHook
 from vptx.hooks.random_streams_hook import RandomStreamsHook
+from vptx.hooks.resume_hook import ResumeHook
 from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 from vptx.optim import IdleOptimWrapper
 from vptx.readout import OWN, Readout
@@ -44,7 +45,8 @@ class PromptTuningHook(Hook):
 
     It also makes checkpoints slim (:class:`~vptx.hooks.SlimCheckpointHook`), guards the run
     (:class:`~vptx.hooks.GuardHook`) and its data (:class:`~vptx.hooks.DataGuardHook`), lets it resume bit for bit
-    (:class:`~vptx.hooks.RandomStreamsHook`), and checks and completes a checkpoint that is loaded.
+    (:class:`~vptx.hooks.RandomStreamsHook`, :class:`~vptx.hooks.ResumeHook`), and checks and completes a checkpoint
+    that is loaded.
 
     The model may have a network of vptx's as its backbone, or a stock one of mmpretrain or mmsegmentation; then
     ``init_cfg`` and ``load_from`` take a model zoo's checkpoint as they do without this hook. Where ``load_from`` is
@@ -56,6 +58,8 @@ class PromptTuningHook(Hook):
         readout: what the head sees; by default the backbone's own choice.
         mapping: config of a label mapping, which reads the network's own classes as those of the task; the head above
             it is then ``dict(type='ClsHead')``. :class:`~vptx.hooks.LabelMappingHook` estimates it.
+        resume_settings: ``'checkpoint'`` or ``'config'``, whose optimizer and schedule settings a resumed run uses; see
+            :class:`~vptx.hooks.ResumeHook`.
 
     Note:
         The first of all hooks, so that EMAHook and others see the prompted model.
@@ -73,11 +77,13 @@ class PromptTuningHook(Hook):
         tune: Sequence[str] = (),
         readout: Readout | None = None,
         mapping: dict | None = None,
+        resume_settings: str = 'checkpoint',
     ) -> None:
         self.prompter = prompter
         self.tune = tune
         self.readout = readout
         self.mapping = mapping
+        self.resume_settings = resume_settings
         self._around_hall: list[nn.Module] | None = None
 
     def before_run(self, runner: Runner) -> None:
@@ -108,8 +114,9 @@ class PromptTuningHook(Hook):
         for hook in runner.hooks:
             _make_safe(hook)
         # In the order in which they act.
-        for companion in (RandomStreamsHook, DataGuardHook, GuardHook, SlimCheckpointHook):
-            runner.register_hook(companion())
+        resume = ResumeHook(self.resume_settings)
+        for companion in (RandomStreamsHook(), DataGuardHook(), GuardHook(), resume, SlimCheckpointHook()):
+            runner.register_hook(companion)
         if self.mapping is not None:
             runner.register_hook(LabelMappingHook())
         self._find_checkpoint(runner)

@@ -54,8 +54,8 @@ class Collate:
 @HOOKS.register_module()
 class RandomStreamsHook(Hook):
     """Draws the randomness of every epoch, or of every iteration where a loop counts those, from a stream of its own,
-    in this process and in the loader's workers: a resumed run ends with the same bits as one that was never stopped,
-    and validation in between changes nothing.
+    in this process and in the loader's workers: a resumed run draws the same numbers as one that was never stopped, if
+    it has as many processes, and validation in between changes nothing.
 
     :class:`~vptx.hooks.PromptTuningHook` registers it.
 
