@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.optim import CosineAnnealingLR, ReduceOnPlateauLR
 
-from vptx.optim.state import check_optimizer, check_schedule
+from vptx.optim.state import check_optimizer, check_schedule, keeps_state
 
 KINDS = {
     'AdamW': dict(lr=0.1),
@@ -38,6 +38,12 @@ def test_an_optimizer_goes_on_from_its_own_state_and_is_left_as_it_was(kind):
     check_optimizer(optimizer(kind), state, 'epoch_1.pth')
     check_optimizer(made, state, 'epoch_1.pth')
     assert all(torch.equal(a, b) for a, b in zip(values, (p for g in made.param_groups for p in g['params'])))
+
+
+def test_what_keeps_a_state():
+    fresh = [torch.nn.Parameter(torch.ones(2))]
+    assert keeps_state(torch.optim.AdamW(fresh)) and not keeps_state(torch.optim.SGD(fresh, lr=0.1))
+    assert fresh[0].grad is None and torch.equal(fresh[0], torch.ones(2))
 
 
 @pytest.mark.parametrize(

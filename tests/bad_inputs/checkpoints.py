@@ -105,7 +105,7 @@ KIND = Kind(
     good,
     {**BYTES, **PICKLES, **WHOLE, **FACTS, **TENSORS, **FETCHED, **PLACE, **ORDERS},
     {**RESUMES, **OTHERS},
-    harmless=(*FETCHED, *ORDERS),
+    harmless=(*FETCHED, *ORDERS, 'an optimizer without a state', 'log_scalars: numbers'),
     # What is no file is no checkpoint of a run, which then begins.
     only={
         **dict.fromkeys([*PLACE, *ORDERS], (*RESUMES,)),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-__all__ = ['check_optimizer', 'check_schedule']
+__all__ = ['check_optimizer', 'check_schedule', 'keeps_state']
 
 
 def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], where: str | Path) -> None:
@@ -24,18 +24,30 @@ def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], where: str |
     """
     for own, found in zip(optimizer.param_groups, state['param_groups'], strict=False):
         _check_settings({k: v for k, v in own.items() if k != 'params'}, found, f'{where} cannot be resumed from:')
+    try:
+        _try(optimizer, state)
+    except Exception as error:  # whatever an optimizer makes of numbers that are none
+        kind = type(optimizer).__name__
+        raise ValueError(f'{where} cannot be resumed from: {kind} cannot go on from its state ({error})') from error
+
+
+def keeps_state(optimizer: Optimizer) -> bool:
+    """Whether ``optimizer`` has more than settings once it has made a step, as far as that can be tried."""
+    return bool(_try(optimizer, None).state)
+
+
+def _try(optimizer: Optimizer, state: Mapping[str, Any] | None) -> Optimizer:
+    """A copy that has made a step, from ``state``; one of others than PyTorch is not copied, and makes none."""
     if not type(optimizer).__module__.startswith('torch.'):
-        return
+        return optimizer
     trial = deepcopy(optimizer)
     for group in trial.param_groups:
         for parameter in group['params']:
             parameter.grad = torch.zeros_like(parameter)
-    try:
+    if state is not None:
         trial.load_state_dict(dict(state))
-        trial.step()
-    except Exception as error:  # whatever an optimizer makes of numbers that are none
-        kind = type(optimizer).__name__
-        raise ValueError(f'{where} cannot be resumed from: {kind} cannot go on from its state ({error})') from error
+    trial.step()
+    return trial
 
 
 def check_schedule(scheduler: Any, state: Any, where: str | Path) -> None:
