@@ -1,6 +1,7 @@
 """Gaps of MMEngine and mmcv that are closed on ``import vptx``. (Pickles: ``test_malicious_files.py``.)"""
 
 import json
+import os
 
 import cv2
 import numpy as np
@@ -33,6 +34,12 @@ def test_checkpoints_of_mmengine_are_written_whole(tmp_path, monkeypatch):
 
 def test_the_local_backend_is_ours(tmp_path):
     assert isinstance(get_file_backend(str(tmp_path)), AtomicLocalBackend)
+
+
+def test_a_pipe_is_no_file_and_nobody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / 'a.png')
+    with pytest.raises(FileNotFoundError, match=r'there is no file .*a\.png'):
+        get_file_backend(str(tmp_path)).get(tmp_path / 'a.png')
 
 
 def test_safetensors_by_mmengines_loader(tmp_path):

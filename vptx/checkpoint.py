@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,8 @@ def check_resumable(checkpoint: Any, where: str | Path) -> None:
         'message_hub, a dict of three dicts': all(
             isinstance(hub.get(part), dict) for part in ('log_scalars', 'runtime_info', 'resumed_keys')
         ),
-        'optimizer, a dict': isinstance(checkpoint['optimizer'], dict),
+        'message_hub, best scores that are numbers': _are_scores(hub.get('runtime_info')),
+        'optimizer, a dict of state and param_groups': _is_optimizer(checkpoint['optimizer']),
         'param_schedulers, a list of dicts': isinstance(schedulers, (list, dict))
         and all(isinstance(state, (dict, list)) for state in schedulers),
         'optimizer, of finite numbers': not _has_nan(checkpoint['optimizer']),
@@ -137,6 +139,16 @@ def check_resumable(checkpoint: Any, where: str | Path) -> None:
     lacking = [what for what, there in expected.items() if not there]
     if lacking:
         raise ValueError(f'{where} cannot be resumed from, it lacks: {"; ".join(lacking)}')
+
+
+def _is_optimizer(state: Any) -> bool:
+    groups = state.get('param_groups') if isinstance(state, dict) and isinstance(state.get('state'), dict) else None
+    return isinstance(groups, list) and all(isinstance(group, dict) and 'params' in group for group in groups)
+
+
+def _are_scores(info: Any) -> bool:
+    named = info.items() if isinstance(info, dict) else ()
+    return all(isinstance(v, (Number, Tensor)) for name, v in named if str(name).startswith('best_score'))
 
 
 def _is_count(value: Any) -> bool:

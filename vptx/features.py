@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vptx.files import read_json
+from vptx.files import existing, read_json
 
 __all__ = ['DTYPES', 'Features', 'read_features', 'write_features']
 
@@ -136,20 +136,22 @@ def read_features(folder: Path, about: dict[str, Any]) -> Features:
     """
     try:
         told = read_json(folder / ABOUT)
-        rows = np.load(folder / ROWS, mmap_mode='r', allow_pickle=False)
+        if not isinstance(told, dict) or not isinstance(told.get('content'), str):
+            raise ValueError(f'{ABOUT} has no content')
+        rows = np.load(existing(folder / ROWS), mmap_mode='r', allow_pickle=False)
         check = sha256(np.ascontiguousarray(rows).data)
         check.update(told['content'].encode())
         if check.hexdigest() != told['sha256']:
             raise ValueError('its check sum does not agree')
         content = json.loads(told['content'])
-        shapes, dtype, samples = _checked(rows, content)
+        said, (shapes, dtype, samples) = content['about'], _checked(rows, content)
     except FileNotFoundError:
         if folder.is_dir():
             raise ValueError(f'{folder} is damaged: a file of it is gone') from None
         raise
     except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, RecursionError, MemoryError) as error:
         raise ValueError(f'{folder} is damaged: {error}') from error
-    if content['about'] != json.loads(json.dumps(about)):
+    if said != json.loads(json.dumps(about)):
         raise ValueError(f'{folder} holds features of something else')
     return Features(rows, shapes, dtype, samples)
 

@@ -20,7 +20,7 @@ from mmengine.config import utils as config_utils
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner import CheckpointLoader, checkpoint
 
-from vptx.files import download, read_safetensors, safe_load, write_whole
+from vptx.files import download, existing, read_safetensors, safe_load, write_whole
 from vptx.image_depth import loss
 
 
@@ -61,7 +61,10 @@ checkpoint._safe_torch_load = load_from_local
 
 @register_backend('local', force=True, prefixes='')
 class AtomicLocalBackend(LocalBackend):
-    """MMEngine's local files, none of which is ever half written."""
+    """MMEngine's local files, none of which is ever half written, and none of which is waited for: a pipe is none."""
+
+    def get(self, filepath: str | Path) -> bytes:
+        return existing(filepath).read_bytes()
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         write_whole(filepath, obj)

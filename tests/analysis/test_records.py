@@ -67,7 +67,10 @@ def test_a_score_that_is_no_number_does_not_win():
 @pytest.mark.parametrize(
     ('text', 'match'),
     [
+        ('', 'it is empty'),
+        ('text', 'has no column config'),
         ('config,task\na,b\n', 'has no column split'),
+        ('config,task,split,score,trained,seconds,megabytes,kilobytes\na,b,val,1,1,1,1,\n', "kilobytes is ''"),
         ('config,task,split,score,trained,seconds,megabytes,kilobytes\na,b,val,nan,1,1,1,1\n', "score is 'nan'"),
         ('config,task,split,score,trained,seconds,megabytes,kilobytes\na,b,val,,x,1,1,1\n', "trained is 'x'"),
         ('config,task,split,score,trained,seconds,megabytes,kilobytes\na,b,val\n', 'not as many cells'),
@@ -137,3 +140,13 @@ def test_a_config_that_asks_for_code_or_addresses(tmp_path, path, value, match):
     (tmp_path / 'config.json').write_text(config_text(config))
     with pytest.raises(ValueError, match=rf'^{tmp_path}/config\.json is refused: .*{match}'):
         read_config(tmp_path / 'config.json')
+
+
+def test_a_result_of_other_settings_is_none_of_this_run(tmp_path):
+    run = Run(tmp_path, 'a', Config(), {'base_lr': 1.0, 'layers': (0, 1)}, 'val')
+    run.write(Trial(run.point, 40.0))
+    assert run.read().score == 40.0
+    for point in ({'base_lr': 'fast'}, {'base_lr': 2.0, 'layers': [0, 1]}, {}):
+        run.write(Trial(point, 40.0))
+        with pytest.raises(ValueError, match=rf'^{tmp_path}/a/result\.json is of the settings .*, not of .*base_lr'):
+            run.read()

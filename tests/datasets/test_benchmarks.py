@@ -1,6 +1,7 @@
 """24 tasks, one class: what is read, what is left on disk, and what is said of a folder that is not as it should be."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,10 @@ def test_what_is_missing_is_named_with_its_place_and_where_to_get_it(tmp_path, t
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize('line', ['images/0.png', 'images/0.png 4', 'images/0.png -1', 'images/0.png one', '3'])
+@pytest.mark.parametrize(
+    'line',
+    ['images/0.png', 'images/0.png 4', 'images/0.png -1', 'images/0.png one', '3', 'images/0.png ²'],
+)
 def test_a_bad_line_is_named(tmp_path, line):
     folder = write_vtab(tmp_path, 'kitti')
     (folder / 'test.txt').write_text(f'images/test/000000.png 0\n\n{line}\n')
@@ -95,22 +99,31 @@ def test_a_bad_line_is_named(tmp_path, line):
         BenchmarkTask(str(tmp_path), 'kitti', 'test')
 
 
-@pytest.mark.parametrize('content', ['[1, 2]', '{"a.png": "bird"}', '{"a.png"', 'null'])
+@pytest.mark.parametrize(
+    'content',
+    ['[1, 2]', '{"a.png": "bird"}', '{"a.png"', 'null', '{}', '{"a.png": 1.5}', '{"a.png": true}', '[' * 100_000],
+)
 def test_a_bad_split_of_fgvc_is_named(tmp_path, content):
     folder = write_fgvc(tmp_path, 'CUB', 'images')
     (folder / 'val.json').write_text(content)
-    with pytest.raises(ValueError, match=r'val\.json is no split of FGVC'):
+    with pytest.raises(ValueError, match=r'val\.json (is no split of FGVC|cannot be read: .*JSON)'):
         BenchmarkTask(str(tmp_path), 'CUB', 'val')
 
 
 def test_no_list_and_no_text(tmp_path):
     folder = write_vtab(tmp_path, 'kitti')
     (folder / 'test.txt').write_text('\n')
-    with pytest.raises(ValueError, match="has an empty 'test'"):
+    with pytest.raises(ValueError, match=r'test\.txt names no images'):
         BenchmarkTask(str(tmp_path), 'kitti', 'test')
-    (folder / 'test.txt').write_bytes(b'\xff\xd8\xff')
-    with pytest.raises(ValueError, match=r'test\.txt is no text file'):
+    (folder / 'test.txt').unlink()
+    os.mkfifo(folder / 'test.txt')
+    with pytest.raises(FileNotFoundError, match=r'there is no .*test\.txt'):
         BenchmarkTask(str(tmp_path), 'kitti', 'test')
+    (folder / 'test.txt').unlink()
+    for content in (b'\xff\xd8\xff', b'images/\0.png 1'):
+        (folder / 'test.txt').write_bytes(content)
+        with pytest.raises(ValueError, match=r'test\.txt is no text file'):
+            BenchmarkTask(str(tmp_path), 'kitti', 'test')
 
 
 def test_too_many_classes(tmp_path):

@@ -67,7 +67,8 @@ def test_a_set_of_few_classes_in_the_order_of_a_user(tmp_path):
         (['a.png,cat,rest'], 'image,label,split', r"train\.csv, line 2: the split 'rest' is none of train, val, test"),
         (['a.png,cat', 'b.png,cat', 'a.png,owl'], 'image,label', r'line 4: .*a\.png is owl here and cat in an earlier'),
         ([',cat'], 'image,label', 'line 2'),
-        ([], 'image,label', "has an empty 'train'"),
+        ([], 'image,label', r'train\.csv names no images'),
+        (['a\0.png,cat'], 'image,label', r'train\.csv is no text file: there are null bytes in it'),
     ],
 )
 def test_bad_tables(tmp_path, rows, header, message):

@@ -44,7 +44,12 @@ def test_what_was_drawn_is_recorded_and_used_again(tmp_path):
         ('{"indices": [0], "images": ["1.png"]}', 'it says 1.png where there is 0.png'),
         ('{"indices": [60], "images": ["1.png"]}', 'it numbers images that are not there'),
         ('{"indices": [0]}', 'is no record of a subset'),
-        ('[', 'is no record of a subset'),
+        ('{"indices": [], "images": []}', 'is no record of a subset'),
+        ('{"indices": 3, "images": ["0.png"]}', 'is no record of a subset'),
+        ('{"indices": [0.5], "images": ["0.png"]}', 'it numbers images that are not there'),
+        ('{"indices": [0, 0], "images": ["0.png", "0.png"]}', r'r\.json is damaged: an image is in it twice'),
+        ('[', r'r\.json cannot be read: .*JSON'),
+        ('[' * 100_000, r'r\.json cannot be read: .*JSON'),
     ],
 )
 def test_a_record_of_something_else_is_refused(tmp_path, content, message):

@@ -77,7 +77,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         FileNotFoundError: there is no such file.
         ValueError: begins with the file and the line: no table, a column is missing, or no finite number.
     """
-    existing(path)
+    if not existing(path).stat().st_size:
+        raise ValueError(f'{path} is damaged: it is empty')
     try:
         with path.open(newline='', encoding='utf-8') as file:
             reader = csv.DictReader(file)
@@ -86,13 +87,13 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f'{path} is damaged: no table of text ({error})') from error
     lacking = [name for name in (*TEXTS, *NUMBERS) if name not in columns]
-    if lacking and rows:
+    if lacking and columns:
         raise ValueError(f'{path} is damaged: it has no column {lacking[0]}')
     for line, row in rows:
         if None in row or None in row.values():
             raise ValueError(f'{path}, line {line} is damaged: it has not as many cells as the first line')
         for name in NUMBERS:
-            if row[name] and not _is_finite(row[name]):
+            if (row[name] or name != 'score') and not _is_finite(row[name]):  # a run that broke off has no score
                 raise ValueError(f"{path}, line {line} is damaged: {name} is '{row[name]}', not a finite number")
     return [row for _, row in rows]
 

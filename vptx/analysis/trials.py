@@ -94,10 +94,17 @@ class Run:
         return self.name
 
     def read(self) -> Trial | None:
-        """What it came to, if it has come to an end."""
+        """What it came to, if it has come to an end.
+
+        Raises:
+            ValueError: begins with the file; it is damaged, or of other settings.
+        """
         path = self.folder / 'result.json'
         with suppress(FileNotFoundError):
-            return as_record(Trial, read_json(path), path)
+            trial = as_record(Trial, read_json(path), path)
+            if trial.point != json.loads(json.dumps(self.point)):
+                raise ValueError(f'{path} is of the settings {trial.point}, not of {self.point}')
+            return trial
         return None
 
     def write(self, trial: Trial) -> Trial:
@@ -289,13 +296,14 @@ def keep_apart(config: Config, folder: Path) -> None:
     text = config_text(config, **facts)
     older = folder / 'config.py'  # of a version that kept it as Python; compared and never run
     changed = (
-        record.read_text() != text
+        record.read_bytes() != text.encode()
         if record.is_file()
         else older.is_file() and not older.read_text().startswith(config.pretty_text)
     )
     if changed:
         raise ValueError(
-            f'{folder} holds runs of another version of this config or its weights: remove it, or give another --out'
+            f'{folder} holds runs of another version of this config or its weights, or its {record.name} is damaged: '
+            'remove the folder, or give another --out'
         )
     if not record.is_file():
         write_whole(record, text.encode())

@@ -7,15 +7,15 @@ https://arxiv.org/abs/1910.04867, in the layout in which its images are passed o
 ``{path: class}``.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
 
 from vptx.datasets.image_list import ImageList, Images, need, read_lines
+from vptx.files import read_json
 from vptx.registry import DATASETS
 
 __all__ = ['BENCHMARKS', 'BenchmarkTask', 'Task']
@@ -83,6 +83,11 @@ _HOW_TO_GET = dict(
 )
 
 
+def _is_number(value: Any) -> bool:
+    """Of a class; some lists have it as text."""
+    return type(value) is int or (isinstance(value, str) and value.isdecimal())
+
+
 @DATASETS.register_module()
 class BenchmarkTask(ImageList):
     """A task of VTAB-1k or of FGVC.
@@ -117,11 +122,13 @@ class BenchmarkTask(ImageList):
         images = []
         for number, line in read_lines(path):
             name, _, label = line.rpartition(' ')
-            if not name or not label.isdigit() or int(label) >= self.task.classes:
+            if not name or not label.isdecimal() or int(label) >= self.task.classes:
                 raise ValueError(
                     f"{path}, line {number}: '{line}' is no image and class from 0 to {self.task.classes - 1}"
                 )
             images.append((root / name.strip(), int(label)))
+        if not images:
+            raise ValueError(f'{path} names no images')
         return images
 
     def _read_json(self, root: Path, split: str) -> Images:
@@ -139,8 +146,7 @@ class BenchmarkTask(ImageList):
     @staticmethod
     def _entries(root: Path, split: str) -> dict[str, int]:
         path = need(root / f'{split}.json', f"FGVC's {root.name}", _HOW_TO_GET['fgvc'])
-        try:
-            entries = {str(name): int(found) for name, found in json.loads(path.read_text()).items()}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f'{path} is no split of FGVC, a JSON object {{path: class}}: {error}') from error
-        return entries
+        found = read_json(path)
+        if not isinstance(found, dict) or not found or not all(map(_is_number, found.values())):
+            raise ValueError(f'{path} is no split of FGVC: expected a JSON object {{path: class}}, classes by number')
+        return {name: int(number) for name, number in found.items()}

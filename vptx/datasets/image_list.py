@@ -18,7 +18,7 @@ Images = list[tuple[Path, int]]
 
 def need(path: Path, what: str, how_to_get: str) -> Path:
     """The path, or a FileNotFoundError that says what is missing, where it was looked for and how to get it."""
-    if not path.exists():
+    if not path.is_dir() and not path.is_file():
         raise FileNotFoundError(f'{what}: there is no {path.absolute()}. {how_to_get}')
     return path
 
@@ -32,6 +32,8 @@ def read_text(path: Path) -> str:
     content = path.read_bytes()
     if content.startswith((b'\xff\xfe', b'\xfe\xff')):
         raise ValueError(f'{path} is text in UTF-16: save it as UTF-8 ("CSV UTF-8" in a spreadsheet program)')
+    if b'\0' in content:
+        raise ValueError(f'{path} is no text file: there are null bytes in it')
     try:
         return content.decode('utf-8-sig')
     except UnicodeDecodeError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vptx.files import write_whole
+from vptx.files import read_json, write_whole
 
 __all__ = ['Subset']
 
@@ -75,12 +75,13 @@ class Subset:
 
     @staticmethod
     def _read(record: Path, names: Sequence[str]) -> list[int]:
-        try:
-            facts = json.loads(record.read_text())
-            indices, images = [int(i) for i in facts['indices']], list(facts['images'])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f'{record} is no record of a subset: {error!r}') from error
-        if len(indices) != len(images) or not all(0 <= i < len(names) for i in indices):
+        facts = read_json(record)
+        indices, images = (facts.get(key) if isinstance(facts, dict) else None for key in ('indices', 'images'))
+        if not isinstance(indices, list) or not isinstance(images, list) or not indices:
+            raise ValueError(f'{record} is no record of a subset: expected lists of indices and images')
+        if len(set(map(repr, indices))) != len(indices):
+            raise ValueError(f'{record} is damaged: an image is in it twice')
+        if len(indices) != len(images) or not all(type(i) is int and 0 <= i < len(names) for i in indices):
             raise ValueError(f'{record} is of another data set: it numbers images that are not there')
         other = [(name, names[i]) for i, name in zip(indices, images, strict=True) if names[i] != name]
         if other:

@@ -62,6 +62,8 @@ def read_table(table: Path) -> list[Row]:
                 raise ValueError(f'{where}: {rows[-1].path} is {rows[-1].label} here and {known} in an earlier line')
     except csv.Error as error:
         raise ValueError(f'{table}, line {reader.line_num}: {error}. Is a quotation mark left open?') from error
+    if not rows:
+        raise ValueError(f'{table} names no images: there is nothing below the names of the columns')
     return rows
 
 

@@ -11,6 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import Tensor
 
+from vptx.optim.state import check_optimizer, check_schedule, keeps_state
 from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
 
@@ -71,6 +72,13 @@ class ResumeHook(Hook):
         _check_progress(runner, checkpoint['meta'], where, record)
         _forget_files(runner, checkpoint, Path(where))
         self._compare(runner, checkpoint, where, record)
+        if isinstance(runner.optim_wrapper, OptimWrapper):
+            optimizer, state = runner.optim_wrapper.optimizer, checkpoint['optimizer']
+            check_optimizer(optimizer, state, where)
+            if not state['state'] and 'gradients' not in checkpoint and keeps_state(optimizer):
+                runner.logger.warning(f'{where} holds no averages of {type(optimizer).__name__}: they begin anew')
+        for scheduler, state in zip(_schedulers(runner), _states(checkpoint)):
+            check_schedule(scheduler, state, where)
         for hook, (count, best) in zip(_early_stopping(runner), record.get('early_stopping', ())):
             hook.wait_count, hook.best_score = count, best
         self._gradients = checkpoint.get('gradients', {})
