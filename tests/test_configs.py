@@ -23,11 +23,11 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 import vptx
-from vptx.analysis.protocol import points, selection_config, studies
 from vptx.attach import find_hall
 from vptx.cli import read_config
 from vptx.datasets import TASKS
 from vptx.registry import MODELS
+from vptx.studies.protocol import points, selection_config, studies
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)

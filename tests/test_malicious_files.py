@@ -22,13 +22,13 @@ from runs import environment, net, newest, runner, tiny_config, write_config, wr
 from safetensors.torch import save_file
 
 import vptx
-from vptx.analysis import report
-from vptx.analysis.records import config_text
-from vptx.analysis.trials import Run
 from vptx.backbones import TimmViT
 from vptx.cli import load_config, make_runner
 from vptx.files import read_safetensors, safe_load
 from vptx.prompt_file import read_prompt, write_prompt
+from vptx.studies import report
+from vptx.studies.records import config_text
+from vptx.studies.trials import Run
 from vptx.weights import hub, read_tensors
 
 STOCK = {

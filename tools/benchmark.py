@@ -14,7 +14,7 @@ import timm
 import torch
 from mmengine.config import DictAction
 
-from vptx.analysis.speed import candidates, find_device, markdown, measure, plot, read_methods, write_json
+from vptx.benchmark.speed import candidates, find_device, markdown, measure, plot, read_methods, write_json
 from vptx.files import write_whole
 
 PROMPTERS = Path(__file__).parent.parent / 'configs' / '_base_' / 'prompters'

@@ -20,8 +20,8 @@ import timm
 import torch
 from mmengine.config import DictAction
 
-from vptx.analysis import parity
-from vptx.analysis.speed import CONCATENATED, candidates, find_device, markdown, measure, read_methods
+from vptx.benchmark import parity
+from vptx.benchmark.speed import CONCATENATED, candidates, find_device, markdown, measure, read_methods
 from vptx.files import write_whole
 
 PROMPTERS = Path(__file__).parent.parent / 'configs' / '_base_' / 'prompters'

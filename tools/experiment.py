@@ -10,9 +10,9 @@ What is finished is kept in --out, and found again when the same command is give
 
 import argparse
 
-from vptx.analysis.protocol import experiment, studies
-from vptx.analysis.results import markdown
 from vptx.cli import add_study_arguments, find_own_modules
+from vptx.studies.protocol import experiment, studies
+from vptx.studies.results import markdown
 
 
 def main() -> None:

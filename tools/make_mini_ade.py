@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from vptx.datasets.scenes import CLASSES, write
+from vptx.datasets.mini.scenes import CLASSES, write
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mmengine.utils import import_modules_from_strings
 
-from vptx.analysis.report import read, write
 from vptx.cli import find_own_modules
+from vptx.studies.report import read, write
 
 
 def main() -> None:

@@ -9,9 +9,9 @@ needs no Ray, finds it too.
 
 import argparse
 
-from vptx.analysis.protocol import studies
-from vptx.analysis.results import markdown
 from vptx.cli import add_study_arguments, find_own_modules
+from vptx.studies.protocol import studies
+from vptx.studies.results import markdown
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     address = args.pop('address')
     find_own_modules()
     try:
-        from vptx.analysis.sweep import connect, sweep
+        from vptx.studies.sweep import connect, sweep
 
         found = studies(**args)
         connect(address)

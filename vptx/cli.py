@@ -88,7 +88,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of tools that run many configs: :func:`~vptx.analysis.protocol.studies`', by their names."""
+    """The arguments of tools that run many configs: :func:`~vptx.studies.protocol.studies`', by their names."""
     parser.add_argument('configs', nargs='+', help='config files')
     parser.add_argument('--nets', nargs='+', default=[None], help="in place of the configs' own, from _base_/nets")
     parser.add_argument('--tasks', nargs='+', default=[None], help="of the configs' suite, or all; else their own")

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from runs import hook, net, tiny_config, write_weights
 from suites import write_vtab
 
-from vptx.analysis import report
-from vptx.analysis.protocol import experiment, studies
+from vptx.studies import report
+from vptx.studies.protocol import experiment, studies
 
 from .battery import Kind, Spoil, scratch
 from .image_lists import entries, line, lines

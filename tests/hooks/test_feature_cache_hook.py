@@ -19,10 +19,10 @@ from runs import REPO, differences, hook, load, net, newest, runner, write_confi
 
 import vptx.datasets  # noqa: F401  registers CustomImages
 import vptx.features as features_module
-from vptx.analysis.protocol import experiment, studies
 from vptx.backbones.timm_vit import TimmViT
 from vptx.hooks import NotFrozenError
 from vptx.registry import TRANSFORMS
+from vptx.studies.protocol import experiment, studies
 
 LINEAR = dict(type='PromptTuningHook', tune=['head'])
 VAL = {'train_cfg.val_interval': 1}

@@ -13,7 +13,7 @@ from runs import differences, environment, load, newest
 from segruns import seg_config, write_images, write_seg_config
 from torch import nn
 
-from vptx.datasets import scenes
+from vptx.datasets.mini import scenes
 from vptx.prompt_file import read_prompt
 
 MINI = Path(__file__).parents[2] / 'configs' / 'seg' / 'mini_vpt.py'

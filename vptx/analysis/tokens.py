@@ -22,10 +22,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from vptx.analysis.figures import COLOURS
 from vptx.attach import find_hall
 
 __all__ = ['attention_shares', 'batches_of', 'draw_shares', 'draw_tsne', 'features']
+
+# Okabe and Ito's palette, which colour-blind readers can distinguish.
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#999999', '#CC79A7', '#E69F00', '#56B4E9')
 
 
 def batches_of(config: Config, number: int) -> list[dict]:

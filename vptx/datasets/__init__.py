@@ -4,13 +4,13 @@ data sets with a validation split held out."""
 from .benchmarks import BenchmarkTask, Task
 from .custom import CustomImages
 from .deep_image import LoadDeepImage
-from .digits import Digits
-from .formula import FormulaImages
 from .holdout import HoldoutCIFAR100, HoldoutCUB
 from .image_list import ImageList
 from .legacy_resize import LegacyResize
-from .mini_vtab import MiniVTAB
-from .photo_patches import PhotoPatches
+from .mini.digits import Digits
+from .mini.formula import FormulaImages
+from .mini.mini_vtab import MiniVTAB
+from .mini.photo_patches import PhotoPatches
 from .subset import Subset
 from .suites import TASKS, set_task
 

@@ -3,7 +3,7 @@
 from mmengine.config import Config
 
 from vptx.datasets.benchmarks import BENCHMARKS, Task
-from vptx.datasets.mini_vtab import MINI_VTAB, MiniTask
+from vptx.datasets.mini.mini_vtab import MINI_VTAB, MiniTask
 
 __all__ = ['TASKS', 'set_task']
 

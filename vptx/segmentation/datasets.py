@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.logging import print_log
 from mmseg.datasets import ADE20KDataset, BaseSegDataset, PascalContextDataset
 
-from vptx.datasets import scenes
+from vptx.datasets.mini import scenes
 from vptx.registry import DATASETS
 from vptx.segmentation.annotations import NO_CLASS
 from vptx.segmentation.stock import some, suffixes
@@ -241,7 +241,7 @@ class PascalContext(Checked, PascalContextDataset):
 
 @DATASETS.register_module()
 class MiniADE(Checked, BaseSegDataset):
-    """Scenes in the file layout of ADE20K (:mod:`vptx.datasets.scenes`): 0 in a mask is no class, 1 the first."""
+    """Scenes in the file layout of ADE20K (:mod:`vptx.datasets.mini.scenes`): 0 in a mask is no class, 1 the first."""
 
     METAINFO = dict(classes=scenes.CLASSES, palette=scenes.PALETTE)
     HOW_TO_GET = 'Write it, in half a minute: python tools/make_mini_ade.py'

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.random import Generator, default_rng
 from PIL import Image, ImageDraw
 
-from .arrays import check_split, extra
+from vptx.datasets.arrays import check_split, extra
+
 from .formula import render
 
 __all__ = ['CLASSES', 'PALETTE', 'SPLITS', 'compose', 'write']

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vptx.analysis.speed import Candidate, take_step, timed
+from vptx.benchmark.speed import Candidate, take_step, timed
 
 __all__ = ['Way', 'compare_ways', 'faults', 'markdown']
 

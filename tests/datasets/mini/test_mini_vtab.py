@@ -12,8 +12,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
-from vptx.datasets import TASKS, MiniVTAB, mini_vtab, set_task
-from vptx.datasets.mini_vtab import MINI_VTAB, SPLITS
+from vptx.datasets import TASKS, MiniVTAB, set_task
+from vptx.datasets.mini import mini_vtab
+from vptx.datasets.mini.mini_vtab import MINI_VTAB, SPLITS
 
 
 @cache
@@ -88,7 +89,7 @@ def test_unknown_names():
 
 
 def test_a_config_is_pointed_at_a_task():
-    config = Config.fromfile(Path(__file__).parents[2] / 'configs/mini_vtab/linear.py')
+    config = Config.fromfile(Path(__file__).parents[3] / 'configs/mini_vtab/linear.py')
     set_task(config, 'mini_tissue')
     assert config.model.head.num_classes == 4 and config.test_dataloader.dataset.task == 'mini_tissue'
     with pytest.raises(ValueError, match="'cifar' is a task of vtab, this config is for mini"):

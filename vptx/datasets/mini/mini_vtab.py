@@ -5,9 +5,9 @@ test with, in the three groups of Zhai et al. 2019, https://arxiv.org/abs/1910.0
     Specialized    surfaces by their spectrum; vessels of a retina and stain of a tissue, measured
     Structured     how many, how far apart, which way, where
 
-What is photographed comes from inside scikit-image and scikit-learn, what is drawn from :mod:`~vptx.datasets.formula`.
-No split shows pixels of a photograph, a written digit or a drawing that another shows. Image i of a split is made from
-the seed, the task, the split and i, so that it is the same on every machine.
+Photographs come with scikit-image and scikit-learn; drawings from :mod:`~vptx.datasets.mini.formula`. No split shows
+pixels of a photograph, a written digit or a drawing that another shows. Image i of a split is made from the seed, the
+task, the split and i, so that it is the same on every machine.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ from PIL import Image
 from scipy.ndimage import grey_closing
 
 from vptx.datasets.arrays import ArrayDataset, check_split, extra
-from vptx.datasets.formula import drawer, dress, ink, render
-from vptx.datasets.photo_patches import PHOTOGRAPHS, draw_box
+from vptx.datasets.mini.formula import drawer, dress, ink, render
+from vptx.datasets.mini.photo_patches import PHOTOGRAPHS, draw_box
 from vptx.datasets.subset import Subset
 from vptx.registry import DATASETS
 

@@ -8,8 +8,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from vptx.datasets import FormulaImages, formula
-from vptx.datasets.formula import CYCLE, NUM_CATEGORIES, family, render
+from vptx.datasets import FormulaImages
+from vptx.datasets.mini import formula
+from vptx.datasets.mini.formula import CYCLE, NUM_CATEGORIES, family, render
 from vptx.registry import DATASETS
 
 SMALL = dict(num_categories=16, instances=3, size=16)

@@ -8,12 +8,11 @@ from typing import Any
 
 from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
-from vptx.analysis.results import Outcome, methods_by_net
+from vptx.analysis.tokens import COLOURS
+from vptx.studies.results import Outcome, methods_by_net
 
 __all__ = ['draw_accuracies', 'draw_comparison', 'draw_curve', 'is_number', 'png']
 
-# Okabe and Ito's, which the colour-blind tell apart.
-COLOURS = ('#0072B2', '#D55E00', '#009E73', '#999999', '#CC79A7', '#E69F00', '#56B4E9')
 MARKERS = 'os^Dv'  # when colours have come to an end
 ACROSS = 4  # panels
 

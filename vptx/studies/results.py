@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from os.path import commonpath
 from statistics import mean
 
-from vptx.analysis.trials import Point, name_of
 from vptx.datasets import TASKS
+from vptx.studies.trials import Point, name_of
 
 __all__ = ['Outcome', 'families', 'group_means', 'markdown', 'methods_by_net', 'spread', 'table', 'unit']
 

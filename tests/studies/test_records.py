@@ -8,10 +8,10 @@ from mmengine.config import Config
 from runs import tiny_config
 
 import vptx.datasets  # noqa: F401  registers what configs name
-from vptx.analysis.protocol import _best
-from vptx.analysis.records import as_record, config_text, inside, read_config, read_rows
-from vptx.analysis.report import Found, Outcome, Picture, Section, read, write
-from vptx.analysis.trials import Run, Trial
+from vptx.studies.protocol import _best
+from vptx.studies.records import as_record, config_text, inside, read_config, read_rows
+from vptx.studies.report import Found, Outcome, Picture, Section, read, write
+from vptx.studies.trials import Run, Trial
 
 OUTCOME = asdict(Outcome('leaf', 'task', {'lr': 1.0}, 50.0, [1.0, 2]))
 
@@ -97,7 +97,7 @@ def test_pictures_stay_inside(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
     sections = [Section('a', '', [Picture('curve_/../../away', 'b', Figure(figsize=(1, 1)))])]
-    monkeypatch.setattr('vptx.analysis.report._sections', lambda *_: iter(sections))
+    monkeypatch.setattr('vptx.studies.report._sections', lambda *_: iter(sections))
     write(Found([], []), tmp_path / 'out')
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
         'curve_-..-..-away.png',

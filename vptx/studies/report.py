@@ -23,16 +23,16 @@ from statistics import mean, median
 import numpy as np
 from matplotlib.figure import Figure
 
-from vptx.analysis.figures import draw_accuracies, draw_curve, is_number, png
-from vptx.analysis.paper import PAPER, PAPER_GROUPS
-from vptx.analysis.protocol import final_config
-from vptx.analysis.records import as_record, inside, read_config, read_rows
-from vptx.analysis.results import STAR, Outcome, families, group_means, spread, table
 from vptx.analysis.tokens import attention_shares, batches_of, draw_shares, draw_tsne, features
-from vptx.analysis.trials import name_of
 from vptx.apis import init_model
 from vptx.datasets import TASKS
 from vptx.files import read_json, write_whole
+from vptx.studies.figures import draw_accuracies, draw_curve, is_number, png
+from vptx.studies.paper import PAPER, PAPER_GROUPS
+from vptx.studies.protocol import final_config
+from vptx.studies.records import as_record, inside, read_config, read_rows
+from vptx.studies.results import STAR, Outcome, families, group_means, spread, table
+from vptx.studies.trials import name_of
 
 __all__ = ['Found', 'curves', 'read', 'significance', 'write']
 
@@ -445,7 +445,7 @@ def write(found: Found, out: str | Path, title: str = 'Report', look: Sequence[s
 
     Raises:
         ValueError: a task to look at of which there is no prompt file, or whose config asks for code or addresses
-            (:func:`~vptx.analysis.records.read_config`).
+            (:func:`~vptx.studies.records.read_config`).
     """
     out, sections = Path(out), list(_sections(found, look))
     seeds = sum(len(o.test) for o in found.outcomes)

@@ -14,8 +14,8 @@ from runs import REPO, environment
 from suites import write_vtab
 from test_protocol import config_file
 
-from vptx.analysis.protocol import studies
-from vptx.analysis.trials import Trial
+from vptx.studies.protocol import studies
+from vptx.studies.trials import Trial
 
 TOKENS = 'custom_hooks.0.prompter.num_tokens'
 
@@ -65,7 +65,7 @@ def test_a_sweep_that_is_killed_goes_on_and_a_run_that_fails_takes_nothing_with_
 
 @pytest.mark.slow
 def test_runs_that_fall_behind_are_stopped_and_not_chosen_from(tmp_path, monkeypatch):
-    from vptx.analysis import sweep as module
+    from vptx.studies import sweep as module
 
     write_vtab(tmp_path / 'data', 'kitti')
     path = config_file(tmp_path, tmp_path / 'data', grid={'base_lr': [0.0064, 0.0128, 0.0256, 1.28]})
@@ -87,7 +87,7 @@ def test_runs_that_fall_behind_are_stopped_and_not_chosen_from(tmp_path, monkeyp
 
 
 def test_accuracies_of_different_studies_are_not_compared():
-    from vptx.analysis.sweep import _ASHA
+    from vptx.studies.sweep import _ASHA
 
     names = [f'{study}/{i}' for study in ('easy', 'hard') for i in range(8)]
     asha = _ASHA({name: name[:4] for name in names}, grace_period=1, max_t=9)
@@ -104,7 +104,7 @@ def test_accuracies_of_different_studies_are_not_compared():
 
 
 def test_what_was_stopped_is_written_by_the_driver_and_begun_anew_when_nobody_stops(tmp_path):
-    from vptx.analysis.sweep import _Keep
+    from vptx.studies.sweep import _Keep
 
     (study,) = studies([config_file(tmp_path, tmp_path)], tmp_path / 'out')
     one, two = study.selection()

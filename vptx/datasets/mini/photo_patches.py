@@ -18,9 +18,8 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image
 
+from vptx.datasets.arrays import ArrayDataset, check_split, extra
 from vptx.registry import DATASETS
-
-from .arrays import ArrayDataset, check_split, extra
 
 # The file of each class. They are read by name, because functions of skimage.data may try to download.
 PHOTOGRAPHS = dict(

@@ -2,8 +2,8 @@
 
 from PIL import Image
 
-from vptx.analysis.figures import draw_comparison, png
-from vptx.analysis.results import Outcome, markdown
+from vptx.studies.figures import draw_comparison, png
+from vptx.studies.results import Outcome, markdown
 
 FACTS = dict(trained=12345, kilobytes=50.4)
 SUP = Outcome(

@@ -11,9 +11,8 @@ Learning", 2011, http://ufldl.stanford.edu/housenumbers/.
 import numpy as np
 from PIL import Image
 
+from vptx.datasets.arrays import ArrayDataset, check_split, extra
 from vptx.registry import DATASETS
-
-from .arrays import ArrayDataset, check_split, extra
 
 
 @DATASETS.register_module()
@@ -27,7 +26,7 @@ class Digits(ArrayDataset):
         split: 'train', 'val', 'test' or 'trainval' (train, then val).
         num_train: how many of the 400 training images, balanced to within one per class. Fewer are a sub-set
             of more, and the other splits stay as they are. The default leaves something to gain: with all 400
-            even a linear classifier of raw pixels nears 95 % (tests/datasets/test_digits.py).
+            even a linear classifier of raw pixels nears 95 % (tests/datasets/mini/test_digits.py).
         crowded: 0 shows each digit alone; k shows it k times, each time among other digits of its split, the row
             a little turned, zoomed and shifted.
         size: pixels of a side, enlarged smoothly (bicubic) and repeated as three channels.

@@ -10,12 +10,12 @@ from scipy.stats import t as student
 from suites import write_vtab
 from test_protocol import config_file
 
-from vptx.analysis.paper import PAPER, PAPER_GROUPS
-from vptx.analysis.protocol import experiment, studies
-from vptx.analysis.report import accuracies, costs, curves, ranges, read, significance, write
-from vptx.analysis.results import Outcome, group_means
-from vptx.analysis.trials import write_table
 from vptx.datasets import TASKS
+from vptx.studies.paper import PAPER, PAPER_GROUPS
+from vptx.studies.protocol import experiment, studies
+from vptx.studies.report import accuracies, costs, curves, ranges, read, significance, write
+from vptx.studies.results import Outcome, group_means
+from vptx.studies.trials import write_table
 
 MINI = [name for name, task in TASKS.items() if task.suite == 'mini']
 VTAB = [name for name, task in TASKS.items() if task.suite == 'vtab']

@@ -29,10 +29,10 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
-from vptx.analysis.records import as_record, config_text
 from vptx.checkpoint import last_checkpoint
 from vptx.cli import make_runner
 from vptx.files import alone, read_json, write_whole
+from vptx.studies.records import as_record, config_text
 
 __all__ = ['Point', 'Run', 'Trial', 'keep_apart', 'length', 'metric_of', 'name_of', 'side_by_side', 'write_table']
 

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.ndimage import maximum_filter
 
 from vptx.datasets import PhotoPatches
-from vptx.datasets.photo_patches import MARGIN, PHOTOGRAPHS, draw_box, tiles
+from vptx.datasets.mini.photo_patches import MARGIN, PHOTOGRAPHS, draw_box, tiles
 
 SMALL = dict(num_train=34, num_val=17, num_test=51, size=32)
 

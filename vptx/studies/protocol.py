@@ -23,9 +23,14 @@ from typing import Any
 
 from mmengine.config import Config
 
-from vptx.analysis.figures import draw_comparison, png
-from vptx.analysis.results import Outcome, markdown
-from vptx.analysis.trials import (
+from vptx.cli import keep_features, read_config
+from vptx.datasets import TASKS, set_task
+from vptx.files import write_whole
+from vptx.hooks.data_guard_hook import check_config
+from vptx.settings import check_options
+from vptx.studies.figures import draw_comparison, png
+from vptx.studies.results import Outcome, markdown
+from vptx.studies.trials import (
     Point,
     Run,
     Trial,
@@ -36,11 +41,6 @@ from vptx.analysis.trials import (
     side_by_side,
     write_table,
 )
-from vptx.cli import keep_features, read_config
-from vptx.datasets import TASKS, set_task
-from vptx.files import write_whole
-from vptx.hooks.data_guard_hook import check_config
-from vptx.settings import check_options
 
 __all__ = [
     'FACTORS',

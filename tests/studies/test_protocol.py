@@ -14,11 +14,11 @@ from mmengine.config import Config
 from runs import REPO, hook, tiny_config
 from suites import write_vtab
 
-from vptx.analysis import protocol
-from vptx.analysis.protocol import experiment, final_config, points, selection_config, studies
-from vptx.analysis.results import group_means, markdown
-from vptx.analysis.trials import Run, Trial, name_of
 from vptx.datasets import TASKS
+from vptx.studies import protocol
+from vptx.studies.protocol import experiment, final_config, points, selection_config, studies
+from vptx.studies.results import group_means, markdown
+from vptx.studies.trials import Run, Trial, name_of
 
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='LegacyResize', scale=16), dict(type='PackInputs')]
 

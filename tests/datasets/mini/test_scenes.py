@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vptx.datasets import scenes
+from vptx.datasets.mini import scenes
 
 
 def test_the_arguments_say_all():

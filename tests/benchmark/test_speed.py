@@ -11,7 +11,7 @@ from networks import CLASSES, DEPTH, GRID, PATCH, WIDTH, images, tiny
 from torch import nn
 
 import vptx
-from vptx.analysis.speed import Result, candidates, count_flops, kept_bytes, markdown, measure
+from vptx.benchmark.speed import Result, candidates, count_flops, kept_bytes, markdown, measure
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'benchmark.py'
 TOKENS = 1 + GRID**2

@@ -11,10 +11,10 @@ from mmengine.runner import Runner
 from PIL import Image
 from runs import REPO, hook, net, tiny_config, write_config, write_weights
 
-from vptx.analysis import trials
-from vptx.analysis.protocol import RATE, experiment, studies
-from vptx.analysis.results import Outcome, markdown
-from vptx.analysis.trials import Run, Trial
+from vptx.studies import trials
+from vptx.studies.protocol import RATE, experiment, studies
+from vptx.studies.results import Outcome, markdown
+from vptx.studies.trials import Run, Trial
 
 
 @pytest.fixture

@@ -30,9 +30,8 @@ from numpy.random import Generator, default_rng
 from PIL import Image, ImageDraw
 from scipy.fft import irfft2
 
+from vptx.datasets.arrays import ArrayDataset, check_split
 from vptx.registry import DATASETS
-
-from .arrays import ArrayDataset, check_split
 
 # Raise it with any change to the pixels that `render` makes: caches are keyed by it.
 VERSION = 1

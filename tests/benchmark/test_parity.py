@@ -8,8 +8,8 @@ import pytest
 import torch
 from networks import images, tiny
 
-from vptx.analysis.parity import compare_ways, faults, markdown
-from vptx.analysis.speed import candidates
+from vptx.benchmark.parity import compare_ways, faults, markdown
+from vptx.benchmark.speed import candidates
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 DEEP = dict(type='DeepPrompter', num_tokens=3)

@@ -1,0 +1,1 @@
+"""Speed, memory and numerical agreement of methods, measured side by side."""

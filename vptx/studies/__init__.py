@@ -1,0 +1,1 @@
+"""Many runs: a grid, the choice on validation, seeds, tables, reports."""
