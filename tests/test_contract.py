@@ -34,6 +34,7 @@ from torch import Tensor, nn
 import vptx
 from vptx.attach import find_hall
 from vptx.backbones import Net, take_apart
+from vptx.geometry import At
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters import Prompter, StackedPrompter, TokenPrompter
 from vptx.readout import OWN, READOUTS, READS_PROMPTS
@@ -51,8 +52,8 @@ class FromImage(TokenPrompter):
         self.base = nn.ParameterList(torch.randn(self.num_tokens, width) for width in geometry.widths)
         self.mix = nn.Parameter(torch.randn(self.num_tokens, 1))
 
-    def prompts(self, tokens, layer):
-        return self.base[layer] + self.mix * tokens.mean(1, keepdim=True)
+    def prompts(self, tokens, at):
+        return self.base[at.layer] + self.mix * tokens.mean(1, keepdim=True)
 
 
 class Both(StackedPrompter):
@@ -537,7 +538,7 @@ def test_fold_is_equal_or_refused(network, kind):
     model, image = plug(network, kind), images(3)
     expected, state = model(image), deepcopy(model.state_dict())
     tokens = [torch.randn(2, 1, width) for width in model.net.geometry.widths]
-    remembers = [m for layer, t in enumerate(tokens) if (m := model.prompter.memory(t, layer)) is not None]
+    remembers = [m for layer, t in enumerate(tokens) if (m := model.prompter.memory(t, At(layer))) is not None]
     if not remembers or remembers[0].dim() > 2:
         with pytest.raises(ValueError, match=f'{type(model.prompter).__name__} cannot be folded: '):
             vptx.fold(model)

@@ -217,8 +217,8 @@ class ScaledPrompter(TokenPrompter):
         self.vectors = nn.Parameter(0.1 * torch.randn(self.num_tokens, geometry.widths[0]))
         self.scales = nn.Parameter(torch.ones(geometry.depth))
 
-    def prompts(self, tokens, layer):
-        return self.scales[layer] * self.vectors
+    def prompts(self, tokens, at):
+        return self.scales[at.layer] * self.vectors
 ''')
     config = write_config(
         tmp_path / 'config.py',

@@ -111,8 +111,8 @@ def test_dropout_draws_as_in_the_library():
 class Average(DeepPrompter):
     """Of a user: the class token becomes the average of all, after the last layer."""
 
-    def leave(self, tokens, layer):
-        return tokens.mean(1, keepdim=True).expand_as(tokens) if layer == DEPTH - 1 else tokens
+    def after_layer(self, tokens, at):
+        return tokens.mean(1, keepdim=True).expand_as(tokens) if at.layer == DEPTH - 1 else tokens
 
 
 def test_a_prompter_that_looks_at_the_end_sees_all_tokens():

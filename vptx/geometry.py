@@ -1,8 +1,14 @@
-"""The shapes of a network: all that a prompter may know of it."""
+"""The shapes of a network and where in it a prompter is asked: all that a prompter may know of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ['DOORS', 'At', 'Geometry', 'KeyValue', 'MixedMemory', 'Site', 'join_memories']
 
 DOORS = ('image', 'tokens', 'memory', 'inside', 'logits')
 
@@ -22,6 +28,64 @@ class Site(NamedTuple):  # which a compiler can compare
     layer: int | None
     inputs: int
     outputs: int
+
+
+class At(NamedTuple):
+    """Where in a forward a prompter is asked.
+
+    Attributes:
+        layer: counted from 0; None for what stands before and after the layers.
+        grid: (H', W'), the patches of the image as they are now; N = H' * W'. (0, 0) before there are any.
+        entered: the tokens that went into this layer (B, M, D), prompts among them; None while they are still made,
+            in ``before_layer`` and ``memory``.
+        seen: what the prompter's ``look`` returned, once in a forward; None without one.
+        note: what the caller gave the forward, such as a task for each sample (B,); None without one.
+    """
+
+    layer: int | None
+    grid: tuple[int, int] = (0, 0)
+    entered: Tensor | None = None
+    seen: Any = None
+    note: Any = None
+
+
+class KeyValue(NamedTuple):
+    """Memory as the attention of a layer sees it; both (heads, P, head width) or (B, heads, P, head width).
+
+    Raw, as a prompter may give them: no norm, no projection and no position is applied to them.
+    """
+
+    key: Tensor
+    value: Tensor
+
+
+class MixedMemory(NamedTuple):
+    """Memory of several prompters: tokens whose keys and values the layer makes, and keys and values.
+
+    Attributes:
+        tokens: (P, D) or (B, P, D).
+        ready: of other prompts.
+    """
+
+    tokens: Tensor
+    ready: KeyValue
+
+
+def join_memories(parts: Sequence[Tensor | KeyValue]) -> Any:
+    """Memories of one kind as one; attention asks no order of keys.
+
+    Args:
+        parts: all of them (P, D) or (B, P, D), or all of them keys and values.
+
+    Returns:
+        The same kind; of all samples (B, ...) if any part is.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], KeyValue):
+        return KeyValue(*(join_memories(tensors) for tensors in zip(*parts, strict=True)))
+    batch = torch.broadcast_shapes(*(part.shape[:-2] for part in parts))
+    return torch.cat([part.expand(*batch, *part.shape[-2:]) for part in parts], dim=-2)
 
 
 @dataclass(frozen=True)
@@ -44,6 +108,8 @@ class Geometry:
         lengths: K + N in front of each layer, of a network that merges patches on its way; empty where it is the same.
         classes: K, of the network's own classifier, what the door ``logits`` gives; 0 where it was built without one.
         sites: the modules behind the door ``inside``, in the order in which an image passes them.
+        heads: number of heads of each layer's attention, where the door ``memory`` is open.
+        head_widths: of each layer, where they are not D / heads; see :meth:`head_width`.
     """
 
     name: str
@@ -61,6 +127,12 @@ class Geometry:
     lengths: tuple[int, ...] = ()
     sites: tuple[Site, ...] = ()
     classes: int = 0
+    heads: tuple[int, ...] = ()
+    head_widths: tuple[int, ...] = ()
+
+    def head_width(self, layer: int) -> int:
+        """d, of a key and of a value in ``layer``."""
+        return self.head_widths[layer] if self.head_widths else self.widths[layer] // self.heads[layer]
 
     @property
     def depth(self) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vptx.backbones.base import Net
+from vptx.geometry import At
 from vptx.mappings.base import LabelMapping
 
 __all__ = ['FACTS', 'LibraryMethods']
@@ -47,6 +48,7 @@ class LibraryMethods(nn.Module):
     prompter: Any
     mapping: LabelMapping
     begin: Callable[..., Any]
+    _finish: Callable[..., Any]
     _tap: Callable[..., Any]
 
     def __getattr__(self, name: str) -> Any:
@@ -109,11 +111,11 @@ class LibraryMethods(nn.Module):
             return lambda name: matcher(name.removeprefix(INSIDE))
         return {group: _prefixed(patterns) for group, patterns in matcher.items()}
 
-    def forward_features(self, image: Tensor) -> Tensor:
+    def forward_features(self, image: Tensor, note: Any = None) -> Tensor:
         """(B, 3, H, W) -> what the library's ``forward_features`` returns, with the effect of the prompts and without
         their own outputs, after the final norm."""
         self._library_method('forward_features')
-        return self._features(self.begin(image, self.net.geometry.depth), image)
+        return self._features(self.begin(image, self.net.geometry.depth, note), image)
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """What :meth:`forward_features` returns -> logits of the network's own classifier (B, C), mapped if there is a
@@ -130,6 +132,7 @@ class LibraryMethods(nn.Module):
         stop_early: bool = False,
         output_fmt: str = 'NCHW',
         intermediates_only: bool = False,
+        note: Any = None,
     ) -> Any:
         """Feature maps of several layers (of stages, in a network that has them) of the prompted network, without the
         prompts' own outputs.
@@ -142,6 +145,7 @@ class LibraryMethods(nn.Module):
             stop_early: leave out the layers after the last one that is asked for.
             output_fmt: ``'NCHW'``, (B, D, H', W'), or ``'NLC'``, (B, N, D).
             intermediates_only: leave the final features out.
+            note: for the prompter, as in the forward.
 
         Returns:
             What :meth:`forward_features` returns and a list of maps, or the list alone.
@@ -161,7 +165,7 @@ class LibraryMethods(nn.Module):
         layers = [net.intermediates[index] for index in _take(len(net.intermediates), indices)]
         state, maps = image, list[Any]()
         for layer in layers:
-            state = self.begin(state, layer + 1)
+            state = self.begin(state, layer + 1, note)
             output = self._tap(state.value, state.context)
             if norm and (layer + 1 == depth or not net.geometry.lengths):
                 output = output._replace(prefix=net.finish(output.prefix), patches=net.finish(output.patches))
@@ -169,7 +173,7 @@ class LibraryMethods(nn.Module):
             maps.append((found, output.prefix) if return_prefix_tokens and net.geometry.prefix else found)
         if intermediates_only:
             return maps
-        return self._features(state if stop_early else self.begin(state, depth), image), maps
+        return self._features(state if stop_early else self.begin(state, depth, note), image), maps
 
     def get_intermediate_layers(
         self,
@@ -187,7 +191,8 @@ class LibraryMethods(nn.Module):
         """The final norm of what a layer gave, where that is as wide as the last one gives it."""
         net, tokens = self.net, self._tap(state.value, state.context).tokens
         if state.layer == net.geometry.depth or not net.geometry.lengths:
-            tokens = self.prompter.beside(net.finish(tokens), image)
+            at = At(None, state.context.grid, None, state.seen, state.note)
+            tokens = self.prompter.at_end(self._finish(tokens, at), image)
         return net.features(tokens, state.context)
 
     def _seen(self, image: Tensor) -> Tensor:

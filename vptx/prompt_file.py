@@ -64,7 +64,7 @@ def fingerprint(model: nn.Module) -> str:
     """SHA-256 over names, shapes and values of all that no prompt file of ``model`` holds; its first 16 digits."""
     trained, hall = set(kept_names(model)), find_hall(model)
     frozen = ((name, tensor) for name, tensor in model.state_dict().items() if name not in trained)
-    return digest(chain(frozen, hall.prompter.brought() if hall else ()))
+    return digest(chain(frozen, hall.prompter.frozen_tensors() if hall else ()))
 
 
 def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) -> dict[str, Any]:
@@ -200,8 +200,8 @@ def _frozen(model: nn.Module) -> str:
     """What has weights that no prompt file holds."""
     hall = find_hall(model)
     assert hall is not None
-    name, brought = hall.net.geometry.name, dict(hall.prompter.brought())
-    return f'{name}, or of what {type(hall.prompter).__name__} brings,' if brought else name
+    name, frozen = hall.net.geometry.name, dict(hall.prompter.frozen_tensors())
+    return f'{name}, or of the frozen part of {type(hall.prompter).__name__},' if frozen else name
 
 
 def write_prompt(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -232,7 +232,9 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, facts
 
 
-def save_prompt(model: nn.Module, path: str | Path, config: str = '', classes: Sequence[str] = ()) -> None:
+def save_prompt(
+    model: nn.Module, path: str | Path, config: str = '', classes: Sequence[str] = (), plain: bool = False
+) -> None:
     """Write what trains in ``model`` to ``path`` (``.safetensors``), with what is needed to check it on loading.
 
     Args:
@@ -240,9 +242,25 @@ def save_prompt(model: nn.Module, path: str | Path, config: str = '', classes: S
         path: where to.
         config: the text of the run's config.
         classes: the names of the head's classes, in order.
+        plain: write the prompts of the ``DeepPrompter`` without options that computes the same: load the file into a
+            model that has one. ``config``, if given, is then that of such a model.
+
+    Raises:
+        ValueError: ``plain`` of a prompter that has no such form.
     """
-    state = model.state_dict()
-    write_prompt(path, {name: state[name] for name in kept_names(model)}, describe(model, config, classes))
+    hall = _prompted(model)
+    learnt, found = hall.prompter, hall.prompter.plain() if plain else hall.prompter
+    if found is None:
+        raise ValueError(
+            f'plain=True writes the DeepPrompter that computes the same, and {type(learnt).__name__} has no such form: '
+            'leave plain out'
+        )
+    hall.prompter = found
+    try:
+        state = model.state_dict()
+        write_prompt(path, {name: state[name] for name in kept_names(model)}, describe(model, config, classes))
+    finally:
+        hall.prompter = learnt
 
 
 def load_prompt(model: nn.Module, path: str | Path) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """The hall: where a frozen network and a prompter meet. The only forward loop with prompts.
 
-image -> embed -> (merge, enter, block, leave) x L -> finish -> readout
+image -> embed -> look -> (merge, before_layer, block, after_layer) x L -> finish -> at_end -> readout
 """
 
 import logging
 from bisect import bisect_left
+from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,9 +19,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vptx.backbones.base import Context, LayerOutput, Net
-from vptx.backbones.memory import KeyValue
+from vptx.backbones.memory import Memory
 from vptx.binding import bind, check_free, hold, release
-from vptx.geometry import Site
+from vptx.geometry import At, KeyValue, Site
 from vptx.library_methods import LibraryMethods
 from vptx.mappings.base import LabelMapping
 from vptx.prompters.base import AMONG_TOKENS, Prompter
@@ -29,6 +31,10 @@ from vptx.trainable import set_mode
 
 __all__ = ['Known', 'PromptedBackbone', 'PromptedNetwork']
 
+_OUTSIDE = At(None)
+#: Where the forward that is running is, for prompters that act inside: one network may serve several threads.
+_here: ContextVar[At] = ContextVar('here', default=_OUTSIDE)
+
 
 class Known(NamedTuple):
     """What a hall has made of images, to be given to it in their place; :meth:`PromptedNetwork.begin` makes it.
@@ -37,11 +43,15 @@ class Known(NamedTuple):
         value: what :meth:`PromptedNetwork.read` returns or, with ``layer``, tokens in front of that one (B, K+N, D).
         layer: where to go on; None where nothing is left to do.
         context: what the net knows of the images beside ``value``, with ``layer``.
+        seen: what the prompter's ``look`` returned.
+        note: what the caller gave the forward.
     """
 
     value: Tensor | tuple
     layer: int | None = None
     context: Context = Context((0, 0))
+    seen: Any = None
+    note: Any = None
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -90,6 +100,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         self.frozen_from = ''
         self.classes: Any = None
         self._handles: list = []
+        self._compiled_at = _OUTSIDE
         self.plug(Prompter())
 
     def plug(self, prompter: Prompter, readout: Readout | None = None, mapping: LabelMapping | None = None) -> None:
@@ -106,10 +117,11 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             self._check_mapping(mapping, readout)
             check_free(mapping, self)
             bind(mapping, geometry.classes, exact=True)
-        lacking = prompter.doors - geometry.doors
+        doors = prompter.doors | ({'memory'} if prompter.acts_between else set())
+        lacking = doors - geometry.doors
         if lacking:
             raise ValueError(
-                f'{type(prompter).__name__} enters by {", ".join(sorted(prompter.doors))}, but {geometry.name} has no '
+                f'{type(prompter).__name__} enters by {", ".join(sorted(doors))}, but {geometry.name} has no '
                 f'door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}'
             )
         maps = read_maps(readout, geometry.depth, self.net.stages, self.net.map_norm)
@@ -130,7 +142,8 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         # that are zero, the network is its library's bit for bit.
         among_tokens = bool(prompter.doors & AMONG_TOKENS)
         self._exact = not among_tokens
-        self._first_rows = read if among_tokens and not (self._taps or prompter.sees_the_end) else None
+        whole = self._taps or prompter.needs_all_tokens or prompter.acts_between
+        self._first_rows = read if among_tokens and not whole else None
         # What is learnt follows the network to its device and its type of numbers.
         parameters = list(self.net.parameters())
         reference = next((p for p in parameters if p.is_floating_point()), parameters[0])
@@ -186,17 +199,38 @@ class PromptedNetwork(LibraryMethods, BaseModule):
                 'num_classes=1000, say, as many as its weights have'
             )
 
-    def forward(self, image: Tensor | Known) -> Tensor | tuple:
+    def forward(self, image: Tensor | Known, note: Any = None) -> Tensor | tuple:
+        """
+        Args:
+            image: (B, 3, H, W).
+            note: anything that the prompter takes (its ``takes_note``), such as a task for each sample (B,); it is
+                handed to each of the prompter's methods. A tensor has one entry for each sample.
+
+        Raises:
+            ValueError: a note for a prompter that takes none, or a tensor of another number of entries; an image size
+                that the network cannot take.
+        """
         self._check_state()
-        return self.mapping(self._check_classes(self.read(image)))
+        return self.mapping(self._check_classes(self.read(image, note)))
 
-    def read(self, image: Tensor | Known) -> Tensor | tuple:
+    def read(self, image: Tensor | Known, note: Any = None) -> Tensor | tuple:
         """As :meth:`forward`, without the mapping: the network's own logits (B, K), where they are mapped."""
-        return self._run(image).value
+        return self._run(image, note=note).value
 
-    def begin(self, image: Tensor, layer: int | None) -> Known:
+    def begin(self, image: Tensor | Known, layer: int | None, note: Any = None) -> Known:
         """As far as in front of ``layer``, or all of :meth:`read`: image (B, 3, H, W) -> what read goes on with."""
-        return self._run(image, layer)
+        return self._run(image, layer, note)
+
+    def _check_note(self, image: Tensor | Known, note: Any) -> None:
+        name = type(self.prompter).__name__
+        if not self.prompter.takes_note:
+            raise ValueError(
+                f'the forward was given a note, and {name} takes none: leave note out, or set takes_note = True in a '
+                'prompter that reads at.note'
+            )
+        batch = len(image if isinstance(image, Tensor) else image.tensors[0])
+        if isinstance(note, Tensor) and note.dim() and len(note) != batch:
+            raise ValueError(f'a note of {len(note)} entries for {batch} images: {name} takes one for each')
 
     @torch.enable_grad()
     def frozen_until(self, image: Tensor) -> int | None:
@@ -209,8 +243,9 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         # A library's own output may be more than a tuple of tensors; then it is not what to keep.
         if not any(getattr(tensor, 'requires_grad', True) for tensor in self._run(image).tensors):
             return None
-        if self.prompter.sees_the_image:
-            raise ValueError(f'{type(self.prompter).__name__} sees the image again at the end')
+        if self.prompter.looks or self.prompter.needs_image_at_end:
+            when = 'before the first layer' if self.prompter.looks else 'again at the end'
+            raise ValueError(f'{type(self.prompter).__name__} sees the image {when}')
 
         def trains(layer: int) -> bool:
             known = self._run(image, layer)
@@ -234,50 +269,65 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         names = [name for name, gradient in zip(trained, gradients) if gradient is not None]
         return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
-    def _embed(self, image: Tensor) -> tuple[Tensor, Context]:
+    def _embed(self, image: Tensor, note: Any) -> tuple[Tensor, Context]:
         net, prompter = self.net, self.prompter
         seen, stem = prompter.image(image), prompter.stem()
-        tokens, context = net.embed(seen) if stem is None else net.embed_widened(seen, stem)
+        embed = (net.embed, seen) if stem is None else (net.embed_widened, seen, stem)
+        tokens, context = self._called(_OUTSIDE._replace(note=note), *embed)
         strip = prompter.pixels()
         if strip is not None:
             prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(tokens.shape[0], -1, -1)
             tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
         return tokens, context
 
-    def _run(self, image: Tensor | Known, until: int | None = None) -> Known:
+    def _run(self, image: Tensor | Known, until: int | None = None, note: Any = None) -> Known:
         """From the image, or from what is known of it, to the end, or in front of the layer ``until``."""
         net, prompter = self.net, self.prompter
+        if note is not None:
+            self._check_note(image, note)
         if isinstance(image, Tensor) and image.shape[0] == 0:  # which not every library takes: one black one, left out
-            found = self._run(F.pad(image, (0, 0, 0, 0, 0, 0, 0, 1)), until)
+            if isinstance(note, Tensor) and note.dim():
+                note = note.new_zeros(1, *note.shape[1:])
+            found = self._run(F.pad(image, (0, 0, 0, 0, 0, 0, 0, 1)), until, note)
             return found._replace(value=_none_of(found.value))
+        seen = None
         if not isinstance(image, Known):
-            begin, (tokens, context) = 0, self._embed(image)
+            begin, (tokens, context) = 0, self._embed(image, note)
+            if prompter.looks:
+                seen = prompter.look(image, tokens)
         elif image.layer is None:
             return image
         else:
-            (tokens,), begin, context = image.tensors, image.layer, image.context
+            (tokens,), begin, context, seen = image.tensors, image.layer, image.context, image.seen
+            note = image.note if note is None else note
         prefix, folded = net.geometry.prefix, self._is_fresh()
         taps: dict[int, LayerOutput] = {}
         first: Tensor | None = None
         for layer in range(begin, net.geometry.depth):
             if layer == until:
-                return Known(tokens, layer, context)
+                return Known(tokens, layer, context, seen, note)
             tokens, context = net.merge(tokens, layer, context)
-            memory = self._memory(tokens, layer, folded)
-            tokens = prompter.enter(tokens, layer)
+            at = At(layer, context.grid, None, seen, note)
+            memory = self._memory(tokens, at, folded)
+            tokens = prompter.before_layer(tokens, at)
+            at = at._replace(entered=tokens)
             if self._first_rows and until is None and layer + 1 == net.geometry.depth:
                 first = net.first_rows(tokens, layer, context, memory, self._first_rows)
-            tokens = self._block(tokens, layer, context, memory) if first is None else first
-            tokens = prompter.leave(tokens, layer)
+            if first is None:
+                tokens = self._block(tokens, at, context, memory)
+            else:
+                at, tokens = at._replace(entered=tokens[:, : first.shape[1]]), first
+            tokens = prompter.after_layer(tokens, at)
             if layer in self._taps:
                 taps[layer] = self._tap(tokens, context)
         if until is not None:
-            return Known(tokens, net.geometry.depth, context)
+            return Known(tokens, net.geometry.depth, context, seen, note)
         if self._maps:
             return Known(self._read_maps(self._maps, taps))
         if self._taps:
             return Known(net.collect(taps))
-        tokens = prompter.beside(net.finish(tokens), image)
+        tokens = self._finish(tokens, At(None, context.grid, None, seen, note))
+        tokens = prompter.at_end(tokens, image)
         if self.readout == OWN:
             return Known(net.classify(tokens, context))
         patches = context.grid[0] * context.grid[1] if first is None else 0
@@ -286,10 +336,33 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         feature = READOUTS[str(self.readout)](*parts, context.grid)
         return Known(net.finish_pooled(feature) if feature.dim() == 2 else feature)
 
-    def _block(self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None) -> Tensor:
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self.net.block, tokens, layer, context, memory, self._exact, use_reentrant=False)
-        return self.net.block(tokens, layer, context, memory, self._exact)
+    def _block(self, tokens: Tensor, at: At, context: Context, memory: Memory | None) -> Tensor:
+        between = partial(self.prompter.between, at=at) if self.prompter.acts_between else None
+        inputs = tokens, at.layer, context, memory, self._exact, between
+        if not (self.with_cp and torch.is_grad_enabled()):
+            return self._called(at, self.net.block, *inputs)
+        kept = partial(checkpoint, use_reentrant=False)
+        if torch.compiler.is_compiling():  # which runs no Python on the way back
+            return self._called(at, kept, self.net.block, *inputs)
+        return kept(self._called, at, self.net.block, *inputs)
+
+    def _finish(self, tokens: Tensor, at: At) -> Tensor:
+        return self._called(at, self.net.finish, tokens)
+
+    def _called(self, at: At, function: Callable[..., Any], *inputs: Any) -> Any:
+        """``function(*inputs)``, which calls modules of the network ``at`` this place; :meth:`_inside` is told."""
+        if not self._handles:
+            return function(*inputs)
+        if torch.compiler.is_compiling():  # which cannot set context variables, and leaves no trace of this attribute
+            self._compiled_at = at
+            output = function(*inputs)
+            self._compiled_at = _OUTSIDE
+            return output
+        token = _here.set(at)
+        try:
+            return function(*inputs)
+        finally:
+            _here.reset(token)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """``with_cp``, as timm's networks have it.
@@ -316,13 +389,16 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             taps[last] = taps[last]._replace(patches=self.net.finish(taps[last].patches))
         return tuple(taps[layer].map for layer in maps.layers)
 
-    def _memory(self, tokens: Tensor, layer: int, folded: bool) -> Tensor | KeyValue | None:
+    def _memory(self, tokens: Tensor, at: At, folded: bool) -> Memory | None:
+        layer = at.layer
+        assert layer is not None
         if folded and layer in self.folded and self.net.is_spelt(layer):
             return KeyValue(getattr(self, f'key_{layer}'), getattr(self, f'value_{layer}'))
-        return self.prompter.memory(tokens, layer)
+        return self.prompter.memory(tokens, at)
 
     def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return self.prompter.inside(site, inputs[0], output)
+        at = self._compiled_at if torch.compiler.is_compiling() else _here.get()
+        return self.prompter.inside(site, inputs[0], output, at)
 
     @torch.inference_mode(False)  # what is kept may be used where gradients are asked for
     @torch.no_grad()
@@ -334,27 +410,42 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         ``tensor.data``, and any under a compiler. Fold again after those.
 
         Raises:
-            ValueError: nothing to fold: no prompts enter as memory, or they differ from sample to sample.
+            ValueError: nothing to fold: no prompts enter as memory, or they differ from sample to sample, or with the
+                size of the image or a note.
         """
         self.unfold()
         self.eval()
-        net, geometry = self.net, self.net.geometry
-        probe = next(net.parameters())
-        tokens = [probe.new_zeros(2, geometry.prefix + 1, width) for width in geometry.widths]
-        with torch.autocast(probe.device.type, enabled=False):
-            memory = {layer: self.prompter.memory(tokens[layer], layer) for layer in range(geometry.depth)}
-            memory = {layer: raw for layer, raw in memory.items() if raw is not None and net.is_spelt(layer)}
-            name = type(self.prompter).__name__
-            if not memory:
-                raise ValueError(f'{name} cannot be folded: it has no prompts that act as keys and values alone')
-            if any(prompts.dim() > 2 for prompts in memory.values()):
-                raise ValueError(f'{name} cannot be folded: its prompts depend on the image')
-            for layer, prompts in memory.items():
-                for part, tensor in zip(('key', 'value'), net.keys_values(prompts, layer), strict=True):
-                    self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
-        self.folded = set(memory)
+        name = type(self.prompter).__name__
+        if self.prompter.looks or self.prompter.takes_note:
+            on = 'the image' if self.prompter.looks else 'the note'
+            raise ValueError(f'{name} cannot be folded: its prompts depend on {on}')
+        with torch.autocast(next(self.net.parameters()).device.type, enabled=False):
+            small, large = (self._make_memory(grid) for grid in ((1, 1), (1, 2)))
+        if not small:
+            raise ValueError(f'{name} cannot be folded: it has no prompts that act as keys and values alone')
+        if any(ready.key.dim() > 3 for ready in small.values()):
+            raise ValueError(f'{name} cannot be folded: its prompts depend on the image')
+        for layer, ready in small.items():
+            other = large.get(layer)
+            if other is None or not all(map(torch.equal, ready, other)):
+                raise ValueError(f"{name} cannot be folded: its prompts depend on the image's size")
+            for part, tensor in zip(('key', 'value'), ready, strict=True):
+                self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
+        self.folded = set(small)
         self._folded_from = [(tensor, *_stamp(tensor)) for tensor in self._sources()]
         return self
+
+    def _make_memory(self, grid: tuple[int, int]) -> dict[int, KeyValue]:
+        """Keys and values of the memory of each layer that has one, for two black images of so many patches."""
+        net, found = self.net, dict[int, KeyValue]()
+        probe = next(net.parameters())
+        for layer, width in enumerate(net.geometry.widths):
+            if net.is_spelt(layer):
+                tokens = probe.new_zeros(2, net.geometry.prefix + grid[0] * grid[1], width)
+                memory = self.prompter.memory(tokens, At(layer, grid))
+                if memory is not None:
+                    found[layer] = net.keys_values(memory, layer)
+        return found
 
     def unfold(self) -> None:
         """Forget folded keys and values."""
@@ -417,10 +508,10 @@ class PromptedBackbone(PromptedNetwork):
 
     _warned = False
 
-    def forward(self, image: Tensor | Known) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor | Known, note: Any = None) -> tuple[Tensor, ...]:
         if self.training and self.before is None and not self._warned and torch.is_grad_enabled():
             self._warn()
-        features = super().forward(image)
+        features = super().forward(image, note)
         return features if isinstance(features, tuple) else (features,)
 
     def _warn(self) -> None:

@@ -53,13 +53,13 @@ def test_what_the_encoder_sees_is_its_librarys_class_token():
     before_the_norm = {}
     encoder.norm.register_forward_pre_hook(lambda _, inputs: before_the_norm.update(tokens=inputs[0]))
     encoder.eval()(image)
-    torch.testing.assert_close(model.prompter.look(image), before_the_norm['tokens'][:, 0])
+    torch.testing.assert_close(model.prompter.encode(image), before_the_norm['tokens'][:, 0])
 
 
 def test_the_equation():
     model, image = prompted(strength=0.4), pixels()
     prompter, facts = model.prompter, model.net.geometry
-    cells = torch.cat([prompter.look(image), prompter.trigger.expand(3, -1)], dim=1).view(3, *prompter.map)
+    cells = torch.cat([prompter.encode(image), prompter.trigger.expand(3, -1)], dim=1).view(3, *prompter.map)
     assert prompter.map == (32, 1, 1) and len(prompter.trigger) == 32 - 12
     assert 0 <= prompter.trigger.min() and prompter.trigger.max() <= 0.1
     mean, std = (torch.tensor(values)[:, None, None] for values in (facts.mean, facts.std))
@@ -112,7 +112,7 @@ def test_prompts_belong_to_their_encoder(stacked, tmp_path):
             parameter.zero_()
     vptx.load_prompt(same, tmp_path / 'prompt.safetensors')
     assert torch.equal(same(image), model(image))
-    with pytest.raises(ValueError, match=r'other frozen weights of .*, or of what .*Prompter brings, '):
+    with pytest.raises(ValueError, match=r'other frozen weights of .*, or of the frozen part of .*Prompter, '):
         vptx.load_prompt(other, tmp_path / 'prompt.safetensors')
 
 
@@ -156,4 +156,4 @@ def test_the_images_gradient_goes_through_the_encoder():
 
 def test_no_graph_of_the_encoder_for_an_image_without_gradient():
     model = prompted()
-    assert not model.prompter.look(pixels()).requires_grad
+    assert not model.prompter.encode(pixels()).requires_grad

@@ -19,7 +19,6 @@ from vptx.prompters import (
     ReprogramPrompter,
     SampleMaskPrompter,
     ScalePrompter,
-    StackedPrompter,
 )
 from vptx.prompters.pixels import convert_lr
 from vptx.prompters.scale import zoom
@@ -321,8 +320,8 @@ def test_a_stack_with_a_norm_inside_and_a_head():
 
 
 def test_what_cannot_be_stacked():
-    with pytest.raises(ValueError, match='one at most, not DeepPrompter and ShallowPrompter'):
-        StackedPrompter([dict(type='DeepPrompter'), dict(type='ShallowPrompter')])
+    with pytest.raises(ValueError, match='one may add tokens, not ShallowPrompter and ShallowPrompter, with vit_base'):
+        vptx.attach(tiny(), [dict(type='ShallowPrompter'), dict(type='ShallowPrompter')])
     with pytest.raises(ValueError, match='takes one prompter or more'):
         vptx.attach(tiny(), [])
     wide = dict(type='ChannelPrompter')

@@ -9,6 +9,7 @@ from networks import DEPTH, GRID, PATCH, WIDTH, images, tiny
 
 import vptx
 from vptx.backbones import take_apart
+from vptx.geometry import At
 from vptx.prompted import PromptedNetwork
 from vptx.prompters import AddedPrompter, DeepPrompter, PrependedPixelPrompter, Prompter, ShallowPrompter, TokenPrompter
 
@@ -68,14 +69,14 @@ def test_layers_are_counted_from_both_ends(layers, expected):
 def test_deep_rows_are_of_their_layers():
     """Layer 2's prompts are the second row where layers are 0 and 2."""
     prompter = bound(DeepPrompter(3, layers=[0, 2]))
-    assert torch.equal(prompter.prompts(torch.zeros(1, ALONE, WIDTH), 2), prompter.embedding.rows[1])
+    assert torch.equal(prompter.prompts(torch.zeros(1, ALONE, WIDTH), At(2)), prompter.embedding.rows[1])
 
 
 def test_shared_rows_are_one():
     prompter = bound(DeepPrompter(3, shared=True))
     assert len(prompter.embedding.rows) == 1
     assert all(
-        torch.equal(prompter.prompts(torch.zeros(1, ALONE, WIDTH), i), prompter.embedding.rows[0]) for i in range(3)
+        torch.equal(prompter.prompts(torch.zeros(1, ALONE, WIDTH), At(i)), prompter.embedding.rows[0]) for i in range(3)
     )
 
 
@@ -129,7 +130,7 @@ def test_added_prompts_are_added_once_or_everywhere():
         rows = prompter.embedding.rows
         for layer in range(DEPTH):
             expected = tokens + rows[layer] if deep or layer == 0 else tokens
-            assert torch.equal(prompter.enter(tokens, layer), expected)
+            assert torch.equal(prompter.before_layer(tokens, At(layer, (GRID, GRID))), expected)
 
 
 def test_one_added_vector_for_all_tokens_takes_any_image():
@@ -143,10 +144,10 @@ def test_prompts_stand_between_prefix_and_patches(network):
     prompter = ShallowPrompter(num_tokens=3)
     prompter.bind(net.geometry)
     tokens = torch.randn(2, net.geometry.tokens, WIDTH)
-    entered, prefix = prompter.enter(tokens, 0), net.geometry.prefix
+    entered, prefix = prompter.before_layer(tokens, At(0)), net.geometry.prefix
     assert torch.equal(entered[:, prefix : prefix + 3], prompter.embedding.rows[0].expand(2, -1, -1))
     assert torch.equal(torch.cat([entered[:, :prefix], entered[:, prefix + 3 :]], 1), tokens)
-    assert torch.equal(prompter.leave(prompter.enter(tokens, 0), DEPTH - 1), tokens)
+    assert torch.equal(prompter.after_layer(entered, At(DEPTH - 1)), tokens)
 
 
 def test_pixels_go_through_the_patch_embedding_without_positions():
@@ -185,14 +186,17 @@ def test_unknown_initial_pixels():
 
 def test_a_prompter_must_say_what_its_prompts_are():
     prompter = bound(TokenPrompter(num_tokens=3))
-    with pytest.raises(NotImplementedError, match=r'TokenPrompter must define prompts\(tokens, layer\)'):
-        prompter.memory(torch.zeros(1, ALONE, WIDTH), 0)
+    with pytest.raises(NotImplementedError, match=r'TokenPrompter must define prompts\(tokens, at\)'):
+        prompter.memory(torch.zeros(1, ALONE, WIDTH), At(0))
 
 
 def test_the_base_does_nothing():
     prompter, tokens = bound(Prompter()), torch.randn(2, ALONE, WIDTH)
-    assert prompter.image(tokens) is prompter.enter(tokens, 0) is prompter.leave(tokens, 0) is tokens
-    assert prompter.memory(tokens, 0) is prompter.pixels() is None
+    at = At(0)
+    assert prompter.image(tokens) is prompter.before_layer(tokens, at) is prompter.after_layer(tokens, at) is tokens
+    assert prompter.between(tokens, at) is prompter.at_end(tokens, tokens) is tokens
+    assert prompter.memory(tokens, at) is prompter.pixels() is prompter.look(tokens, tokens) is prompter.plain() is None
+    assert prompter.loss() == {}
     assert not list(prompter.parameters())
 
 

@@ -20,9 +20,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vptx.backbones.memory import KeyValue, Spelling
+from vptx.backbones.memory import KeyValue, Memory, Spelling, same
 from vptx.backbones.spelling import has_global_hooks, is_plain
-from vptx.geometry import Geometry, Site
+from vptx.geometry import Geometry, MixedMemory, Site, join_memories
 from vptx.registry import NETS
 
 __all__ = [
@@ -187,21 +187,40 @@ class Net(BaseModule):
         tokens: Tensor,
         layer: int,
         context: Context,
-        memory: Tensor | KeyValue | None = None,
+        memory: Memory | None = None,
         exact: bool = True,
+        between: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """(B, M, D) -> (B, M, D), attending also to ``memory``: (P, D), (B, P, D), or its keys and values.
 
         Without a memory, it is the library's to the bit, or with ``exact=False`` to rounding, which may be faster.
+
+        Args:
+            tokens: prompts between prefix and patches.
+            layer: counted from 0.
+            context: of the image.
+            memory: what the layer attends to beside its own tokens.
+            exact: see above.
+            between: acts on the tokens after the shortcut around attention (B, M, D) -> (B, M, D).
+
+        Raises:
+            ValueError: the layer has to be called, and its own forward takes no keys and values, or nothing between
+                attention and MLP; keys and values of other shapes than the layer's.
         """
-        if memory is None:
-            if exact or not self.is_spelt(layer):
-                return self.call(tokens, layer, context)
-            return self.spell(tokens, layer, context, None)
-        if isinstance(memory, KeyValue):
-            return self.spell(tokens, layer, context, memory)
-        if self.is_spelt(layer):
-            return self.spell(tokens, layer, context, self.keys_values(memory, layer))
+        if between is not None or (memory is not None and not isinstance(memory, Tensor)):
+            if not self.is_spelt(layer):
+                what = 'keys and values' if between is None else 'prompter between attention and MLP'
+                raise ValueError(
+                    f'layer {layer} of {self.geometry.name} has to be called, as a module of it has a hook or is not '
+                    f"as its library made it, and the library's own forward takes no {what}: take the change off, or "
+                    'use another prompter'
+                )
+        elif memory is None and (exact or not self.is_spelt(layer)):
+            return self.call(tokens, layer, context)
+        if memory is None or self.is_spelt(layer):
+            ready = None if memory is None else self.keys_values(memory, layer)
+            return self.spell(tokens, layer, context, ready, between or same)
+        assert isinstance(memory, Tensor)
         prefix, prompts = self.geometry.prefix, memory.shape[-2]
         memory = memory.expand(tokens.shape[0], -1, -1)
         longer = torch.cat([tokens[:, :prefix], memory, tokens[:, prefix:]], dim=1)
@@ -212,9 +231,16 @@ class Net(BaseModule):
         """The library's own forward of a layer: (B, M, D) -> (B, M, D), prompts between prefix and patches."""
         raise NotImplementedError
 
-    def spell(self, tokens: Tensor, layer: int, context: Context, memory: KeyValue | None) -> Tensor:
+    def spell(
+        self,
+        tokens: Tensor,
+        layer: int,
+        context: Context,
+        memory: KeyValue | None,
+        between: Callable[[Tensor], Tensor] = same,
+    ) -> Tensor:
         """The same computed from the weights, attending also to ``memory``; where :meth:`is_spelt` allows it."""
-        return self.spelling(layer, context, tokens.shape[1])(tokens, memory)
+        return self.spelling(layer, context, tokens.shape[1])(tokens, memory, between)
 
     def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
         """How ``layer`` is computed. Without a context, as far as keys and values of prompts need it.
@@ -243,15 +269,30 @@ class Net(BaseModule):
         raise NotImplementedError
 
     def first_rows(
-        self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None, rows: int
+        self, tokens: Tensor, layer: int, context: Context, memory: Memory | None, rows: int
     ) -> Tensor | None:
         """What :meth:`block` makes of the first tokens, for a readout that reads no others: (B, M, D) -> (B, rows, D).
         None where that is not less work, where the layer is not spelt out, or where somebody sees the others on their
         way (:func:`~vptx.backbones.spelling.is_unseen`)."""
         return None
 
-    def keys_values(self, memory: Tensor, layer: int) -> KeyValue:
-        """(P, D) or (B, P, D) -> its keys and values in ``layer``; what :func:`vptx.fold` keeps."""
+    def keys_values(self, memory: Memory, layer: int) -> KeyValue:
+        """(P, D) or (B, P, D) -> its keys and values in ``layer``; what :func:`vptx.fold` keeps.
+
+        Raises:
+            ValueError: a memory of keys and values whose shapes are not those of the layer.
+        """
+        if isinstance(memory, MixedMemory):
+            return join_memories([self.keys_values(part, layer) for part in memory])
+        if isinstance(memory, KeyValue):
+            heads, width = self.geometry.heads[layer], self.geometry.head_width(layer)
+            shapes = [tuple(part.shape) for part in memory]
+            if any(shape[-3:-2] + shape[-1:] != (heads, width) for shape in shapes):
+                raise ValueError(
+                    f'keys and values of {shapes[0]} and {shapes[1]} do not fit layer {layer} of '
+                    f'{self.geometry.name}: they have to be ({heads}, P, {width}), or (B, {heads}, P, {width})'
+                )
+            return memory
         spelling = self.spelling(layer)
         return spelling.attention.keys_values(spelling.norm(memory))
 

@@ -21,18 +21,26 @@ from torch import Tensor
 
 from vptx.backbones.fused import may_fuse, transforms
 from vptx.backbones.linear import linear
+from vptx.geometry import KeyValue, MixedMemory
 
-__all__ = ['KeyValue', 'SelfAttention', 'Spelling', 'attend', 'attend_first', 'project', 'same', 'split_heads']
+__all__ = [
+    'KeyValue',
+    'Memory',
+    'SelfAttention',
+    'Spelling',
+    'attend',
+    'attend_first',
+    'project',
+    'same',
+    'split_heads',
+]
 
 _attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _attention_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-class KeyValue(NamedTuple):
-    """Memory as a layer's attention sees it; both (heads, P, head width) or (B, heads, P, head width)."""
-
-    key: Tensor
-    value: Tensor
+#: What a layer attends to beside its own tokens.
+Memory = Tensor | KeyValue | MixedMemory
 
 
 def same(x: Tensor) -> Tensor:
@@ -96,9 +104,9 @@ class Spelling(NamedTuple):
     project: Callable[[Tensor], Tensor]
     feed: Callable[[Tensor], Tensor]
 
-    def __call__(self, tokens: Tensor, memory: KeyValue | None) -> Tensor:
-        """(B, M, D) -> (B, M, D), attending also to ``memory``."""
-        return self.feed(tokens + self.project(self.attention(self.norm(tokens), memory)))
+    def __call__(self, tokens: Tensor, memory: KeyValue | None, between: Callable[[Tensor], Tensor] = same) -> Tensor:
+        """(B, M, D) -> (B, M, D), attending also to ``memory``; ``between`` acts in front of the second half."""
+        return self.feed(between(tokens + self.project(self.attention(self.norm(tokens), memory))))
 
 
 def attend(

@@ -66,7 +66,8 @@ class OpenMMLabSwin(SwinNet):
         self.model = model
         self.replaced = _find_replaced()
         self._count_layers(model.stages)
-        plain = all(self.is_known(block) for stage in model.stages for block in stage.blocks)
+        blocks = [block for stage in model.stages for block in stage.blocks]
+        plain = all(self.is_known(block) for block in blocks)
         self._outputs = {layer: stage for stage, layer in enumerate(self.stages) if stage in model.out_indices}
         self.taps = tuple(self._outputs)
         embed = model.patch_embed
@@ -78,6 +79,7 @@ class OpenMMLabSwin(SwinNet):
             mean=(),  # the data preprocessor of the model around it knows
             std=(),
             doors=frozenset({'image', 'logits'} | ({'tokens', 'memory'} if plain else set())),
+            heads=tuple(block.attn.w_msa.num_heads for block in blocks) if plain else (),
             stem=measure_stem(model, self.stem),
             channels=count_channels(model, self.stem),
             **facts,

@@ -55,6 +55,7 @@ class _OpenMMLabViT(Net):
             mean=(),  # the data preprocessor of the model around it knows
             std=(),
             doors=frozenset({'image', 'tokens', 'logits'} | ({'memory'} if plain else set())),
+            heads=tuple(block.attn.num_heads for block in model.layers) if plain else (),
             stem=measure_stem(model, self.stem),
             channels=count_channels(model, self.stem),
         )

@@ -65,6 +65,10 @@ class TimmSwin(SwinNet, TimmTransformer):
                 {'image', 'logits'} | ({'tokens', 'memory'} if plain else set()) | ({'inside'} if sites else set())
             ),
             sites=sites,
+            heads=tuple(block.attn.num_heads for block in blocks) if plain else (),
+            head_widths=tuple(block.attn.qkv.out_features // (3 * block.attn.num_heads) for block in blocks)
+            if plain
+            else (),
             any_size=model.dynamic_img_size,
             **self.facts,
             **facts,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vptx.backbones.base import Context
 from vptx.backbones.linear import run
-from vptx.backbones.memory import KeyValue, SelfAttention, Spelling, attend_first, same
+from vptx.backbones.memory import Memory, SelfAttention, Spelling, attend_first, same
 from vptx.backbones.spelling import is_unseen
 from vptx.backbones.timm_net import TimmTransformer
 from vptx.geometry import Geometry
@@ -69,6 +69,12 @@ class TimmViT(TimmTransformer):
                 {'image', 'tokens', 'logits'} | ({'memory'} if plain else set()) | ({'inside'} if sites else set())
             ),
             sites=sites,
+            heads=tuple(block.attn.num_heads for block in model.blocks) if plain else (),
+            head_widths=tuple(
+                _projection(block.attn)[0].shape[0] // (3 * block.attn.num_heads) for block in model.blocks
+            )
+            if plain
+            else (),
             # Without positions, a stem of convolutions takes any.
             any_size=getattr(model, 'dynamic_img_size', False)
             or (model.pos_embed is None and isinstance(embed, HybridEmbed)),
@@ -119,17 +125,16 @@ class TimmViT(TimmTransformer):
         return key, value
 
     def first_rows(
-        self, tokens: Tensor, layer: int, context: Context, memory: Tensor | KeyValue | None, rows: int
+        self, tokens: Tensor, layer: int, context: Context, memory: Memory | None, rows: int
     ) -> Tensor | None:
         block = self.model.blocks[layer]
         # Scores have to be products of what linear maps make of tokens, without norms of queries and keys.
         simple = type(block) is Block and isinstance(block.attn.k_norm, nn.Identity)
         if not simple or not self.is_spelt(layer) or not is_unseen(block, self.model.norm):
             return None
-        if isinstance(memory, Tensor):
-            memory = self.keys_values(memory, layer)
+        ready = None if memory is None else self.keys_values(memory, layer)
         how = self.spelling(layer)
-        x = attend_first(how.norm(tokens), rows, *_projection(block.attn), block.attn.num_heads, memory)
+        x = attend_first(how.norm(tokens), rows, *_projection(block.attn), block.attn.num_heads, ready)
         return how.feed(tokens[:, :rows] + how.project(x))
 
     def finish_pooled(self, feature: Tensor) -> Tensor:

@@ -64,6 +64,7 @@ class TorchvisionViT(Net):
             std=tuple(pixels.std),
             doors=frozenset({'image', 'tokens', 'logits'} | ({'memory'} if plain else set())),
             any_size=False,
+            heads=tuple(block.self_attention.num_heads for block in layers) if plain else (),
             stem=measure_stem(network, self.stem),
             channels=count_channels(network, self.stem),
             classes=getattr(network.heads[-1], 'out_features', 0),

@@ -28,6 +28,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from vptx.attach import find_hall
+from vptx.geometry import At
 from vptx.prompted import PromptedNetwork
 from vptx.prompters.base import TokenPrompter, check_whole
 from vptx.registry import HOOKS
@@ -150,12 +151,12 @@ def fill_from_data(hall: PromptedNetwork, batches: Iterable[Tensor], pool: str |
     for row, layer in zip(rows, prompter.layers, strict=False):  # shared prompts have one row: that of the first layer
         seen: list[Tensor] = []
 
-        def listen(tokens: Tensor, at: int, layer: int = layer, seen: list[Tensor] = seen) -> Tensor:
-            if at == layer:
+        def listen(tokens: Tensor, at: At, layer: int = layer, seen: list[Tensor] = seen) -> Tensor:
+            if at.layer == layer:
                 seen.append(tokens[:, prefix:])
             return own(tokens, at)
 
-        prompter.prompts = listen  # type: ignore[assignment,method-assign]
+        prompter.prompts = listen  # type: ignore[method-assign]
         try:
             for images in batches:
                 hall(images)

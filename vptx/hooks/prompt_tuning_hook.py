@@ -23,6 +23,7 @@ from vptx.hooks.data_guard_hook import DataGuardHook
 from vptx.hooks.guard_hook import GuardHook
 from vptx.hooks.head_checks import check_head
 from vptx.hooks.label_mapping_hook import LabelMappingHook
+from vptx.hooks.prompter_loss import serve_prompter_loss
 from vptx.hooks.random_streams_hook import RandomStreamsHook
 from vptx.hooks.resume_hook import ResumeHook
 from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
@@ -108,6 +109,7 @@ class PromptTuningHook(Hook):
         model = attach(model, self.prompter, self.tune, self.readout, self.mapping, at=self.part)
         _check_classifier(model)
         check_head(model)
+        serve_prompter_loss(model)
         self._around_hall = list(_around(model, find_hall(model)))
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
         # The Runner has wrapped the model and built optimizer and schedulers already: again, with what is there now.

@@ -14,7 +14,7 @@ ever leaves it. Their numbers are those of 9,216 free biases, and are not to be 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vptx.geometry import Geometry, Site
+from vptx.geometry import At, Geometry, Site
 from vptx.prompters.base import Prompter
 from vptx.registry import PROMPTERS
 
@@ -69,5 +69,5 @@ class Adapter(Prompter):
             }
         )
 
-    def inside(self, site: Site, input: Tensor, output: Tensor) -> Tensor:
+    def inside(self, site: Site, input: Tensor, output: Tensor, at: At) -> Tensor:
         return output + self.bottlenecks[f'{site.name}_{site.layer}'](output)

@@ -12,7 +12,7 @@ from math import sqrt
 
 from torch import Tensor, nn
 
-from vptx.geometry import Geometry, Site
+from vptx.geometry import At, Geometry, Site
 from vptx.prompters.base import Prompter, check_whole
 from vptx.registry import PROMPTERS
 
@@ -51,5 +51,5 @@ class AdaptFormer(Prompter):
             nn.init.zeros_(zero)
         return nn.Sequential(down, nn.ReLU(), nn.Dropout(self.dropout), up)
 
-    def inside(self, site: Site, input: Tensor, output: Tensor) -> Tensor:
+    def inside(self, site: Site, input: Tensor, output: Tensor, at: At) -> Tensor:
         return output + self.scale * self.branches[self.sites.index(site)](input)

@@ -5,9 +5,10 @@ No token is put in; learnt vectors are added to those that are there, x_i <- x_i
 of every layer.
 """
 
+import torch
 from torch import Tensor
 
-from vptx.geometry import Geometry
+from vptx.geometry import At, Geometry
 from vptx.prompters.base import Prompter
 from vptx.prompters.embedding import PromptEmbedding
 from vptx.registry import PROMPTERS
@@ -26,6 +27,7 @@ class AddedPrompter(Prompter):
     """
 
     doors = frozenset({'tokens'})
+    adds_tokens = False
 
     def __init__(self, per_token: bool = True, deep: bool = False, **embedding) -> None:
         super().__init__()
@@ -34,17 +36,25 @@ class AddedPrompter(Prompter):
         self._embedding = embedding
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        self.prefix = geometry.prefix
         widths = geometry.widths if self.deep else geometry.widths[:1]
         vectors = [geometry.length(layer) if self.per_token else 1 for layer in range(len(widths))]
         self.embedding = PromptEmbedding(widths, vectors, geometry, **self._embedding)
 
-    def enter(self, tokens: Tensor, layer: int) -> Tensor:
-        if layer > 0 and not self.deep:
+    def before_layer(self, tokens: Tensor, at: At) -> Tensor:
+        if at.layer is None or (at.layer > 0 and not self.deep):
             return tokens
-        prompts = self.embedding(layer, tokens.shape[0])
-        if self.per_token and prompts.shape[-2] != tokens.shape[1]:
+        added = self.embedding(at.layer, tokens.shape[0])
+        if not self.per_token:
+            return tokens + added
+        own = self.prefix + at.grid[0] * at.grid[1]
+        if added.shape[-2] != own:
             raise ValueError(
-                f'AddedPrompter has learnt a vector for each of {prompts.shape[-2]} tokens, this image has '
-                f"{tokens.shape[1]}: keep the network's own image size, or use per_token=False"
+                f'AddedPrompter has learnt a vector for each of {added.shape[-2]} tokens, this image has '
+                f"{own}: keep the network's own image size, or use per_token=False"
             )
-        return tokens + prompts
+        prompts = tokens.shape[1] - own
+        if prompts:  # of another prompter, behind the prefix; they get nothing
+            none = added.new_zeros(*added.shape[:-2], prompts, added.shape[-1])
+            added = torch.cat([added[..., : self.prefix, :], none, added[..., self.prefix :, :]], dim=-2)
+        return tokens + added

@@ -1,16 +1,19 @@
 """What is learnt: a small thing that reaches a frozen network through its doors.
 
-A prompter knows shapes (:class:`~vptx.geometry.Geometry`), never a network. The hall (``vptx/prompted.py``) calls its
-methods in the order in which they stand here; those it does not override leave everything as it is.
+A prompter knows shapes (:class:`~vptx.geometry.Geometry`), never a network. The prompted network (``vptx/prompted.py``)
+calls its methods in the order in which they stand here; those it does not override leave everything as it is. Methods
+that act in a layer are told where they are by ``at`` (:class:`~vptx.geometry.At`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from vptx.geometry import Geometry, Site
+from vptx.geometry import At, Geometry, KeyValue, MixedMemory, Site
+from vptx.prompters.old_names import adapt, give_old_names
 
 __all__ = ['AMONG_TOKENS', 'Prompter', 'TokenPrompter', 'check_whole']
 
@@ -31,15 +34,21 @@ class Prompter(BaseModule):
     Attributes:
         doors: those it needs; a network that lacks one is refused when the two are put together.
         uses: those it goes through with the network that it is bound to.
+        takes_note: whether it reads ``at.note``; a note that is given to another prompter is an error.
         prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
         sites: once bound, the modules inside the network whose outputs go through :meth:`inside`.
         bound_to: what :func:`vptx.binding.bind` bound it to, if it did.
     """
 
     doors: frozenset[str] = frozenset()
+    takes_note: bool = False
     prompts_at_end: bool = False
     sites: tuple[Site, ...] = ()
     bound_to: tuple | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        adapt(cls, Prompter)
 
     @property
     def uses(self) -> frozenset[str]:
@@ -60,8 +69,8 @@ class Prompter(BaseModule):
         """The geometry for prompters that come after this one in a stack, of the images that :meth:`image` makes."""
         return geometry
 
-    def brought(self) -> Iterable[tuple[str, Tensor]]:
-        """Frozen numbers that it brings, by name, which no prompt file holds: the file's fingerprint covers them."""
+    def frozen_tensors(self) -> Iterable[tuple[str, Tensor]]:
+        """Frozen numbers of its own, by name, which no prompt file holds: the file's fingerprint covers them."""
         return ()
 
     def image(self, image: Tensor) -> Tensor:
@@ -78,39 +87,92 @@ class Prompter(BaseModule):
         network's own patch embedding makes tokens of it, without positions, put between the prefix and the patches."""
         return None
 
-    def memory(self, tokens: Tensor, layer: int) -> Tensor | None:
-        """Door 3: (P, D), or (B, P, D), which ``layer`` attends to and never updates; or None."""
+    def look(self, image: Tensor, tokens: Tensor) -> Any:
+        """Once in a forward, before the first layer: what it returns is ``at.seen`` in all other methods.
+
+        Args:
+            image: as the forward was given it (B, 3, H, W).
+            tokens: in front of the first layer (B, K+N, D).
+        """
         return None
 
-    def enter(self, tokens: Tensor, layer: int) -> Tensor:
-        """Door 2, before ``layer``: (B, K+N, D) -> (B, K+P+N, D)."""
+    def memory(self, tokens: Tensor, at: At) -> Tensor | KeyValue | MixedMemory | None:
+        """Door 3: what the layer attends to and never updates; or None.
+
+        Tokens (P, D), or (B, P, D), of which the layer makes keys and values, or these themselves, raw:
+        ``KeyValue`` of (heads, P, d), or (B, heads, P, d). ``geometry.heads`` and ``geometry.head_width`` have the
+        shapes. A layer that has to be called, since somebody has changed a module of it, takes tokens alone.
+        """
+        return None
+
+    def before_layer(self, tokens: Tensor, at: At) -> Tensor:
+        """Door 2, before a layer: (B, K+N, D) -> (B, K+P+N, D)."""
         return tokens
 
-    def inside(self, site: Site, input: Tensor, output: Tensor) -> Tensor:
+    def between(self, tokens: Tensor, at: At) -> Tensor:
+        """Door 3, in the middle of a layer, after the shortcut around attention and before the second norm:
+        (B, M, D) -> (B, M, D). A layer that has to be called, since somebody has changed a module of it, has no middle:
+        that is an error of the forward."""
+        return tokens
+
+    def inside(self, site: Site, input: Tensor, output: Tensor, at: At) -> Tensor:
         """Inside the network, one of :attr:`sites`: what its module made of ``input`` (..., inputs) -> (..., outputs).
 
         No prompt, but what prompts are measured against: adapters, low-rank updates, scales and shifts.
         """
         return output
 
-    def leave(self, tokens: Tensor, layer: int) -> Tensor:
-        """Door 2, after ``layer``: back to (B, K+N, D), unless the prompts go on."""
+    def after_layer(self, tokens: Tensor, at: At) -> Tensor:
+        """Door 2, after a layer: back to (B, K+N, D), unless the prompts go on."""
         return tokens
 
-    def beside(self, tokens: Tensor, image: Tensor) -> Tensor:
+    def at_end(self, tokens: Tensor, image: Tensor) -> Tensor:
         """Door 2, at the end: finished tokens (B, M, D) and the image (B, 3, H, W) they came from -> (B, M, D)."""
         return tokens
 
-    @property
-    def sees_the_end(self) -> bool:
-        """Whether :meth:`leave` or :meth:`beside` need all tokens of the last layer, or do with those that are read."""
-        kind = type(self)
-        return kind.leave is not Prompter.leave or kind.beside is not Prompter.beside
+    def loss(self) -> Mapping[str, Tensor]:
+        """Terms that training adds to the loss, by name; asked for after a forward. None to begin with."""
+        return {}
+
+    def plain(self) -> 'Prompter | None':
+        """The :class:`~vptx.prompters.DeepPrompter` that computes the same once trained, bound; None without one."""
+        return None
 
     @property
-    def sees_the_image(self) -> bool:
-        """Whether :meth:`beside` needs the image, when all layers are behind it."""
-        return type(self).beside is not Prompter.beside
+    def looks(self) -> bool:
+        """Whether :meth:`look` is to be called."""
+        return type(self).look is not Prompter.look
+
+    @property
+    def acts_between(self) -> bool:
+        """Whether :meth:`between` is to be called."""
+        return type(self).between is not Prompter.between
+
+    @property
+    def adds_loss(self) -> bool:
+        """Whether :meth:`loss` is to be asked."""
+        return type(self).loss is not Prompter.loss
+
+    @property
+    def adds_tokens(self) -> bool:
+        """Whether it puts tokens among those of the image, which one prompter of a stack may do."""
+        kind = type(self)
+        return kind.before_layer is not Prompter.before_layer or kind.pixels is not Prompter.pixels
+
+    @property
+    def needs_all_tokens(self) -> bool:
+        """Whether :meth:`after_layer` or :meth:`at_end` need all tokens of the last layer, or do with those that are
+        read."""
+        kind = type(self)
+        return kind.after_layer is not Prompter.after_layer or kind.at_end is not Prompter.at_end
+
+    @property
+    def needs_image_at_end(self) -> bool:
+        """Whether :meth:`at_end` needs the image, when all layers are behind it."""
+        return type(self).at_end is not Prompter.at_end
+
+
+give_old_names(Prompter)
 
 
 class TokenPrompter(Prompter):
@@ -139,14 +201,14 @@ class TokenPrompter(Prompter):
         self.carry = carry
         self._asked = layers
 
-    def prompts(self, tokens: Tensor, layer: int) -> Tensor:
-        """The prompts of ``layer``, one of :attr:`layers`: (P, D), or (B, P, D) if each sample has its own.
+    def prompts(self, tokens: Tensor, at: At) -> Tensor:
+        """The prompts of ``at.layer``, one of :attr:`layers`: (P, D), or (B, P, D) if each sample has its own.
 
         Args:
-            tokens: those that ``layer`` is about to see (B, K+N, D), for prompts that depend on them.
-            layer: counted from 0.
+            tokens: those that the layer is about to see (B, K+N, D), for prompts that depend on them.
+            at: the layer, and what else is known of this forward.
         """
-        raise NotImplementedError(f'{type(self).__name__} must define prompts(tokens, layer)')
+        raise NotImplementedError(f'{type(self).__name__} must define prompts(tokens, at)')
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         depth = geometry.depth
@@ -172,21 +234,25 @@ class TokenPrompter(Prompter):
         by_memory = {'memory'} if self._by_memory else set()
         return frozenset(by_memory if self._by_memory == set(self.layers) else by_memory | self.doors)
 
-    def memory(self, tokens: Tensor, layer: int) -> Tensor | None:
-        return self.prompts(tokens, layer) if layer in self._by_memory else None
+    @property
+    def adds_tokens(self) -> bool:
+        return self._by_memory != set(self.layers)
 
-    def enter(self, tokens: Tensor, layer: int) -> Tensor:
-        if layer not in self.layers or layer in self._by_memory:
+    def memory(self, tokens: Tensor, at: At) -> Tensor | None:
+        return self.prompts(tokens, at) if at.layer in self._by_memory else None
+
+    def before_layer(self, tokens: Tensor, at: At) -> Tensor:
+        if at.layer not in self.layers or at.layer in self._by_memory:
             return tokens
-        prompts = self.prompts(tokens, layer).expand(tokens.shape[0], -1, -1)
+        prompts = self.prompts(tokens, at).expand(tokens.shape[0], -1, -1)
         return torch.cat([tokens[:, : self.prefix], prompts, tokens[:, self.prefix :]], dim=1)
 
-    def leave(self, tokens: Tensor, layer: int) -> Tensor:
-        if layer not in self._leaving:
+    def after_layer(self, tokens: Tensor, at: At) -> Tensor:
+        if at.layer not in self._leaving:
             return tokens
         return torch.cat([tokens[:, : self.prefix], tokens[:, self.prefix + self.num_tokens :]], dim=1)
 
     @property
-    def sees_the_end(self) -> bool:
+    def needs_all_tokens(self) -> bool:
         kind = type(self)
-        return kind.leave is not TokenPrompter.leave or kind.beside is not Prompter.beside
+        return kind.after_layer is not TokenPrompter.after_layer or kind.at_end is not Prompter.at_end

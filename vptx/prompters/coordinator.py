@@ -88,11 +88,11 @@ class CoordinatorPrompter(ImagePrompter):
     def pattern(self, canvas: Tensor) -> Tensor:
         cells = self.trigger[None]
         if self.encoder is not None:
-            cells = torch.cat([self.look(canvas).to(cells), cells.expand(canvas.shape[0], -1)], dim=1)
+            cells = torch.cat([self.encode(canvas).to(cells), cells.expand(canvas.shape[0], -1)], dim=1)
         pixels = self.decoder(cells.unflatten(1, self.map))
         return self.strength * self.squash(pixels[..., : self.size[0], : self.size[1]])
 
-    def look(self, image: Tensor) -> Tensor:
+    def encode(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> the class token of the encoder's last layer, without its final norm: (B, D)"""
         # Its parameters are buffers, so only an image that is learnt or attacked has gradients here.
         net = self.encoder.eval()  # whatever the prompter's mode
@@ -102,7 +102,7 @@ class CoordinatorPrompter(ImagePrompter):
             tokens = net.block(tokens, layer, context)
         return tokens[:, 0]
 
-    def brought(self) -> Iterable[tuple[str, Tensor]]:
+    def frozen_tensors(self) -> Iterable[tuple[str, Tensor]]:
         return () if self.encoder is None else self.encoder.named_buffers()
 
 

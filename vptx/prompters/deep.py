@@ -10,9 +10,11 @@ door 3: exact, and the prompt costs neither a query, nor an output projection, n
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from vptx.geometry import Geometry
+from vptx.binding import bind
+from vptx.geometry import At, Geometry
 from vptx.prompters.base import TokenPrompter
 from vptx.prompters.embedding import PromptEmbedding
 from vptx.registry import PROMPTERS
@@ -54,5 +56,24 @@ class DeepPrompter(TokenPrompter):
             widths = widths[:1]
         self.embedding = PromptEmbedding(widths, self.num_tokens, geometry, **self._embedding)
 
-    def prompts(self, tokens: Tensor, layer: int) -> Tensor:
-        return self.embedding(0 if self.shared else self.layers.index(layer), tokens.shape[0])
+    def prompts(self, tokens: Tensor, at: At) -> Tensor:
+        return self.embedding(0 if self.shared else self.layers.index(at.layer), tokens.shape[0])
+
+    def plain(self) -> 'DeepPrompter':
+        """The same prompts, without projection and dropout."""
+        return make_plain(self, self.embedding, self.layers, self.shared, self.carry)
+
+
+@torch.no_grad()
+def make_plain(
+    prompter: TokenPrompter, embedding: PromptEmbedding, layers: Sequence[int], shared: bool, carry: bool
+) -> DeepPrompter:
+    """The DeepPrompter with the prompts of ``embedding``, bound to what ``prompter`` is bound to."""
+    plain = DeepPrompter(prompter.num_tokens, layers, shared, carry)
+    with torch.random.fork_rng(devices=[]):  # what is drawn first is not kept
+        bind(plain, *(prompter.bound_to or ()))
+    first = embedding.rows[0]
+    plain.to(first.device, first.dtype)
+    for mine, row in zip(plain.embedding.rows, embedding.rows, strict=True):
+        mine.copy_(embedding.project(row))
+    return plain

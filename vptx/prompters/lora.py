@@ -13,7 +13,7 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from vptx.geometry import Geometry, Site
+from vptx.geometry import At, Geometry, Site
 from vptx.prompters.base import Prompter, check_whole
 from vptx.registry import PROMPTERS
 
@@ -71,7 +71,7 @@ class LoRA(Prompter):
         nn.init.zeros_(up.weight)
         return nn.Sequential(down, up)
 
-    def inside(self, site: Site, input: Tensor, output: Tensor) -> Tensor:
+    def inside(self, site: Site, input: Tensor, output: Tensor, at: At) -> Tensor:
         input = self.dropout(input)
         if site.name != 'qkv':
             return output + self.scale * self.updates[f'{site.name}_{site.layer}'](input)

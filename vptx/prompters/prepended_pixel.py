@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from vptx.geometry import Geometry
+from vptx.geometry import At, Geometry
 from vptx.prompters.base import TokenPrompter
 from vptx.prompters.embedding import uniform_bound
 from vptx.prompters.pixels import SPACES, check_choice, draw_pixels, in_network
@@ -64,5 +64,5 @@ class PrependedPixelPrompter(TokenPrompter):
         """(3, patch height, P * patch width), as the network sees pixels."""
         return self.zero + self.scale * self.strip
 
-    def enter(self, tokens: Tensor, layer: int) -> Tensor:
-        return tokens  # the hall has put them in already
+    def before_layer(self, tokens: Tensor, at: At) -> Tensor:
+        return tokens  # the prompted network has put them in already

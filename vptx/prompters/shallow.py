@@ -8,8 +8,9 @@ frozen network with the other tokens (equations 4 to 6):
 
 from torch import Tensor
 
-from vptx.geometry import Geometry
+from vptx.geometry import At, Geometry
 from vptx.prompters.base import TokenPrompter
+from vptx.prompters.deep import DeepPrompter, make_plain
 from vptx.prompters.embedding import PromptEmbedding
 from vptx.registry import PROMPTERS
 
@@ -32,5 +33,9 @@ class ShallowPrompter(TokenPrompter):
         super().bind(geometry, reads_prompts)
         self.embedding = PromptEmbedding(geometry.widths[:1], self.num_tokens, geometry, **self._embedding)
 
-    def prompts(self, tokens: Tensor, layer: int) -> Tensor:
+    def prompts(self, tokens: Tensor, at: At) -> Tensor:
         return self.embedding(0, tokens.shape[0])
+
+    def plain(self) -> DeepPrompter:
+        """Deep prompts of the first layer alone, which travel on."""
+        return make_plain(self, self.embedding, [0], shared=False, carry=True)

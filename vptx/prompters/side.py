@@ -56,7 +56,7 @@ class SideTuning(Prompter):
         self.project = nn.Linear(256 * 6 * 6, geometry.widths[-1], bias=False)
         self.alpha = nn.Parameter(torch.zeros(()))
 
-    def beside(self, tokens: Tensor, image: Tensor) -> Tensor:
+    def at_end(self, tokens: Tensor, image: Tensor) -> Tensor:
         if min(image.shape[-2:]) < SMALLEST:
             larger = [max(size, SMALLEST) for size in image.shape[-2:]]
             image = F.interpolate(image, larger, mode='bilinear')
@@ -66,7 +66,7 @@ class SideTuning(Prompter):
         return torch.lerp(feature.to(tokens.dtype), tokens, self.alpha.sigmoid().to(tokens.dtype))
 
     @property
-    def sees_the_end(self) -> bool:
+    def needs_all_tokens(self) -> bool:
         return False  # what is added to a token does not depend on the others
 
 

@@ -10,7 +10,7 @@ channel (equation 2):
 import torch
 from torch import Tensor, nn
 
-from vptx.geometry import Geometry, Site
+from vptx.geometry import At, Geometry, Site
 from vptx.prompters.base import Prompter
 from vptx.registry import PROMPTERS
 
@@ -28,6 +28,6 @@ class SSF(Prompter):
         self.scales = nn.ParameterList(torch.empty(site.outputs).normal_(1, 0.02) for site in self.sites)
         self.shifts = nn.ParameterList(torch.empty(site.outputs).normal_(0, 0.02) for site in self.sites)
 
-    def inside(self, site: Site, input: Tensor, output: Tensor) -> Tensor:
+    def inside(self, site: Site, input: Tensor, output: Tensor, at: At) -> Tensor:
         index = self.sites.index(site)
         return self.scales[index] * output + self.shifts[index]

@@ -3,14 +3,16 @@
 prompter=[dict(type='BorderPrompter'), dict(type='DeepPrompter', num_tokens=10)]
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vptx.binding import bind
-from vptx.geometry import Geometry, Site
-from vptx.prompters.base import AMONG_TOKENS, Prompter
+from vptx.geometry import At, Geometry, KeyValue, MixedMemory, Site, join_memories
+from vptx.prompters.base import Prompter
 from vptx.registry import PROMPTERS, build
 
 
@@ -18,38 +20,52 @@ class StackedPrompter(Prompter):
     """Prompters one after the other: each sees what the ones before it made of image and tokens.
 
     Args:
-        prompters: or their configs. One of them may reach the tokens (doors 2 and 3): prompts that stand at one place
-            could not be told apart.
+        prompters: or their configs. One of them may add tokens: prompts that stand at one place could not be told
+            apart. Memories of several become one, as attention asks no order of keys.
 
     Raises:
-        ValueError: none, or two that reach the tokens; when bound, one on an image that has more channels by then.
+        ValueError: none; when bound, two that add tokens, or one on an image that has more channels by then.
     """
 
     def __init__(self, prompters: Sequence[Prompter | dict]) -> None:
         super().__init__()
         built = [build(PROMPTERS, prompter) for prompter in prompters]
-        among = [type(prompter).__name__ for prompter in built if prompter.doors & AMONG_TOKENS]
-        if not built or len(among) > 1:
-            raise ValueError(
-                'StackedPrompter takes one prompter or more, and of those that reach the tokens one at most, not '
-                f'{" and ".join(among) or "none"}'
-            )
+        if not built:
+            raise ValueError('StackedPrompter takes one prompter or more, not none')
         self.prompters = nn.ModuleList(built)
         self.doors = frozenset().union(*(prompter.doors for prompter in built))
+        self.takes_note = any(prompter.takes_note for prompter in built)
 
     @property
     def uses(self) -> frozenset[str]:
         return frozenset(door for prompter in self.prompters for door in prompter.uses)
 
     @property
-    def sees_the_end(self) -> bool:
-        return any(prompter.sees_the_end for prompter in self.prompters)
+    def looks(self) -> bool:
+        return any(prompter.looks for prompter in self.prompters)
 
     @property
-    def sees_the_image(self) -> bool:
-        return any(prompter.sees_the_image for prompter in self.prompters)
+    def acts_between(self) -> bool:
+        return any(prompter.acts_between for prompter in self.prompters)
+
+    @property
+    def adds_loss(self) -> bool:
+        return any(prompter.adds_loss for prompter in self.prompters)
+
+    @property
+    def adds_tokens(self) -> bool:
+        return any(prompter.adds_tokens for prompter in self.prompters)
+
+    @property
+    def needs_all_tokens(self) -> bool:
+        return any(prompter.needs_all_tokens for prompter in self.prompters)
+
+    @property
+    def needs_image_at_end(self) -> bool:
+        return any(prompter.needs_image_at_end for prompter in self.prompters)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        self._prefix = geometry.prefix
         # An image has gone through all that is on it before there are tokens.
         whole, seen = geometry, []
         for prompter in self.prompters:
@@ -57,6 +73,13 @@ class StackedPrompter(Prompter):
             whole = prompter.geometry_after(whole)
         for prompter, at in zip(self.prompters, seen, strict=True):
             bind(prompter, at if 'image' in prompter.doors else whole, reads_prompts)
+        adding = [type(prompter).__name__ for prompter in self.prompters if prompter.adds_tokens]
+        if len(adding) > 1:
+            raise ValueError(
+                f'of the prompters of a stack one may add tokens, not {" and ".join(adding)}, with {geometry.name} and '
+                'this readout. Deep prompts of all layers add none where nobody reads their outputs, in networks with '
+                'the door memory'
+            )
         self.prompts_at_end = any(prompter.prompts_at_end for prompter in self.prompters)
         self.sites = tuple(dict.fromkeys(site for prompter in self.prompters for site in prompter.sites))
         widened = [prompter.stem() is not None for prompter in self.prompters]
@@ -69,8 +92,8 @@ class StackedPrompter(Prompter):
             geometry = prompter.geometry_after(geometry)
         return geometry
 
-    def brought(self) -> Iterable[tuple[str, Tensor]]:
-        return chain.from_iterable(prompter.brought() for prompter in self.prompters)
+    def frozen_tensors(self) -> Iterable[tuple[str, Tensor]]:
+        return chain.from_iterable(prompter.frozen_tensors() for prompter in self.prompters)
 
     def image(self, image: Tensor) -> Tensor:
         for prompter in self.prompters:
@@ -83,27 +106,64 @@ class StackedPrompter(Prompter):
     def pixels(self) -> Tensor | None:
         return next((strip for prompter in self.prompters if (strip := prompter.pixels()) is not None), None)
 
-    def memory(self, tokens: Tensor, layer: int) -> Tensor | None:
-        found = (prompter.memory(tokens, layer) for prompter in self.prompters)
-        return next((memory for memory in found if memory is not None), None)
+    def look(self, image: Tensor, tokens: Tensor) -> tuple:
+        """What each of them sees, or None of those that do not look."""
+        return tuple(prompter.look(image, tokens) if prompter.looks else None for prompter in self.prompters)
 
-    def enter(self, tokens: Tensor, layer: int) -> Tensor:
-        for prompter in self.prompters:
-            tokens = prompter.enter(tokens, layer)
+    def _asked(self, at: At) -> Iterator[tuple[Any, At]]:
+        """Each prompter, and ``at`` with what that one has seen."""
+        seen = at.seen or [None] * len(self.prompters)
+        return ((prompter, at._replace(seen=mine)) for prompter, mine in zip(self.prompters, seen, strict=True))
+
+    def memory(self, tokens: Tensor, at: At) -> Tensor | KeyValue | MixedMemory | None:
+        raw, ready = list[Tensor | KeyValue](), list[Tensor | KeyValue]()
+        for prompter, mine in self._asked(at):
+            memory = prompter.memory(tokens, mine)
+            if isinstance(memory, MixedMemory):
+                raw.append(memory.tokens)
+                ready.append(memory.ready)
+            elif memory is not None:
+                (ready if isinstance(memory, KeyValue) else raw).append(memory)
+        if raw and ready:
+            return MixedMemory(join_memories(raw), join_memories(ready))
+        return join_memories(raw or ready) if raw or ready else None
+
+    def before_layer(self, tokens: Tensor, at: At) -> Tensor:
+        for prompter, mine in self._asked(at):
+            tokens = prompter.before_layer(tokens, mine)
         return tokens
 
-    def inside(self, site: Site, input: Tensor, output: Tensor) -> Tensor:
-        for prompter in self.prompters:
+    def between(self, tokens: Tensor, at: At) -> Tensor:
+        for prompter, mine in self._asked(at):
+            tokens = prompter.between(tokens, mine)
+        return tokens
+
+    def inside(self, site: Site, input: Tensor, output: Tensor, at: At) -> Tensor:
+        for prompter, mine in self._asked(at):
             if site in prompter.sites:
-                output = prompter.inside(site, input, output)
+                output = prompter.inside(site, input, output, mine)
         return output
 
-    def leave(self, tokens: Tensor, layer: int) -> Tensor:
-        for prompter in reversed(self.prompters):
-            tokens = prompter.leave(tokens, layer)
+    def after_layer(self, tokens: Tensor, at: At) -> Tensor:
+        entered = at.entered
+        for prompter, mine in reversed(list(self._asked(at))):
+            before = tokens.shape[1]
+            tokens = prompter.after_layer(tokens, mine._replace(entered=entered))
+            taken = before - tokens.shape[1]
+            if taken and entered is not None:  # prompts, which those in front of this one have not seen
+                start = self._prefix
+                entered = torch.cat([entered[:, :start], entered[:, start + taken :]], dim=1)
         return tokens
 
-    def beside(self, tokens: Tensor, image: Tensor) -> Tensor:
+    def at_end(self, tokens: Tensor, image: Tensor) -> Tensor:
         for prompter in self.prompters:
-            tokens = prompter.beside(tokens, image)
+            tokens = prompter.at_end(tokens, image)
         return tokens
+
+    def loss(self) -> Mapping[str, Tensor]:
+        """Terms by the number of their prompter in the stack and their name."""
+        return {f'{i}.{name}': t for i, prompter in enumerate(self.prompters) for name, t in prompter.loss().items()}
+
+    def plain(self) -> Prompter | None:
+        """Of one prompter; several have none."""
+        return self.prompters[0].plain() if len(self.prompters) == 1 else None
