@@ -351,7 +351,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
 
     def _called(self, at: At, function: Callable[..., Any], *inputs: Any) -> Any:
         """``function(*inputs)``, which calls modules of the network ``at`` this place; :meth:`_inside` is told."""
-        if not self._handles:
+        if not self.prompter.sites:
             return function(*inputs)
         if torch.compiler.is_compiling():  # which cannot set context variables, and leaves no trace of this attribute
             self._compiled_at = at

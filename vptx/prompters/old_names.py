@@ -47,8 +47,9 @@ def adapt(kind: type, base: type) -> None:
         kind: the new class.
         base: of all prompters.
     """
-    parents = [parent for parent in kind.__bases__ if issubclass(parent, base)]
-    new = [part for part in kind.__mro__ if not any(issubclass(parent, part) for parent in parents)]
+    # By their order alone: a class that is still being made has no answer of its own to issubclass().
+    parents = [parent for parent in kind.__bases__ if base in parent.__mro__]
+    new = [part for part in kind.__mro__ if not any(part in parent.__mro__ for parent in parents)]
     own: dict[str, Any] = {}
     for part in reversed(new):
         own.update(vars(part))
@@ -66,7 +67,7 @@ def adapt(kind: type, base: type) -> None:
             f'{kind.__module__}.{kind.__name__} is a prompter for an older vptx, and works until the next release: '
             f'{"; ".join(changes)}. docs/write_a_prompter.md has the methods',
             DeprecationWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     give_old_names(kind)
 
