@@ -10,7 +10,8 @@ What is finished is kept in --out, and found again when the same command is give
 
 import argparse
 
-from vptx.cli import add_study_arguments, find_own_modules
+from vptx.cli.arguments import add_study_arguments
+from vptx.cli.configs import find_own_modules
 from vptx.studies.protocol import experiment, studies
 from vptx.studies.results import markdown
 

@@ -19,7 +19,8 @@ from torch import nn
 import vptx
 from vptx.analysis.prompt_picture import SHOWN as CAPTIONS
 from vptx.analysis.prompt_picture import check_pixels, draw_prompt, seen_by
-from vptx.cli import add_config_arguments, read_config
+from vptx.cli.arguments import add_config_arguments
+from vptx.cli.configs import read_config
 from vptx.image_files import shown
 from vptx.predict import SHOWN, Table, contact_sheet, find_images, predict
 

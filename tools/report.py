@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmengine.utils import import_modules_from_strings
 
-from vptx.cli import find_own_modules
+from vptx.cli.configs import find_own_modules
 from vptx.studies.report import read, write
 
 

@@ -9,7 +9,8 @@ needs no Ray, finds it too.
 
 import argparse
 
-from vptx.cli import add_study_arguments, find_own_modules
+from vptx.cli.arguments import add_study_arguments
+from vptx.cli.configs import find_own_modules
 from vptx.studies.protocol import studies
 from vptx.studies.results import markdown
 

@@ -2,7 +2,8 @@
 
 import argparse
 
-from vptx.cli import FEATURES_HELP, add_common_arguments, load_config, make_runner
+from vptx.cli.arguments import FEATURES_HELP, add_common_arguments
+from vptx.cli.configs import load_config, make_runner
 
 
 def main() -> None:
