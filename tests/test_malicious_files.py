@@ -386,7 +386,7 @@ def test_a_config_in_a_folder_of_results_never_runs(tmp_path):
     (study / 'final' / 'lr=1' / 'seed1' / 'prompt.safetensors').write_bytes(b'')
     outcome = dict(leaf='deep', task='TinyImages', point={'lr': 1.0}, val=1.0, test=[1.0])
     (tmp_path / 'out' / 'results.json').write_text(json.dumps([outcome]))
-    (tmp_path / 'out' / 'trials.csv').write_text('')
+    (tmp_path / 'out' / 'trials.csv').write_text('\n')  # as of a study without a run
     found = report.read([tmp_path / 'out'])
     with pytest.raises(FileNotFoundError, match=r'config\.json'):
         report.write(found, tmp_path / 'report', look=['TinyImages'])
