@@ -49,9 +49,9 @@ def trained(leaf: str) -> int:
 @pytest.mark.parametrize('leaf', REAL)
 def test_lab_note_counts_what_trains(leaf):
     note = (CONFIGS / 'seg' / f'{leaf}.py').read_text().split('"""')[1]
-    for part in ('Source: ', 'Theirs: ', 'Ours: ', 'Cost: ', f'python tools/train.py configs/seg/{leaf}.py'):
+    for part in ('Source: ', 'Paper: ', 'vptx: ', 'Cost: ', f'python tools/train.py configs/seg/{leaf}.py'):
         assert part in note
-    assert f'{trained(leaf):,} trained numbers' in note
+    assert f'{trained(leaf):,} trained parameters' in note
 
 
 @pytest.mark.parametrize(
