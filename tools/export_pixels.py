@@ -1,4 +1,4 @@
-"""Export learnt pixels as files that need no vptx:
+"""Export learnt pixels to files that can be used without vptx:
 
 python tools/export_pixels.py CONFIG PROMPT_FILE border.safetensors border.png
 """

@@ -1,4 +1,4 @@
-"""Train what a config describes: python tools/train.py configs/mini/digits_vpt_deep.py"""
+"""Train a model as described by a config: python tools/train.py configs/mini/digits_vpt_deep.py"""
 
 import argparse
 
