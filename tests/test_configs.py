@@ -24,7 +24,7 @@ from torch import nn
 
 import vptx
 from vptx.attach import find_hall
-from vptx.cli import read_config
+from vptx.cli.configs import read_config
 from vptx.datasets import TASKS
 from vptx.registry import MODELS
 from vptx.studies.protocol import points, selection_config, studies
@@ -299,14 +299,14 @@ def trained(model: nn.Module) -> int:
 
 
 @pytest.mark.parametrize('leaf', REAL)
-def test_lab_note_counts_what_trains(leaf):
-    assert f'{trained(real(leaf)):,} trained numbers' in (CONFIGS / leaf).read_text()
+def test_header_counts_what_trains(leaf):
+    assert f'{trained(real(leaf)):,} trained parameters' in (CONFIGS / leaf).read_text()
 
 
 @pytest.mark.parametrize('leaf', REAL)
-def test_lab_note_has_source_numbers_and_command(leaf):
+def test_header_has_source_numbers_and_command(leaf):
     note = (CONFIGS / leaf).read_text().split('"""')[1]
-    for part in ('Source: ', 'Theirs: ', 'Ours: ', 'Cost: ', f'python tools/train.py configs/{leaf}'):
+    for part in ('Source: ', 'Paper: ', 'vptx: ', 'Cost: ', f'python tools/train.py configs/{leaf}'):
         assert part in note
 
 

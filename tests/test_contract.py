@@ -1,16 +1,20 @@
 """Every prompter on every tiny network: the same questions to all. Both are found in the registries, not listed.
 
+A covering set of the pairs is asked at once, the others in the slow tests (``covering.py``).
+
 A new prompter is asked from the day it is registered; a new net must bring a tiny network (``networks.py``).
 """
 
 import re
 from copy import deepcopy
 from dataclasses import replace
+from itertools import product
 from math import isqrt
 
 import numpy as np
 import pytest
 import torch
+from covering import covering, covering_pairs, shape
 from mmpretrain.models import ImageClassifier
 from networks import (
     BACKBONES,
@@ -107,7 +111,7 @@ FAMILIES = [(network, kind) for network, kind in PAIRS if network in FIRST]
 every_variant = pytest.mark.parametrize('network', [*NETWORKS, *VARIANTS])
 every_pair, every_family = (
     pytest.mark.parametrize(
-        ('network', 'kind'), pairs, ids=lambda part: part if isinstance(part, str) else part.__name__
+        ('network', 'kind'), covering_pairs(pairs), ids=lambda part: part if isinstance(part, str) else part.__name__
     )
     for pairs in (PAIRS, FAMILIES)
 )
@@ -481,11 +485,20 @@ def test_another_image_size_works_or_is_refused(network, kind):
 
 # Door 3 and door 2 are the same
 
+BOUNDS = {torch.float32: 2e-6, torch.float64: 1e-12}
 
-@pytest.mark.parametrize('network', [name for name in NETWORKS if 'tokens' in take_apart(tiny(name)).geometry.doors])
-@pytest.mark.parametrize('options', DEEP.values(), ids=DEEP)
-@pytest.mark.parametrize(('dtype', 'bound'), [(torch.float32, 2e-6), (torch.float64, 1e-12)], ids=['single', 'double'])
-def test_deep_equals_concatenated(network, options, dtype, bound):
+
+@pytest.mark.parametrize(
+    ('network', 'name', 'dtype'),
+    covering(
+        product([name for name in NETWORKS if 'tokens' in take_apart(tiny(name)).geometry.doors], DEEP, BOUNDS),
+        lambda network, name, dtype: (network, dtype),
+        lambda network, name, dtype: (shape(network), name, dtype),
+    ),
+    ids=str,
+)
+def test_deep_equals_concatenated(network, name, dtype):
+    options, bound = DEEP[name], BOUNDS[dtype]
     prompter, image, halls = config('DeepPrompter', **options), images(3).to(dtype), []
     if {'shared', 'project_dim'} & options.keys() and len(set(take_apart(tiny(network)).geometry.widths)) > 1:
         with pytest.raises(ValueError, match='layers of one width'):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from covering import covering, ways_in
 from networks import config, images, tiny
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, jvp, vmap
@@ -35,8 +36,6 @@ PAIRS = [
     if PROMPTERS.get(kind).doors <= take_apart(tiny(network)).geometry.doors
     and (kind != 'PadPrompter' or take_apart(tiny(network)).geometry.any_size)
 ]
-#: Every prompter once, every network with the prompts that go by memory and by tokens.
-FEW = [pair for pair in PAIRS if pair[0] == 'plain' or pair[1] in ('DeepPrompter', 'ShallowPrompter', 'PixelPrompter')]
 STEP, BOUND = 1e-6, 1e-6
 Point = dict[str, Tensor]
 
@@ -88,8 +87,12 @@ def gradients(function: Callable[[Point], Tensor], point: Point, **options) -> t
     return [*where.values()], list(torch.autograd.grad(loss, [*where.values()], **options))
 
 
-def ask(network: str, kind: str, **options) -> None:
-    function, point, along = make(network, kind, **options)
+@pytest.mark.parametrize(
+    ('network', 'kind'),
+    covering(PAIRS, lambda network, kind: kind, lambda network, kind: (network, ways_in(kind))),
+)
+def test_every_kind_of_derivative(network, kind):
+    function, point, along = make(network, kind)
 
     def loss(point: Point) -> Tensor:
         return function(point).square().mean()
@@ -115,17 +118,6 @@ def ask(network: str, kind: str, **options) -> None:
     each = vmap(grad(of_one), in_dims=(None, 0))(rest, point['image'])
     singly = [grad(of_one)(rest, image) for image in point['image']]
     assert_close([*each.values()], [torch.stack([one[name] for one in singly]) for name in rest], 1e-10)
-
-
-@pytest.mark.parametrize(('network', 'kind'), FEW)
-def test_every_kind_of_derivative(network, kind):
-    ask(network, kind)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(('network', 'kind'), [pair for pair in PAIRS if pair not in FEW])
-def test_every_kind_of_derivative_of_all_pairs(network, kind):
-    ask(network, kind)
 
 
 FUSED = ['plain', 'query-key norm', 'EVA-02', 'BEiT', 'torchvision', 'swin', 'swin v2']

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import vptx
-from vptx.cli import add_common_arguments, load_config
+from vptx.cli.arguments import add_common_arguments
+from vptx.cli.configs import load_config
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob('*.md')), *sorted(ROOT.glob('docs/*.md'))]

@@ -134,7 +134,7 @@ def test_test_refuses_a_bad_file_with_one_clear_error(start, straight, tmp_path,
     assert status == 1
     message = {
         'truncated': f'ValueError: {file} cannot be read: truncated',
-        'of another run': 'ValueError: the checkpoint belongs to the prompter DeepPrompter, this model has',
+        'of another run': f'ValueError: {file} belongs to the prompter DeepPrompter, this model has AddedPrompter',
         'missing': f'FileNotFoundError: there is no file {file}',
     }[content]
     assert output.strip().splitlines()[-1].startswith(message)

@@ -2,9 +2,11 @@
 channels that lie last, with gradients added up, with weights averaged. Checkpointed activations: test_contract.py."""
 
 from copy import deepcopy
+from itertools import product
 
 import pytest
 import torch
+from covering import rest_slow
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 from networks import NETWORKS, classifier, config, images, tiny
@@ -64,7 +66,10 @@ def test_compiled_in_one_graph(network, kind):
 BY_DEFAULT = [('plain', 'DeepPrompter'), ('swin v2', 'DeepPrompter'), ('EVA-02', 'ShallowPrompter')]
 
 
-def ask_the_default_compiler(network, kind):
+@pytest.mark.parametrize(
+    ('network', 'kind'), rest_slow(product(NETWORKS, sorted(PROMPTERS.module_dict)), few=BY_DEFAULT)
+)
+def test_compiled_by_default_it_learns_the_same(network, kind):
     """Gradients too, each to 1e-5 of its length, as training needs them."""
     torch.compiler.reset()
     model = plug(network, kind)
@@ -79,18 +84,6 @@ def ask_the_default_compiler(network, kind):
     assert len(found) == len(gradients) > 1
     for ours, theirs in zip([compiled, *found], [output, *gradients], strict=True):
         assert (ours - theirs).norm() < 1e-5 * max(theirs.norm(), 1e-2 * longest)
-
-
-@pytest.mark.parametrize(('network', 'kind'), BY_DEFAULT)
-def test_compiled_by_default_it_learns_the_same(network, kind):
-    ask_the_default_compiler(network, kind)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('kind', sorted(PROMPTERS.module_dict))
-@pytest.mark.parametrize('network', list(NETWORKS))
-def test_compiled_by_default_every_pair_learns_the_same(network, kind):
-    ask_the_default_compiler(network, kind)
 
 
 def test_folded_it_compiles_too():

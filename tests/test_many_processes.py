@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from runs import differences, environment, hook, load, loader, net, newest, runner, write_config, write_weights
+from runs import CLASSES, differences, environment, hook, load, loader, net, newest, runner, write_config, write_weights
 
 from vptx.prompt_file import read_prompt
 
@@ -206,7 +206,7 @@ def test_two_go_on_with_gradients_that_were_pending(tmp_path, together, weights)
 
 def test_two_draw_the_same_subset(tmp_path, together, weights):
     """Where there is no record of it yet, both write one."""
-    for label in 'abc':
+    for label in CLASSES:
         (tmp_path / 'data' / 'train' / label).mkdir(parents=True)
         for i in range(8):
             image = np.full((16, 16, 3), 9 * i, np.uint8)

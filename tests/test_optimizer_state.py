@@ -1,10 +1,12 @@
 """What an optimizer and a schedule can go on from, and what is refused by name before they try."""
 
 import math
+from copy import deepcopy
 
 import pytest
 import torch
 from mmengine.optim import CosineAnnealingLR, ReduceOnPlateauLR
+from runs import differences
 
 from vptx.optim.state import check_optimizer, check_schedule, keeps_state
 
@@ -35,8 +37,10 @@ def optimizer(kind: str = 'AdamW') -> torch.optim.Optimizer:
 def test_an_optimizer_goes_on_from_its_own_state_and_is_left_as_it_was(kind):
     made = optimizer(kind)
     state, values = made.state_dict(), [p.detach().clone() for g in made.param_groups for p in g['params']]
+    kept = deepcopy(state)
     check_optimizer(optimizer(kind), state, 'epoch_1.pth')
     check_optimizer(made, state, 'epoch_1.pth')
+    assert not differences(state, kept)
     assert all(torch.equal(a, b) for a, b in zip(values, (p for g in made.param_groups for p in g['params'])))
 
 

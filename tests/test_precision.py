@@ -1,7 +1,10 @@
 """Networks in half and in double precision, before and after attach; devices without double precision."""
 
+from itertools import product
+
 import pytest
 import torch
+from covering import covering, shape
 from networks import BACKBONES, CLASSES, NETWORKS, SIZE, config, images, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -49,8 +52,15 @@ def test_a_network_in_another_precision(network, kind, dtype):
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
 
 
-@pytest.mark.parametrize('dtype', DTYPES, ids=str)
-@pytest.mark.parametrize('network', [name for name in (*NETWORKS, *BACKBONES) if name not in ('ResNet', 'ConvNeXt')])
+@pytest.mark.parametrize(
+    ('network', 'dtype'),
+    covering(
+        product([name for name in (*NETWORKS, *BACKBONES) if 'tokens' in shape(name)[0]], DTYPES),
+        lambda network, dtype: network,
+        lambda network, dtype: (shape(network), dtype),
+    ),
+    ids=str,
+)
 def test_deep_prompts_folded_in_another_precision(network, dtype):
     model = vptx.attach(tiny(network).to(dtype), config('DeepPrompter')).eval()
     if model.prompter._by_memory:

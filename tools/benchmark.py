@@ -1,9 +1,9 @@
-"""Measure methods beside the frozen network, their concatenated form, and full fine-tuning:
+"""Measure methods, and compare them with the frozen network, concatenated prompts and full fine-tuning:
 
 python tools/benchmark.py --methods deep shallow --prompts 50 100 200 --options dropout=0 --threads 2
 python tools/benchmark.py --nets swin_base_patch4_window7_224 --methods deep --prompts 50 --device cuda --dtype bfloat16
 
-Prints a Markdown table for each network; leaves it in --out as table.md, benchmark.json and benchmark.png.
+Prints a Markdown table for each network, and writes it to --out as table.md, benchmark.json and benchmark.png.
 """
 
 import argparse
@@ -23,7 +23,7 @@ PROMPTERS = Path(__file__).parent.parent / 'configs' / '_base_' / 'prompters'
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = sorted(path.stem for path in PROMPTERS.glob('*.py'))
-    # 'full' is a yardstick, and segmentation's tune heads that a classifier lacks.
+    # 'full' is a baseline, and segmentation's tune heads that a classifier lacks.
     known = [name for name in names if name != 'full' and not name.startswith('seg_')]
     parser.add_argument('--nets', nargs='+', default=['vit_base_patch16_224'], help="timm's names")
     default = ['deep', 'shallow', 'linear', 'bias', 'lora']

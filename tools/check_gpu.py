@@ -1,11 +1,11 @@
-"""Check what only a GPU can tell, and measure what holds only there; leaves a page with today's date in --out:
+"""Checks and measurements that need a GPU. Writes a page with today's date into --out:
 
 python tools/check_gpu.py
 python tools/check_gpu.py --nets vit_base_patch16_224 --batches 32 --rounds 3
 
 For every network: half precision, compilation in one graph and every kernel of fused attention with prompts as keys and
-values, against the usual form; then times and peak memory beside the floor, the usual form and full fine-tuning
-(tools/benchmark.py says what these are). Ends with status 1 where something does not hold.
+values, against concatenated prompts; then times and peak memory next to the frozen baseline, concatenated prompts and
+full fine-tuning (tools/benchmark.py defines these). Ends with status 1 if a difference is too large.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
     except ValueError as error:
         raise SystemExit(str(error)) from error
     torch.manual_seed(0)
-    torch.backends.cudnn.allow_tf32 = False  # float32 is the yardstick of the others
+    torch.backends.cudnn.allow_tf32 = False  # the others are compared with float32
     dtype = getattr(torch, args.dtype)
     # Dropout draws other masks in another form.
     methods = read_methods([PROMPTERS / 'deep.py'], args.prompts, dict(dropout=0.0))
@@ -62,8 +62,8 @@ def main() -> None:
             print(f'\n{page[-1]}', flush=True)
 
     def compare_ways(name: str) -> str:
-        ours, usual = by_name[name], by_name[name + CONCATENATED]
-        ways = parity.compare_ways(ours, usual, images[0], dtype, args.compiler, args.rounds)
+        memory, usual = by_name[name], by_name[name + CONCATENATED]
+        ways = parity.compare_ways(memory, usual, images[0], dtype, args.compiler, args.rounds)
         faults.extend(f'{net}, {name}, {fault}' for fault in parity.faults(ways))
         return parity.markdown(ways)
 

@@ -1,16 +1,17 @@
-"""Methods, nets and tasks side by side: settings chosen on validation, then the test split over seeds.
+"""Compare methods, nets and tasks: settings are selected on validation, then tested with several seeds.
 
 python tools/experiment.py configs/mini/digits_*.py --nets vit_mini_sup vit_mini_mae --jobs 2
 python tools/experiment.py configs/seg/mini_head.py configs/seg/mini_vpt.py --jobs 2
 python tools/experiment.py configs/vtab/vitb16_in21k_*.py --tasks cifar svhn dmlab
 python tools/experiment.py configs/vtab/vitb16_in21k_vpt_deep.py --tasks all
 
-What is finished is kept in --out, and found again when the same command is given again.
+Finished runs are stored in --out, and are not repeated by the same command.
 """
 
 import argparse
 
-from vptx.cli import add_study_arguments, find_own_modules
+from vptx.cli.arguments import add_study_arguments
+from vptx.cli.configs import find_own_modules
 from vptx.studies.protocol import experiment, studies
 from vptx.studies.results import markdown
 

@@ -1,4 +1,4 @@
-"""Export learnt pixels as files that need no vptx:
+"""Export learnt pixels to files that can be used without vptx:
 
 python tools/export_pixels.py CONFIG PROMPT_FILE border.safetensors border.png
 """
@@ -6,7 +6,8 @@ python tools/export_pixels.py CONFIG PROMPT_FILE border.safetensors border.png
 import argparse
 
 import vptx
-from vptx.cli import add_config_arguments, read_config
+from vptx.cli.arguments import add_config_arguments
+from vptx.cli.configs import read_config
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What there is, and what goes with what: python tools/list.py"""
+"""Print all prompters and networks, and which are compatible: python tools/list.py"""
 
 import argparse
 

@@ -8,10 +8,10 @@ from vptx.datasets.mini.scenes import CLASSES, write
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--out', type=Path, default=Path('data/mini_ade'), help='a folder that is not there yet')
-    parser.add_argument('--train', type=int, default=800, help='number of images to train on')
-    parser.add_argument('--val', type=int, default=200, help='number of images to validate with')
-    parser.add_argument('--test', type=int, default=200, help='number of images to test with')
+    parser.add_argument('--out', type=Path, default=Path('data/mini_ade'), help='a folder that does not exist yet')
+    parser.add_argument('--train', type=int, default=800, help='number of training images')
+    parser.add_argument('--val', type=int, default=200, help='number of validation images')
+    parser.add_argument('--test', type=int, default=200, help='number of test images')
     parser.add_argument('--size', type=int, default=128, help='pixels of a side')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()

@@ -3,8 +3,8 @@
 python tools/predict.py CONFIG PROMPT_FILE IMAGE_OR_FOLDER [...] --out-dir DIR
 
 A classifier writes predictions.csv and predictions.png, the first images. A segmentor writes, for each image, an
-overlay with a legend and the map of labels. Images are read and prepared as the test of CONFIG does it; settings that
-the run was given by --cfg-options are given here, too. A file that cannot be read is noted in the table, and the tool
+overlay with a legend and the map of labels. Images are read and prepared as in the test of CONFIG. Repeat the
+--cfg-options of the run. A file that cannot be read is noted in the table, and the tool
 ends with status 1.
 
 With --show-prompt, a prompt made of pixels is drawn into prompt.png: the learnt pixels, images without and with them,
@@ -19,7 +19,8 @@ from torch import nn
 import vptx
 from vptx.analysis.prompt_picture import SHOWN as CAPTIONS
 from vptx.analysis.prompt_picture import check_pixels, draw_prompt, seen_by
-from vptx.cli import add_config_arguments, read_config
+from vptx.cli.arguments import add_config_arguments
+from vptx.cli.configs import read_config
 from vptx.image_files import shown
 from vptx.predict import SHOWN, Table, contact_sheet, find_images, predict
 

@@ -1,10 +1,10 @@
-"""What studies found, as papers show it:
+"""Write a report of results, as in papers:
 
 python tools/report.py work_dirs/experiment
 python tools/report.py work_dirs/experiment --look mini_count mini_digits
 python tools/report.py work_dirs/experiment work_dirs/others --out work_dirs/report --title 'Prompts and others'
 
-Leaves report.html, one file with its figures inside, and report.md with its figures beside it.
+Writes report.html, one file that contains its figures, and report.md with its figures next to it.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmengine.utils import import_modules_from_strings
 
-from vptx.cli import find_own_modules
+from vptx.cli.configs import find_own_modules
 from vptx.studies.report import read, write
 
 

@@ -1,15 +1,16 @@
-"""The paper's experiment, side by side on this machine or on a Ray cluster, with the same command:
+"""The experiment of tools/experiment.py, with many runs in parallel on this machine or on a Ray cluster:
 
 python tools/sweep.py configs/mini_vtab/*.py --tasks all
 python tools/sweep.py configs/vtab/vitb16_in21k_vpt_deep.py --tasks all --gpus 0.25 --asha
 
-What is finished is kept in --out, and found again when the same command is given again; tools/experiment.py, which
-needs no Ray, finds it too.
+Finished runs are stored in --out, and are not repeated by the same command, nor by tools/experiment.py, which needs no
+Ray.
 """
 
 import argparse
 
-from vptx.cli import add_study_arguments, find_own_modules
+from vptx.cli.arguments import add_study_arguments
+from vptx.cli.configs import find_own_modules
 from vptx.studies.protocol import studies
 from vptx.studies.results import markdown
 

@@ -5,7 +5,8 @@ import json
 
 from mmengine.dist import is_main_process
 
-from vptx.cli import add_common_arguments, load_config, make_runner
+from vptx.cli.arguments import add_common_arguments
+from vptx.cli.configs import load_config, make_runner
 from vptx.files import write_whole
 
 

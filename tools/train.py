@@ -1,8 +1,9 @@
-"""Train what a config describes: python tools/train.py configs/mini/digits_vpt_deep.py"""
+"""Train a model as described by a config: python tools/train.py configs/mini/digits_vpt_deep.py"""
 
 import argparse
 
-from vptx.cli import FEATURES_HELP, add_common_arguments, load_config, make_runner
+from vptx.cli.arguments import FEATURES_HELP, add_common_arguments
+from vptx.cli.configs import load_config, make_runner
 
 
 def main() -> None:

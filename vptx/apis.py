@@ -9,7 +9,7 @@ from mmengine.utils import import_modules_from_strings
 from torch import nn
 
 from vptx.attach import attach, find_hall
-from vptx.checkpoint import adopt, compare_classes, is_stock
+from vptx.checkpoint import adopt, compare_classes, initialise, is_stock
 from vptx.prompt_file import ClassNames, load_prompt
 from vptx.registry import DATASETS, MODELS
 
@@ -43,7 +43,7 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
             model_config.setdefault('data_preprocessor', config.data_preprocessor)
         model = MODELS.build(model_config)
         if find_hall(model) is None and hasattr(model, 'init_weights'):
-            model.init_weights()  # a stock backbone reads its init_cfg here; one of vptx's has its weights already
+            initialise(model)  # a stock backbone reads its init_cfg here; one of vptx's has its weights already
     for hook in config.get('custom_hooks', []):
         kind = hook['type'] if isinstance(hook['type'], str) else hook['type'].__name__
         if kind.rpartition('.')[2] == 'PromptTuningHook':

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import print_log
+from mmengine.model.weight_init import PretrainedInit
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ __all__ = [
     'compare_classes',
     'complete',
     'frozen_sources',
+    'initialise',
     'is_stock',
     'last_checkpoint',
 ]
@@ -236,6 +238,57 @@ def adopt(model: nn.Module, checkpoint: Any, where: str | Path) -> None:
         _fill(model, checkpoint, where)
 
 
+def initialise(model: nn.Module) -> None:
+    """``init_weights`` of a model with a stock backbone, once the files are checked that ``init_cfg`` names.
+
+    MMEngine leaves out what does not fit, with no file's name: here a warning names it.
+
+    Raises:
+        ValueError: begins with the file; it holds no tensors of the backbone, some of another shape, or no numbers.
+    """
+    backbone = getattr(model, 'backbone', None)
+    for part, prefix in ((model, 'backbone'), (backbone, '')):
+        starts = getattr(part, 'init_cfg', None)
+        for start in starts if isinstance(starts, list) else [starts]:
+            if isinstance(start, dict) and start.get('type') in ('Pretrained', PretrainedInit) and backbone is not None:
+                _check_start(backbone, str(start['checkpoint']), start.get('prefix') or prefix)
+    model.init_weights()
+
+
+def _check_start(backbone: nn.Module, where: str, prefix: str) -> None:
+    found = CheckpointLoader.load_checkpoint(where, map_location='cpu')
+    state = found.get('state_dict', found) if isinstance(found, dict) else None
+    if not isinstance(state, dict):
+        raise ValueError(f'{where} is no checkpoint: it has no state_dict')
+    check_layout(state, where)
+    start = f'{prefix.removesuffix(".")}.' if prefix else ''
+    named = {name.removeprefix('module.'): tensor for name, tensor in state.items()}
+    named = {name.removeprefix(start): tensor for name, tensor in named.items() if name.startswith(start)}
+    lacking, strange = _load(backbone, named, where)
+    if len(lacking) == len(dict(backbone.named_parameters())):
+        raise ValueError(f'{where} holds no tensors of this backbone under the prefix {prefix!r}')
+    if lacking or strange:
+        print_log(f'{where}: {_told(lacking, strange)}', 'current', logging.WARNING)
+
+
+def _load(library: nn.Module, tensors: dict[str, Tensor], where: str | Path) -> tuple[list[str], list[str]]:
+    """Load them into a backbone: the names of its parameters that are not among them, and of those without a place."""
+    own_state = library.state_dict()
+    check_numbers({name: t for name, t in tensors.items() if name in own_state}, own_state, where)
+    try:
+        # Looked at by the caller. The library itself resizes positions to another image size.
+        lacking, strange = library.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f'{where} is of another backbone: {error}') from error
+    own = dict(library.named_parameters())
+    return [name for name in lacking if name in own], strange  # buffers are tables of indices, made with the model
+
+
+def _told(lacking: Sequence[str], strange: Sequence[str]) -> str:
+    faults = {'lacks': lacking, 'has, without a place for it,': strange}
+    return '; '.join(f'it {fault} {", ".join(names[:5])}' for fault, names in faults.items() if names)
+
+
 def _fill(model: nn.Module, checkpoint: Any, where: str | Path) -> None:
     hall, state = find_hall(model), checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict):
@@ -246,20 +299,9 @@ def _fill(model: nn.Module, checkpoint: Any, where: str | Path) -> None:
     backbone = {n.removeprefix(f'{part}.'): t for n, t in found.items() if n.startswith(f'{part}.')}
     if not backbone:
         raise ValueError(f'{where} holds no {part}: its names do not begin with {part}., as those of a stock model')
-    library = hall.net.model
-    own_state = library.state_dict()
-    check_numbers({name: t for name, t in backbone.items() if name in own_state}, own_state, where)
-    try:
-        # Looked at below. The library itself resizes positions to another image size.
-        lacking, strange = library.load_state_dict(backbone, strict=False)
-    except RuntimeError as error:
-        raise ValueError(f'{where} is of another backbone: {error}') from error
-    own = dict(library.named_parameters())
-    lacking = [name for name in lacking if name in own]  # buffers here are tables of indices, made with the model
+    lacking, strange = _load(hall.net.model, backbone, where)
     if lacking or strange:
-        faults = {'lacks': lacking, 'has, without a place for it,': strange}
-        told = '; '.join(f'it {fault} {", ".join(names[:5])}' for fault, names in faults.items() if names)
-        raise ValueError(f'{where} is of another backbone: {told}')
+        raise ValueError(f'{where} is of another backbone: {_told(lacking, strange)}')
     state = model.state_dict()
     rest = {n: t for n, t in found.items() if not n.startswith(f'{part}.')}
     fits = {n: t for n, t in rest.items() if n in state and state[n].shape == t.shape}
@@ -291,6 +333,8 @@ def last_checkpoint(work_dir: str | Path) -> Path | None:
     elif not candidates:
         with suppress(OSError, ValueError):  # a damaged pointer may be no path at all
             candidates = [named] if named.is_file() else []  # CheckpointHook has an out_dir of its own
+    if named.name and not candidates:
+        print_log(f'{pointer} names {named}, and no such file is there: the run begins', 'current', logging.WARNING)
     damaged: list[str] = []
     for path in candidates:
         try:

@@ -1,4 +1,4 @@
-"""What every run shares: logs, checkpoints, seed."""
+"""Shared by all runs: logs, checkpoints, seed."""
 
 default_scope = 'mmpretrain'
 custom_imports = dict(imports=['vptx', 'vptx.datasets'], allow_failed_imports=False)

@@ -1,4 +1,4 @@
-"""What every run of segmentation shares: runtime.py, counted in iterations."""
+"""Shared by all runs of segmentation: runtime.py, counted in iterations."""
 
 _base_ = ['./runtime.py']
 
@@ -11,6 +11,6 @@ default_hooks = dict(
 )
 log_processor = dict(by_epoch=False)
 visualizer = dict(_delete_=True, type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
-# Batch normalisation of the heads: of each process alone, of all GPUs where there are several.
+# Batch normalisation of the heads: of each process, or of all GPUs if there are several.
 sync_bn = 'torch'
 tta_model = dict(type='AccumulatingTTAModel')

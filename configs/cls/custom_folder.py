@@ -1,9 +1,9 @@
-"""VPT-deep on images of your own, ViT-B/16 supervised on ImageNet-21k: docs/data.md
+"""VPT-deep on your own images, ViT-B/16 supervised on ImageNet-21k: docs/data.md
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: none.
-Ours:   none: the images are yours. The learning rate is a guess from their grid; tools/experiment.py chooses.
-Cost:   94,467 trained numbers, 2,307 of them the head of three classes; a prompt file of 0.36 MB.
+Paper:  none.
+vptx:   none: your own images. The learning rate is a guess from the paper's grid; tools/experiment.py selects it.
+Cost:   94,467 trained parameters, 2,307 of them the head of three classes; a prompt file of 0.36 MB.
 
     python tools/train.py configs/cls/custom_folder.py
     python tools/experiment.py configs/cls/custom_folder.py

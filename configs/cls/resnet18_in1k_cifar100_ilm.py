@@ -2,13 +2,13 @@
 
 Source: Chen et al., "Understanding and Improving Visual Prompting: A Label-Mapping Perspective", CVPR 2023,
         https://arxiv.org/abs/2211.11635; all of it as experiments/cnn/ilm_vp.py of their code has it,
-        https://github.com/OPTML-Group/ILM-VP: images at their own 32 px in 224, sigmoid(0) around them to begin with,
-        Adam of rate 0.01, a tenth of it after 50 and 72 % of 200 epochs of batch 128, mapped anew in each, without
+        https://github.com/OPTML-Group/ILM-VP: images at their own 32 px in 224, sigmoid(0) around them initially,
+        Adam of rate 0.01, a tenth of it after 50 and 72 % of 200 epochs of batch 128, mapped again in each, without
         augmentation. They train in half precision, and on all 50,000 images.
-Theirs: 24.8 % (three seeds, +- 0.1), in table 1 of SMM, https://arxiv.org/abs/2406.03150; 18.1 % with a mapping
+Paper:  24.8 % (three seeds, +- 0.1), in table 1 of SMM, https://arxiv.org/abs/2406.03150; 18.1 % with a mapping
         that is estimated once, from memory. Both of the epoch that was best on the test split; here the last counts.
-Ours:   not run yet.
-Cost:   147,456 trained numbers; a prompt file of 0.59 MB. Time not measured.
+vptx:   not run yet.
+Cost:   147,456 trained parameters; a prompt file of 0.59 MB. Time not measured.
 
     python tools/train.py configs/cls/resnet18_in1k_cifar100_ilm.py
 """

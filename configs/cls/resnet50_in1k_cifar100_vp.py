@@ -4,10 +4,10 @@ Source: Bahng et al., "Exploring Visual Prompts for Adapting Large-Scale Models"
         all of it as main_vision.py of their code has it, https://github.com/hjbahng/visual_prompting: SGD of rate 40
         and momentum 0.9, 1,000 steps of warm-up, then cosine to 0, 1,000 epochs of batch 128, prompts of N(0, 1),
         images enlarged to 256 px and cut to 224, the first 100 classes. They train on all 50,000 images.
-Theirs: not on hand for this network. With CLIP ViT-B/32, quoted from memory, 75.3 % on CIFAR-100. Their table is of the
+Paper:  not known for this network. With CLIP ViT-B/32, quoted from memory, 75.3 % on CIFAR-100. Their table is of the
         epoch that was best on the test split; here the last one counts.
-Ours:   not run yet.
-Cost:   69,840 trained numbers; a prompt file of 0.28 MB. Time not measured.
+vptx:   not run yet.
+Cost:   69,840 trained parameters; a prompt file of 0.28 MB. Time not measured.
 
     python tools/train.py configs/cls/resnet50_in1k_cifar100_vp.py
 """

@@ -1,11 +1,11 @@
 """Channel prompts on CUB-200-2011, ResNet-50 supervised on ImageNet-1k. The first norm trains with the stem.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-        Their batch, 256, is quoted from memory of their appendix, and not checked.
-        The grid is the one of their code for ResNets.
-Theirs: none in numbers; the public code has it, and its authors found padding better on this task (issue 24 there).
-Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   579,272 trained numbers, 409,800 of them the head; a prompt file of 2.21 MB. Time not measured.
+        The batch size of the paper, 256, is quoted from memory of its appendix, and not checked.
+        The grid is that of the public code for ResNets.
+Paper:  none in numbers; the public code has it, and its authors found padding better on this task (issue 24 there).
+vptx:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
+Cost:   579,272 trained parameters, 409,800 of them the head; a prompt file of 2.21 MB. Time not measured.
 
     python tools/train.py configs/cls/resnet50_in1k_cub_channel.py
 """

@@ -1,11 +1,11 @@
 """Pad prompts on CUB-200-2011, ResNet-50 supervised on ImageNet-1k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-        Their batch, 256, is quoted from memory of their appendix, and not checked.
-        The grid is the one of their code for ResNets.
-Theirs: not on CUB-200-2011. On VTAB-1k 66.25 / 77.32 / 37.52 %, means of the three groups; table 5.
-Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   423,540 trained numbers, 409,800 of them the head; a prompt file of 1.62 MB. Time not measured.
+        The batch size of the paper, 256, is quoted from memory of its appendix, and not checked.
+        The grid is that of the public code for ResNets.
+Paper:  not on CUB-200-2011. On VTAB-1k 66.25 / 77.32 / 37.52 %, means of the three groups; table 5.
+vptx:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
+Cost:   423,540 trained parameters, 409,800 of them the head; a prompt file of 1.62 MB. Time not measured.
 
     python tools/train.py configs/cls/resnet50_in1k_cub_pad.py
 """

@@ -1,14 +1,14 @@
-"""Enhanced visual prompting (EVP) on CIFAR-100: shrink and pad, steps of one length, ResNeXt-101 of Instagram.
+"""Enhanced visual prompting (EVP) on CIFAR-100: shrink and pad, steps of constant length, ResNeXt-101 of Instagram.
 
 Source: Wu et al., "Unleashing the Power of Visual Prompting At the Pixel Level", https://arxiv.org/abs/2212.10556;
         all of it as main_non_CLIP.py of their code has it, https://github.com/UCSC-VLAA/EVP: images of 164 px in 224,
-        by a bicubic filter, flipped at random, pixels of zero to begin with, steps of 70, cosine by epoch, 1,000 epochs
+        by a bicubic filter, flipped at random, initial pixels of zero, steps of 70, cosine by epoch, 1,000 epochs
         of batch 256. Not so: they normalise by CLIP's mean and deviation, here by the network's own; they read each
         class as the one that its images of full size are most often taken for, in the order of classes, or twice where
         two share it, here one to one, the largest count first, of small images in the frame. They train on all 50,000.
-Theirs: not on hand for this network. With CLIP ViT-B/32 82.8 % on average over 12 data sets.
-Ours:   not run yet. Steps are a little longer than theirs: vptx/optim/normalized.py says why.
-Cost:   69,840 trained numbers; a prompt file of 0.36 MB. Time not measured.
+Paper:  not known for this network. With CLIP ViT-B/32 82.8 % on average over 12 data sets.
+vptx:   not run yet. Steps are slightly longer than in the public code: vptx/optim/normalized.py explains why.
+Cost:   69,840 trained parameters; a prompt file of 0.36 MB. Time not measured.
 
     python tools/train.py configs/cls/resnext101_ig_cifar100_evp.py
 """

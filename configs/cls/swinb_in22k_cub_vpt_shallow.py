@@ -1,11 +1,11 @@
 """VPT-shallow on CUB-200-2011, Swin-B supervised on ImageNet-22k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-        The readout is theirs, the average of prompts and patches.
-        Their batch, 80, is quoted from memory of their appendix, and not checked.
-Theirs: not on CUB-200-2011. On VTAB-1k 79.85 / 82.45 / 37.75 %, means of the three groups; table 2.
-Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   206,280 trained numbers, 205,000 of them the head; a prompt file of 0.79 MB. Time not measured.
+        The readout is that of the paper, the average of prompts and patches.
+        The batch size of the paper, 80, is quoted from memory of its appendix, and not checked.
+Paper:  not on CUB-200-2011. On VTAB-1k 79.85 / 82.45 / 37.75 %, means of the three groups; table 2.
+vptx:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
+Cost:   206,280 trained parameters, 205,000 of them the head; a prompt file of 0.79 MB. Time not measured.
 
     python tools/train.py configs/cls/swinb_in22k_cub_vpt_shallow.py
 """

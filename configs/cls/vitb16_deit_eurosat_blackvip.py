@@ -4,12 +4,12 @@ Source: Oh et al., "BlackVIP: Black-Box Visual Prompting for Robust Transfer Lea
         https://arxiv.org/abs/2303.14773; all of it as their code has it, https://github.com/changdaeoh/BlackVIP:
         docs/configuration.md for EuroSAT (5,000 epochs, momentum 0.9, gamma 0.2, c 0.005, strength 0.4), vit_b16.yaml
         of their trainer (batch 128, crops and flips, a 0.01, alpha 0.4, o 1, 5 perturbations) and trainers/blackvip.py
-        (its steps count from 1, hence o + 1 here). An epoch is one batch of the 160 images. Not so: theirs is CLIP's
-        ViT-B/16, which reads classes off texts; here it is one that knows ImageNet-1k, and frequencies are counted
+        (its steps count from 1, hence o + 1 here). An epoch is one batch of the 160 images. Different: the paper uses
+        CLIP's ViT-B/16, which classifies by texts; here it is trained on ImageNet-1k, and frequencies are counted
         before training. Their 16 images are drawn from CoOp's split of EuroSAT, these from VTAB's.
-Theirs: not with this network. With CLIP's 73.3 %, quoted in table 1 of DVP, https://arxiv.org/abs/2506.01000.
-Ours:   not run yet.
-Cost:   9,920 trained numbers; a prompt file of 0.05 MB. 11 forward calls a step; time not measured.
+Paper:  not with this network. With CLIP's 73.3 %, quoted in table 1 of DVP, https://arxiv.org/abs/2506.01000.
+vptx:   not run yet.
+Cost:   9,920 trained parameters; a prompt file of 0.05 MB. 11 forward calls a step; time not measured.
 
     python tools/train.py configs/cls/vitb16_deit_eurosat_blackvip.py
 """

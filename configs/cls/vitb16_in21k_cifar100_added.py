@@ -1,10 +1,10 @@
 """Added prompts on CIFAR-100, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: none on CIFAR-100; in figure 5 they come close to prompts put in, on VTAB-1k's natural group (74.0 % against
+Paper:  none on CIFAR-100; in figure 5 they come close to prompts put in, on VTAB-1k's natural group (74.0 % against
     76.8).
-Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   228,196 trained numbers, 76,900 of them the head; a prompt file of 0.87 MB. Time not measured.
+vptx:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
+Cost:   228,196 trained parameters, 76,900 of them the head; a prompt file of 0.87 MB. Time not measured.
 
     python tools/train.py configs/cls/vitb16_in21k_cifar100_added.py
 """

@@ -1,9 +1,9 @@
 """Full fine-tuning on CIFAR-100, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: none on all of CIFAR-100; 68.9 % on VTAB-1k's 1,000 images of it, another task.
-Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   85,875,556 trained numbers, 76,900 of them the head; a prompt file of 327.6 MB. Time not measured.
+Paper:  none on all of CIFAR-100; 68.9 % on VTAB-1k's 1,000 images of it, another task.
+vptx:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
+Cost:   85,875,556 trained parameters, 76,900 of them the head; a prompt file of 327.6 MB. Time not measured.
 
     python tools/train.py configs/cls/vitb16_in21k_cifar100_full.py
 """

@@ -1,9 +1,9 @@
 """Prepended pixel prompts on CIFAR-100, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: none on CIFAR-100; in figure 5 6.9 points behind VPT-shallow on VTAB-1k's natural group.
-Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   115,300 trained numbers, 76,900 of them the head; a prompt file of 0.44 MB. Time not measured.
+Paper:  none on CIFAR-100; in figure 5 6.9 points behind VPT-shallow on VTAB-1k's natural group.
+vptx:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
+Cost:   115,300 trained parameters, 76,900 of them the head; a prompt file of 0.44 MB. Time not measured.
 
     python tools/train.py configs/cls/vitb16_in21k_cifar100_prepended_pixel.py
 """

@@ -1,10 +1,10 @@
 """Added prompts on CUB-200-2011, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: none on CUB-200; in figure 5 they come close to prompts put in, on VTAB-1k's natural group (74.0 % against
+Paper:  none on CUB-200; in figure 5 they come close to prompts put in, on VTAB-1k's natural group (74.0 % against
     76.8).
-Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   305,096 trained numbers, 153,800 of them the head; a prompt file of 1.16 MB. Time not measured.
+vptx:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
+Cost:   305,096 trained parameters, 153,800 of them the head; a prompt file of 1.16 MB. Time not measured.
 
     python tools/train.py configs/cls/vitb16_in21k_cub_added.py
 """

@@ -1,9 +1,9 @@
 """Bias tuning on CUB-200-2011, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: 88.4 % on the test split.
-Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   256,712 trained numbers, 153,800 of them the head; a prompt file of 0.98 MB. Time not measured.
+Paper:  88.4 % on the test split.
+vptx:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
+Cost:   256,712 trained parameters, 153,800 of them the head; a prompt file of 0.98 MB. Time not measured.
 
     python tools/train.py configs/cls/vitb16_in21k_cub_bias.py
 """

@@ -1,9 +1,9 @@
 """A linear probe on CUB-200-2011, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: 85.3 % on the test split.
-Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   153,800 trained numbers, the head; a prompt file of 0.59 MB. Time not measured.
+Paper:  85.3 % on the test split.
+vptx:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
+Cost:   153,800 trained parameters, the head; a prompt file of 0.59 MB. Time not measured.
 
     python tools/train.py configs/cls/vitb16_in21k_cub_linear.py
 """

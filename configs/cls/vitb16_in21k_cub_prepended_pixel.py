@@ -1,9 +1,9 @@
 """Prepended pixel prompts on CUB-200-2011, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: none on CUB-200; in figure 5 6.9 points behind VPT-shallow on VTAB-1k's natural group.
-Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   192,200 trained numbers, 153,800 of them the head; a prompt file of 0.73 MB. Time not measured.
+Paper:  none on CUB-200; in figure 5 6.9 points behind VPT-shallow on VTAB-1k's natural group.
+vptx:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
+Cost:   192,200 trained parameters, 153,800 of them the head; a prompt file of 0.73 MB. Time not measured.
 
     python tools/train.py configs/cls/vitb16_in21k_cub_prepended_pixel.py
 """

@@ -1,9 +1,9 @@
 """VPT-shallow on CUB-200-2011, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: 86.7 % on the test split, their number of prompts unknown (full fine-tuning 87.3, a linear probe 85.3).
-Ours:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
-Cost:   192,200 trained numbers, 153,800 of them the head; a prompt file of 0.73 MB. Time not measured.
+Paper:  86.7 % on the test split, their number of prompts unknown (full fine-tuning 87.3, a linear probe 85.3).
+vptx:   not run yet. The learning rate is a guess from their grid, to be chosen on the validation split.
+Cost:   192,200 trained parameters, 153,800 of them the head; a prompt file of 0.73 MB. Time not measured.
 
     python tools/train.py configs/cls/vitb16_in21k_cub_vpt_shallow.py
 """

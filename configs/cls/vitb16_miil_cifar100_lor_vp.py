@@ -5,9 +5,9 @@ Source: Jin et al., "LoR-VP: Low-Rank Visual Prompting for Efficient Vision Mode
         the head and no prompt, https://github.com/jincan333/LoR-VP: rank 4, a factor of zero and one of N(0, 0.01^2),
         SGD of rate 0.02, momentum 0.9 and decay 1e-4 on prompt and head, cosine to 0 by step, 20 epochs of batch 256,
         images of 224 px without augmentation. They train in half precision, and on all 50,000 images.
-Theirs: none that names this network.
-Ours:   not run yet.
-Cost:   82,276 trained numbers, 76,900 of them the head; a prompt file of 0.33 MB. Time not measured.
+Paper:  none that names this network.
+vptx:   not run yet.
+Cost:   82,276 trained parameters, 76,900 of them the head; a prompt file of 0.33 MB. Time not measured.
 
     python tools/train.py configs/cls/vitb16_miil_cifar100_lor_vp.py
 """

@@ -1,9 +1,9 @@
 """A linear probe on FGVC, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: 79.32 %, the mean of the five data sets.
-Ours:   not run yet. The learning rate below is one of the grid; tools/experiment.py chooses.
-Cost:   153,800 trained numbers, the head; a prompt file of 0.59 MB. Time not measured.
+Paper:  79.32 %, the mean of the five data sets.
+vptx:   not run yet. The learning rate below is one of the grid; tools/experiment.py selects it.
+Cost:   153,800 trained parameters, the head; a prompt file of 0.59 MB. Time not measured.
 
     python tools/train.py configs/fgvc/vitb16_in21k_linear.py
     python tools/experiment.py configs/fgvc/vitb16_in21k_linear.py --tasks all

@@ -1,6 +1,6 @@
 """Bias tuning (BitFit) on the digits, ViT-mini pre-trained with supervision.
 
-Ours: 90.1 % of the test images (89.6 to 91.0, three seeds), at lr 0.027.
+vptx: 90.1 % of the test images (89.6 to 91.0, three seeds), at lr 0.027.
 
 python tools/train.py configs/mini/digits_bias.py
 """

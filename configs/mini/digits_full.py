@@ -1,6 +1,6 @@
 """Full fine-tuning on the digits, ViT-mini pre-trained with supervision.
 
-Ours: 94.0 % of the test images (92.6 to 94.7, three seeds), at lr 0.0003.
+vptx: 94.0 % of the test images (92.6 to 94.7, three seeds), at lr 0.0003.
 
 python tools/train.py configs/mini/digits_full.py
 """

@@ -1,6 +1,6 @@
 """Linear probe on the digits, ViT-mini pre-trained with supervision.
 
-Ours: 61.1 % of the test images (61.0 to 61.2, three seeds), at lr 0.003.
+vptx: 61.1 % of the test images (61.0 to 61.2, three seeds), at lr 0.003.
 
 python tools/train.py configs/mini/digits_linear.py
 """

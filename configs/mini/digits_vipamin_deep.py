@@ -1,4 +1,4 @@
-"""VIPAMIN, deep, on the digits: VPT-deep whose prompts start near tokens of the images and a step beyond.
+"""VIPAMIN, deep, on the digits: VPT-deep whose prompts start near tokens of the training images.
 
 Park et al., "VIPAMIN: Visual Prompt Initialization via Embedding Selection and Subspace Expansion", NeurIPS 2025, for
 networks pre-trained without labels: --net vit_mini_mae or vit_mini_mocov3.

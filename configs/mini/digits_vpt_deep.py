@@ -1,6 +1,6 @@
 """VPT-deep on the digits, ViT-mini pre-trained with supervision.
 
-Ours: 85.5 % of the test images (85.1 to 85.6, three seeds), at lr 0.003; a linear probe: 61.1 %.
+vptx: 85.5 % of the test images (85.1 to 85.6, three seeds), at lr 0.003; a linear probe: 61.1 %.
 
 python tools/train.py configs/mini/digits_vpt_deep.py
 """

@@ -1,6 +1,6 @@
 """VPT-shallow on the digits, ViT-mini pre-trained with supervision.
 
-Ours: 70.9 % of the test images (69.7 to 71.5, three seeds), at lr 0.01; a linear probe: 61.1 %.
+vptx: 70.9 % of the test images (69.7 to 71.5, three seeds), at lr 0.01; a linear probe: 61.1 %.
 
 python tools/train.py configs/mini/digits_vpt_shallow.py
 """

@@ -1,6 +1,6 @@
 """Bias tuning (BitFit) on the photo patches, ViT-mini pre-trained with supervision.
 
-Ours: 67.8 % of the test images (66.3 to 68.9, three seeds), at lr 0.003.
+vptx: 67.8 % of the test images (66.3 to 68.9, three seeds), at lr 0.003.
 
 python tools/train.py configs/mini/photo_patches_bias.py
 """

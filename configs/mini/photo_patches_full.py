@@ -1,6 +1,6 @@
 """Full fine-tuning on the photo patches, ViT-mini pre-trained with supervision.
 
-Ours: 67.9 % of the test images (66.0 to 70.1, three seeds), at lr 0.00009.
+vptx: 67.9 % of the test images (66.0 to 70.1, three seeds), at lr 0.00009.
 
 python tools/train.py configs/mini/photo_patches_full.py
 """

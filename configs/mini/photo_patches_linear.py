@@ -1,6 +1,6 @@
 """Linear probe on the photo patches, ViT-mini pre-trained with supervision.
 
-Ours: 68.4 % of the test images (68.3 to 68.5, three seeds), at lr 0.003.
+vptx: 68.4 % of the test images (68.3 to 68.5, three seeds), at lr 0.003.
 
 python tools/train.py configs/mini/photo_patches_linear.py
 """

@@ -1,6 +1,6 @@
 """VPT-deep on the photo patches, ViT-mini pre-trained with supervision.
 
-Ours: 70.3 % of the test images (68.7 to 71.7, three seeds), at lr 0.003; a linear probe: 68.4 %.
+vptx: 70.3 % of the test images (68.7 to 71.7, three seeds), at lr 0.003; a linear probe: 68.4 %.
 
 python tools/train.py configs/mini/photo_patches_vpt_deep.py
 """

@@ -1,6 +1,6 @@
 """VPT-shallow on the photo patches, ViT-mini pre-trained with supervision.
 
-Ours: 66.2 % of the test images (63.8 to 68.8, three seeds), at lr 0.01; a linear probe: 68.4 %.
+vptx: 66.2 % of the test images (63.8 to 68.8, three seeds), at lr 0.01; a linear probe: 68.4 %.
 
 python tools/train.py configs/mini/photo_patches_vpt_shallow.py
 """

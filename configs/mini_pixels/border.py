@@ -1,4 +1,4 @@
-"""A border of 8 px, and the digits read off the 240 categories that ViT-mini knows, anew in each epoch.
+"""A border of 8 px, and a mapping of the 240 categories of ViT-mini to the digits, estimated again in each epoch.
 
 One row of the table of docs/pixels.md, or one run of it:
 
@@ -13,7 +13,7 @@ _base_ = [
     '../_base_/runtime.py',
 ]
 
-train_dataloader = dict(dataset=dict(num_train=100))  # of the 400 digits, each shown twice: the table has 90 runs
+train_dataloader = dict(dataset=dict(num_train=100))  # of the 400 digits, each in two images: the table has 90 runs
 # The network keeps its own classifier.
 model = dict(backbone=dict(net=dict(num_classes=240)), head=dict(_delete_=True, type='ClsHead'))
 custom_hooks = [

@@ -1,4 +1,4 @@
-"""Pixels of rank 4, and the digits read off the 240 categories that ViT-mini knows, anew in each epoch.
+"""Pixels of rank 4, and a mapping of the 240 categories of ViT-mini to the digits, estimated again in each epoch.
 
 One row of the table of docs/pixels.md, or one run of it:
 

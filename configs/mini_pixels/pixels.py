@@ -1,4 +1,4 @@
-"""Pixels on all of the image, and the digits read off the 240 categories that ViT-mini knows, anew in each epoch.
+"""Pixels on the whole image, and a mapping of the 240 categories of ViT-mini to the digits, estimated in each epoch.
 
 One row of the table of docs/pixels.md, or one run of it:
 

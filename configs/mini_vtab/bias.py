@@ -1,4 +1,4 @@
-"""Biases on the mini VTAB, ViT-mini pre-trained with supervision.
+"""Biases on Mini-VTAB, ViT-mini pre-trained with supervision.
 
 python tools/experiment.py configs/mini_vtab/bias.py --tasks all
 """
@@ -11,7 +11,7 @@ _base_ = [
     '../_base_/runtime.py',
 ]
 
-# Numbers of the network itself take a tenth of a head's rate.
+# Parameters of the network take a tenth of the head's rate.
 grid = {'base_lr': [0.001 * 256 / 20, 0.003 * 256 / 20, 0.01 * 256 / 20]}
 
 model = dict(head=dict(num_classes=10))

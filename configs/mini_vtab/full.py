@@ -1,4 +1,4 @@
-"""Full fine-tuning on the mini VTAB, ViT-mini pre-trained with supervision.
+"""Full fine-tuning on Mini-VTAB, ViT-mini pre-trained with supervision.
 
 python tools/experiment.py configs/mini_vtab/full.py --tasks all
 """
@@ -11,7 +11,7 @@ _base_ = [
     '../_base_/runtime.py',
 ]
 
-# The whole network moves, so that it takes a hundredth of a head's rate.
+# All of the network trains, at a hundredth of the head's rate.
 grid = {'base_lr': [0.0001 * 256 / 20, 0.0003 * 256 / 20, 0.001 * 256 / 20]}
 
 model = dict(head=dict(num_classes=10))

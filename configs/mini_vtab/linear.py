@@ -1,4 +1,4 @@
-"""A linear probe on the mini VTAB, ViT-mini pre-trained with supervision.
+"""A linear probe on Mini-VTAB, ViT-mini pre-trained with supervision.
 
 python tools/experiment.py configs/mini_vtab/linear.py --tasks all
 """

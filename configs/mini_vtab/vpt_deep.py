@@ -1,4 +1,4 @@
-"""VPT-deep on the mini VTAB, ViT-mini pre-trained with supervision.
+"""VPT-deep on Mini-VTAB, ViT-mini pre-trained with supervision.
 
 python tools/experiment.py configs/mini_vtab/vpt_deep.py --tasks all
 """

@@ -1,4 +1,4 @@
-"""VPT-shallow on the mini VTAB, ViT-mini pre-trained with supervision.
+"""VPT-shallow on Mini-VTAB, ViT-mini pre-trained with supervision.
 
 python tools/experiment.py configs/mini_vtab/vpt_shallow.py --tasks all
 """

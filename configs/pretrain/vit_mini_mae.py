@@ -1,10 +1,10 @@
 """ViT-mini pre-trained as a masked autoencoder on formula-driven images, without labels.
 
 He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, https://arxiv.org/abs/2111.06377:
-three patches of four are hidden, and a small decoder draws their pixels, normalised within each patch.
+three patches of four are hidden, and a small decoder predicts their pixels, normalised within each patch.
 
-Ours: a loss of 0.51 at the end, one seed, 480,000 images, on 2 cores without a GPU.
-What it is good for: docs/objectives.md.
+vptx: a loss of 0.51 at the end, one seed, 480,000 images, on 2 cores without a GPU.
+Results: docs/objectives.md.
 This run made weights/vit_mini_mae.pth.
 
 python tools/train.py configs/pretrain/vit_mini_mae.py

@@ -1,13 +1,13 @@
-"""ViT-mini pre-trained by contrast, MoCo v3, on formula-driven images, without labels.
+"""ViT-mini pre-trained by contrastive learning, MoCo v3, on formula-driven images, without labels.
 
 Chen et al., "An Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021,
-https://arxiv.org/abs/2104.02057: two views of an image shall find each other among those of the batch.
+https://arxiv.org/abs/2104.02057: a contrastive loss matches two views of an image among those of the batch.
 
 As in MAE, three patches of four are dropped, which makes an image of two views cost no more than one of the other
 objectives: Li et al., "Scaling Language-Image Pre-training via Masking", CVPR 2023, https://arxiv.org/abs/2212.00794.
 
-Ours: a loss of 1.37 at the end, one seed, 480,000 images, on 2 cores without a GPU.
-What it is good for: docs/objectives.md.
+vptx: a loss of 1.37 at the end, one seed, 480,000 images, on 2 cores without a GPU.
+Results: docs/objectives.md.
 This run made weights/vit_mini_mocov3.pth.tar.
 
 python tools/train.py configs/pretrain/vit_mini_mocov3.py
@@ -53,7 +53,7 @@ view = [
     ),
     dict(type='RandomGrayscale', prob=0.2, keep_channels=True, channel_weights=(0.114, 0.587, 0.2989)),
 ]
-# The projection of the patches stays random, their section 4.2; a rate of zero lets neither gradient nor decay move it.
+# The patch projection stays random (section 4.2 of the paper); a rate of zero stops both gradient and weight decay.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'patch_embed': dict(lr_mult=0.0, decay_mult=0.0)}))
 train_dataloader = dict(
     dataset=dict(

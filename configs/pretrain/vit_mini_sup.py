@@ -2,7 +2,7 @@
 
 After Kataoka et al., "Pre-training without natural images", ACCV 2020, https://arxiv.org/abs/2101.08515
 
-Ours: 91.0 % of 240 categories (top-5 98.5 %) on 2,400 validation images; one seed, half an hour
+vptx: 91.0 % of 240 categories (top-5 98.5 %) on 2,400 validation images; one seed, half an hour
       on 2 cores without a GPU.
 
 Half of the patches are dropped while training, which halves the cost of an image: Li et al., "Scaling Language-Image

@@ -1,9 +1,9 @@
-"""VPT-deep on images and masks of your own: SETR-PUP on ViT-B/16, ImageNet-21k, one head: docs/segmentation.md
+"""VPT-deep on your own images and masks: SETR-PUP on ViT-B/16, ImageNet-21k, one head: docs/segmentation.md
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: none.
-Ours:   none: the images are yours. The learning rate is that of ADE20K; tools/experiment.py chooses.
-Cost:   3,635,202 trained numbers for two classes, 92,160 of them prompts.
+Paper:  none.
+vptx:   none: the images are your own. The learning rate is that of ADE20K; tools/experiment.py selects it.
+Cost:   3,635,202 trained parameters for two classes, 92,160 of them prompts.
 
     python tools/train.py configs/seg/custom_masks.py
     python tools/test.py configs/seg/custom_masks.py work_dirs/custom_masks/prompt.safetensors

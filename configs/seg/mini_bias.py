@@ -1,7 +1,7 @@
 """Bias tuning: SETR-PUP on the mini ADE20K, ViT-mini pre-trained with supervision.
 
-Ours:   mIoU 45.7 (44.5 to 46.7) in the test, three seeds, at lr 0.03, the best on validation of 0.003 to 0.1:
-    docs/segmentation.md#on-the-mini-ade20k has the table and its command
+vptx:   mIoU 45.7 (44.5 to 46.7) in the test, three seeds, at lr 0.03, the best on validation of 0.003 to 0.1:
+    docs/segmentation.md#results-results-on-the-mini-ade20k has the table and its command
 
 python tools/train.py configs/seg/mini_bias.py
 """
@@ -14,5 +14,5 @@ _base_ = [
     '../_base_/runtime_seg.py',
 ]
 
-# Biases are few, and have farther to go than whole matrices.
+# Biases need larger steps than whole matrices.
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.3))))

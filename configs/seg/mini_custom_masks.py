@@ -1,8 +1,8 @@
-"""VPT-deep on images and masks of your own, small: SETR-PUP on ViT-mini, crops of 64 px, 200 iterations on a CPU.
+"""VPT-deep on your own images and masks, small: SETR-PUP on ViT-mini, crops of 64 px, 200 iterations on a CPU.
 
-To try out a data set in a minute; custom_masks.py is of the usual size. docs/segmentation.md has an example.
+To try out a data set in a minute; custom_masks.py has the usual size. docs/segmentation.md has an example.
 
-Cost:   67,330 trained numbers for two classes, 11,520 of them prompts.
+Cost:   67,330 trained parameters for two classes, 11,520 of them prompts.
 
     python tools/train.py configs/seg/mini_custom_masks.py
 """

@@ -1,9 +1,9 @@
 """VPT-deep: SETR-MLA on ADE20K, ViT-L/16, ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: none with this head; 42.11 with SETR-PUP.
-Ours:   not run yet.
-Cost:   5,668,590 trained numbers, 245,760 of them prompts.
+Paper:  none with this head; 42.11 with SETR-PUP.
+vptx:   not run yet.
+Cost:   5,668,590 trained parameters, 245,760 of them prompts.
 
     python tools/train.py configs/seg/setr_mla_vitl_vpt.py
 """

@@ -1,9 +1,9 @@
 """Heads alone: SETR-PUP on ADE20K in 20,000 iterations, ViT-B/16, ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: none with this network: a short schedule, to compare methods by.
-Ours:   not run yet.
-Cost:   10,782,296 trained numbers.
+Paper:  none with this network: a short schedule, to compare methods by.
+vptx:   not run yet.
+Cost:   10,782,296 trained parameters.
 
     python tools/train.py configs/seg/setr_vitb_20k_head.py
 """

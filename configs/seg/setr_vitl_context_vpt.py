@@ -1,10 +1,10 @@
 """VPT-deep: SETR-PUP on PASCAL Context, ViT-L/16, ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: none; DA-VPT (https://arxiv.org/abs/2505.23694) has 49.51 for VPT, 46.06 for heads alone, 53.69 for full fine-
+Paper:  none; DA-VPT (https://arxiv.org/abs/2505.23694) has 49.51 for VPT, 46.06 for heads alone, 53.69 for full fine-
     tuning, of 59 or 60 classes.
-Ours:   not run yet.
-Cost:   13,296,880 trained numbers, 245,760 of them prompts.
+vptx:   not run yet.
+Cost:   13,296,880 trained parameters, 245,760 of them prompts.
 
     python tools/train.py configs/seg/setr_vitl_context_vpt.py
 """

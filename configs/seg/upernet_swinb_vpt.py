@@ -1,9 +1,9 @@
 """VPT-deep: UperNet on ADE20K, Swin-B, ImageNet-22k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: none: the paper has Swin-B for classification only.
-Ours:   not run yet.
-Cost:   34,658,860 trained numbers.
+Paper:  none: the paper has Swin-B for classification only.
+vptx:   not run yet.
+Cost:   34,658,860 trained parameters.
 
     python tools/train.py configs/seg/upernet_swinb_vpt.py
 """

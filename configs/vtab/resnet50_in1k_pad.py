@@ -1,11 +1,11 @@
 """Pad prompts on VTAB-1k, ResNet-50 supervised on ImageNet-1k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-        Their batch, 256, is quoted from memory of their appendix, and not checked.
-        The grid is the one of their code for ResNets.
-Theirs: 66.25 / 77.32 / 37.52 %; means of the three groups, table 5.
-Ours:   not run yet. The learning rate below is one of the grid; tools/experiment.py chooses.
-Cost:   218,640 trained numbers, 204,900 of them the head; a prompt file of 0.83 MB. Time not measured.
+        The batch size of the paper, 256, is quoted from memory of its appendix, and not checked.
+        The grid is that of the public code for ResNets.
+Paper:  66.25 / 77.32 / 37.52 %; means of the three groups, table 5.
+vptx:   not run yet. The learning rate below is one of the grid; tools/experiment.py selects it.
+Cost:   218,640 trained parameters, 204,900 of them the head; a prompt file of 0.83 MB. Time not measured.
 
     python tools/train.py configs/vtab/resnet50_in1k_pad.py
     python tools/experiment.py configs/vtab/resnet50_in1k_pad.py --tasks all

@@ -1,11 +1,11 @@
 """VPT-deep on VTAB-1k, Swin-B supervised on ImageNet-22k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-        The readout is theirs, the average of prompts and patches.
-        Their batch, 80, is quoted from memory of their appendix, and not checked.
-Theirs: 76.78 / 84.53 / 53.35 %; means of the three groups, table 2.
-Ours:   not run yet. The learning rate below is one of the grid; tools/experiment.py chooses.
-Cost:   222,820 trained numbers, 102,500 of them the head; a prompt file of 0.85 MB. Time not measured.
+        The readout is that of the paper, the average of prompts and patches.
+        The batch size of the paper, 80, is quoted from memory of its appendix, and not checked.
+Paper:  76.78 / 84.53 / 53.35 %; means of the three groups, table 2.
+vptx:   not run yet. The learning rate below is one of the grid; tools/experiment.py selects it.
+Cost:   222,820 trained parameters, 102,500 of them the head; a prompt file of 0.85 MB. Time not measured.
 
     python tools/train.py configs/vtab/swinb_in22k_vpt_deep.py
     python tools/experiment.py configs/vtab/swinb_in22k_vpt_deep.py --tasks all

@@ -2,9 +2,9 @@
 
 Source: Houlsby et al., "Parameter-Efficient Transfer Learning for NLP", ICML 2019,
     https://arxiv.org/abs/1902.00751
-Theirs: none by this protocol.
-Ours:   not run yet. The learning rate below is one of the grid; tools/experiment.py chooses.
-Cost:   3,636,580 trained numbers, 76,900 of them the head; a prompt file of 13.87 MB. Time not measured.
+Paper:  none by this protocol.
+vptx:   not run yet. The learning rate below is one of the grid; tools/experiment.py selects it.
+Cost:   3,636,580 trained parameters, 76,900 of them the head; a prompt file of 13.87 MB. Time not measured.
 
     python tools/train.py configs/vtab/vitb16_in21k_houlsby.py
     python tools/experiment.py configs/vtab/vitb16_in21k_houlsby.py --tasks all

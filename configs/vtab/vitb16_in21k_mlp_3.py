@@ -4,9 +4,9 @@ The public code has the norm of a hidden layer behind its ReLU; here it stands b
 out again the bias that every linear layer begins with.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: 67.80 / 72.83 / 30.62 %; means of the three groups.
-Ours:   not run yet. The learning rate below is one of the grid; tools/experiment.py chooses.
-Cost:   1,261,156 trained numbers, all of them the head; a prompt file of 4.81 MB. Time not measured.
+Paper:  67.80 / 72.83 / 30.62 %; means of the three groups.
+vptx:   not run yet. The learning rate below is one of the grid; tools/experiment.py selects it.
+Cost:   1,261,156 trained parameters, all of them the head; a prompt file of 4.81 MB. Time not measured.
 
     python tools/train.py configs/vtab/vitb16_in21k_mlp_3.py
     python tools/experiment.py configs/vtab/vitb16_in21k_mlp_3.py --tasks all

@@ -1,9 +1,9 @@
 """Partial-1: the last layer on VTAB-1k, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: 69.44 / 78.53 / 34.17 %; means of the three groups.
-Ours:   not run yet. The learning rate below is one of the grid; tools/experiment.py chooses.
-Cost:   7,166,308 trained numbers, 76,900 of them the head; a prompt file of 27.34 MB. Time not measured.
+Paper:  69.44 / 78.53 / 34.17 %; means of the three groups.
+vptx:   not run yet. The learning rate below is one of the grid; tools/experiment.py selects it.
+Cost:   7,166,308 trained parameters, 76,900 of them the head; a prompt file of 27.34 MB. Time not measured.
 
     python tools/train.py configs/vtab/vitb16_in21k_partial_1.py
     python tools/experiment.py configs/vtab/vitb16_in21k_partial_1.py --tasks all

@@ -1,9 +1,9 @@
 """Side-tuning on VTAB-1k, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: 58.21 / 68.12 / 23.41 %; means of the three groups.
-Ours:   not run yet. The learning rate below is one of the grid; tools/experiment.py chooses.
-Cost:   9,624,485 trained numbers, 76,900 of them the head; a prompt file of 36.71 MB. Time not measured.
+Paper:  58.21 / 68.12 / 23.41 %; means of the three groups.
+vptx:   not run yet. The learning rate below is one of the grid; tools/experiment.py selects it.
+Cost:   9,624,485 trained parameters, 76,900 of them the head; a prompt file of 36.71 MB. Time not measured.
 
     python tools/train.py configs/vtab/vitb16_in21k_side.py
     python tools/experiment.py configs/vtab/vitb16_in21k_side.py --tasks all

@@ -1,9 +1,9 @@
 """VPT-deep on VTAB-1k, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: 78.48 / 82.43 / 54.98 %; means of the three groups.
-Ours:   not run yet. The learning rate below is one of the grid; tools/experiment.py chooses.
-Cost:   169,060 trained numbers, 76,900 of them the head; a prompt file of 0.64 MB. Time not measured.
+Paper:  78.48 / 82.43 / 54.98 %; means of the three groups.
+vptx:   not run yet. The learning rate below is one of the grid; tools/experiment.py selects it.
+Cost:   169,060 trained parameters, 76,900 of them the head; a prompt file of 0.64 MB. Time not measured.
 
     python tools/train.py configs/vtab/vitb16_in21k_vpt_deep.py
     python tools/experiment.py configs/vtab/vitb16_in21k_vpt_deep.py --tasks all

@@ -1,9 +1,9 @@
 """Fixed random prompts on VTAB-1k, ViT-B/16 supervised on ImageNet-21k.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
-Theirs: in figure 11, as a linear probe.
-Ours:   not run yet. The learning rate below is one of the grid; tools/experiment.py chooses.
-Cost:   76,900 trained numbers, the head; a prompt file of 0.64 MB. Time not measured.
+Paper:  in figure 11, as a linear probe.
+vptx:   not run yet. The learning rate below is one of the grid; tools/experiment.py selects it.
+Cost:   76,900 trained parameters, the head; a prompt file of 0.64 MB. Time not measured.
 
     python tools/train.py configs/vtab/vitb16_in21k_vpt_fixed.py
     python tools/experiment.py configs/vtab/vitb16_in21k_vpt_fixed.py --tasks all

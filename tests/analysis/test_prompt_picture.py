@@ -151,7 +151,7 @@ def test_the_tools(tmp_path, monkeypatch, capsys):
         model = dict(backbone=dict(net=net(num_classes=9, weights=weights)), head=head)
         path = write_config(tmp_path / 'config.py', tmp_path, hooks=[hook(prompter, **mapping)], model=model)
         vptx.save_prompt(
-            vptx.init_model(Config.fromfile(path)), tmp_path / 'p.safetensors', classes=['bright', 'dark', 'x']
+            vptx.init_model(Config.fromfile(path)), tmp_path / 'p.safetensors', classes=['bright', 'dark', 'striped']
         )
         arguments = [path, tmp_path / 'p.safetensors', tmp_path, '--show-prompt', '--out-dir', tmp_path / 'out']
         monkeypatch.setattr('sys.argv', ['predict.py', *map(str, arguments)])

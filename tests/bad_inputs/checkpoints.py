@@ -105,7 +105,13 @@ KIND = Kind(
     good,
     {**BYTES, **PICKLES, **WHOLE, **FACTS, **TENSORS, **FETCHED, **PLACE, **ORDERS},
     {**RESUMES, **OTHERS},
-    harmless=(*FETCHED, *ORDERS, 'an optimizer without a state', 'log_scalars: numbers'),
+    harmless=(
+        *FETCHED,
+        *ORDERS,
+        'an optimizer without a state',
+        'log_scalars: numbers',
+        *((name, 'last_checkpoint') for name in NO_FILES),  # the run begins, and says so
+    ),
     # What is no file is no checkpoint of a run, which then begins.
     only={
         **dict.fromkeys([*PLACE, *ORDERS], (*RESUMES,)),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vptx.features import read_features, write_features
+from vptx.features.store import read_features, write_features
 
 from .battery import Bait, Kind, Spoil
 from .spoils import ARRAYS, BYTES, PICKLES

@@ -9,6 +9,7 @@ from PIL import Image
 from suites import write_image
 
 import vptx
+from vptx.cli.configs import read_config
 from vptx.predict import find_images, predict
 
 from .battery import Bait, Kind, Spoil
@@ -28,7 +29,7 @@ def good(folder: Path) -> Path:
 
 
 def predicted(path: Path, work: Path) -> Any:
-    config = vptx.cli.read_config(trained() / 'config.py')
+    config = read_config(trained() / 'config.py')
     config.test_dataloader.dataset.pipeline = PIPELINE
     model = vptx.init_model(config, trained() / 'prompt.safetensors')
     found = [*predict(model, find_images([path.parent]))]

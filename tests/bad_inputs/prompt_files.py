@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from runs import net, runner, write_config, write_weights
 
 import vptx
-from vptx.cli import load_config, make_runner
+from vptx.cli.configs import load_config, make_runner
 
 from .battery import Kind, scratch
 from .spoils import BYTES, NUMBERS, PICKLES, SAFETENSORS, baited, change, drop, each, header, put
@@ -175,4 +175,5 @@ KIND = Kind(
         'train.py load_from': loaded,
     },
     harmless=FETCHED,
+    only={'classes: twice the same': ('init_model', 'test.py', 'train.py load_from')},  # where data have others
 )

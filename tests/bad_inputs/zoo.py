@@ -76,5 +76,5 @@ KIND = Kind(
         'a config that runs code': baited('meta/config', lambda bait: f'open({str(bait.canary)!r}, "w")'),
     },
     {'load_from': loaded, 'init_cfg': initialised},
-    harmless=('a config that runs code',),
+    harmless=('a config that runs code', ('a tensor is missing', 'init_cfg'), ('a tensor too many', 'init_cfg')),
 )

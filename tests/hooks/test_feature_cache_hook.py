@@ -18,7 +18,7 @@ from mmcv.transforms import BaseTransform
 from runs import REPO, differences, hook, load, net, newest, runner, write_config, write_weights
 
 import vptx.datasets  # noqa: F401  registers CustomImages
-import vptx.features as features_module
+import vptx.features.store as features_module
 from vptx.backbones.timm_vit import TimmViT
 from vptx.hooks import NotFrozenError
 from vptx.registry import TRANSFORMS

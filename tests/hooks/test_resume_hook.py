@@ -220,9 +220,9 @@ def test_no_checkpoint_is_whole(tmp_path):
     ('name', 'value', 'message'),
     [
         ('epoch', 10**9, 'has done 3 iterations in 1000000000 epochs, here an epoch has 3'),
-        ('epoch', float('nan'), 'its epoch is nan'),
-        ('iter', -1, 'its iter is -1'),
-        ('iter', None, 'its iter is None'),
+        ('epoch', float('nan'), 'it lacks: meta.epoch'),
+        ('iter', -1, 'it lacks: meta.iter'),
+        ('iter', None, 'it lacks: meta.iter'),
     ],
 )
 def test_a_checkpoint_that_does_not_know_where_it_is(tmp_path, name, value, message):

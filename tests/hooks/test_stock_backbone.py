@@ -11,7 +11,7 @@ from runs import differences, hook, interrupted, load, newest, runner, tiny_conf
 
 import vptx
 from vptx.checkpoint import adopt
-from vptx.cli import load_config, make_runner
+from vptx.cli.configs import load_config, make_runner
 from vptx.registry import MODELS
 
 VIT = dict(
@@ -46,6 +46,39 @@ def zoo(tmp_path):
 
 def frozen(run) -> dict:
     return dict(run.model.backbone.net.model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda c: c.update(state_dict=[1]), 'is no checkpoint'),
+        (lambda c: c.update(state_dict={'bert.a': torch.zeros(1)}), 'holds no tensors of this backbone under the pref'),
+        (lambda c: c['state_dict']['backbone.pos_embed'].fill_(torch.nan), 'values of pos_embed that are NaN'),
+        (lambda c: c['state_dict'].update({'backbone.ln1.weight': torch.zeros(5)}), 'is of another backbone'),
+        (lambda c: c['state_dict'].update({'backbone.ln1.weight': 3}), 'expected tensors by their names'),
+    ],
+)
+def test_a_file_that_init_cfg_names_is_checked(tmp_path, zoo, change, message):
+    path, _ = zoo
+    found = torch.load(path)
+    change(found)
+    torch.save(found, path)
+    start = dict(type='Pretrained', checkpoint=str(path), prefix='backbone.')
+    with pytest.raises(ValueError, match=rf'zoo\.pth.* {message}'):
+        runner(tmp_path / 'run', **stock(init_cfg=start)).train()
+
+
+def test_what_init_cfg_does_not_find_is_told(tmp_path, zoo, monkeypatch):
+    path, _ = zoo
+    found = torch.load(path)
+    found['state_dict']['backbone.other'] = found['state_dict'].pop('backbone.ln1.weight')
+    torch.save(found, path)
+    told = []
+    monkeypatch.setattr('vptx.checkpoint.print_log', lambda text, *_: told.append(text))
+    runner(
+        tmp_path / 'run', **stock(init_cfg=dict(type='Pretrained', checkpoint=str(path), prefix='backbone.'))
+    ).train()
+    assert f'{path}: it lacks ln1.weight; it has, without a place for it, other' in told
 
 
 @pytest.mark.parametrize('way', ['load_from', 'init_cfg'])

@@ -47,11 +47,11 @@ def trained(leaf: str) -> int:
 
 
 @pytest.mark.parametrize('leaf', REAL)
-def test_lab_note_counts_what_trains(leaf):
+def test_header_counts_what_trains(leaf):
     note = (CONFIGS / 'seg' / f'{leaf}.py').read_text().split('"""')[1]
-    for part in ('Source: ', 'Theirs: ', 'Ours: ', 'Cost: ', f'python tools/train.py configs/seg/{leaf}.py'):
+    for part in ('Source: ', 'Paper: ', 'vptx: ', 'Cost: ', f'python tools/train.py configs/seg/{leaf}.py'):
         assert part in note
-    assert f'{trained(leaf):,} trained numbers' in note
+    assert f'{trained(leaf):,} trained parameters' in note
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_lab_note_counts_what_trains(leaf):
     ],
 )
 def test_counts_beside_the_papers(leaf, theirs, apart):
-    """The differences that the lab notes explain."""
+    """The differences that the headers explain."""
     assert theirs - trained(f'setr_vitl_{leaf}') / 1e6 == pytest.approx(apart, abs=0.006)
 
 

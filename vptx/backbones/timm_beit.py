@@ -24,7 +24,7 @@ from vptx.registry import NETS
 
 @NETS.register_module()
 class TimmBeit(TimmViT):
-    """A BEiT of timm, taken apart: BEiT and BEiT v2. It takes images of the one size that it was built for.
+    """timm's BEiT: BEiT and BEiT v2. It takes images of the one size that it was built for.
 
     Args:
         model: a timm name such as ``'beitv2_base_patch16_224.in1k_ft_in22k'``, or a built model.

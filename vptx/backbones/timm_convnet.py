@@ -20,7 +20,7 @@ from vptx.registry import NETS
 
 @NETS.register_module()
 class TimmConvNet(TimmNet):
-    """A convolutional network of timm, taken apart: ResNet, ResNeXt, ResNet v2, ConvNeXt.
+    """Convolutional networks of timm: ResNet, ResNeXt, ResNet v2, ConvNeXt.
 
     Its batch norms stay in eval mode and keep their statistics, unless ``tune`` names them.
 

@@ -24,7 +24,7 @@ from vptx.registry import NETS
 
 @NETS.register_module()
 class TimmEva(TimmViT):
-    """An Eva of timm, taken apart: EVA-02, DINOv3, Perception Encoder.
+    """timm's Eva: EVA-02, DINOv3, Perception Encoder.
 
     Args:
         model: a timm name such as ``'vit_base_patch16_dinov3.lvd1689m'``, or a built model.

@@ -27,7 +27,7 @@ _BLOCKS = {
 
 @NETS.register_module()
 class TimmSwin(SwinNet, TimmTransformer):
-    """A Swin transformer of timm, taken apart: Swin and Swin V2, any size and window.
+    """timm's Swin transformers: Swin and Swin V2, any size and window.
 
     Args:
         model: a timm name such as ``'swin_base_patch4_window7_224.ms_in22k'``, or a built model.

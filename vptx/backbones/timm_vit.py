@@ -28,7 +28,7 @@ NORMS = (nn.LayerNorm, LayerNorm, LayerNormFp32, RmsNorm, RmsNormFp32, nn.Identi
 
 @NETS.register_module()
 class TimmViT(TimmTransformer):
-    """A vision transformer of timm, taken apart: plain, distilled, DeiT III, CLIP, registers, no class token.
+    """timm's VisionTransformer: plain, distilled, DeiT III, CLIP, registers, no class token.
 
     Args:
         model: a timm name such as ``'vit_base_patch16_224.orig_in21k'``, or a built model.

@@ -22,7 +22,7 @@ from vptx.registry import NETS
 
 @NETS.register_module()
 class TorchvisionViT(Net):
-    """A vision transformer of torchvision, taken apart.
+    """torchvision's VisionTransformer.
 
     Args:
         model: a torchvision name such as ``'vit_b_16'``, or a built model.

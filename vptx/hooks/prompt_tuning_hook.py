@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vptx.attach import attach, find_hall
-from vptx.checkpoint import adopt, check_resumable, complete, frozen_sources, is_stock, last_checkpoint
+from vptx.checkpoint import adopt, check_resumable, complete, frozen_sources, initialise, is_stock, last_checkpoint
 from vptx.hooks.data_guard_hook import DataGuardHook
 from vptx.hooks.guard_hook import GuardHook
 from vptx.hooks.head_checks import check_head
@@ -105,7 +105,7 @@ class PromptTuningHook(Hook):
             runner.logger.warning(line)
         if hall is None and hasattr(model, 'init_weights'):
             # The Runner does so after this, and only to train; a stock backbone reads its init_cfg while it is one.
-            model.init_weights()
+            initialise(model)
         model = attach(model, self.prompter, self.tune, self.readout, self.mapping, at=self.part)
         _check_classifier(model)
         check_head(model)

@@ -193,9 +193,6 @@ def _equal(then: Any, now: Any) -> bool:
 
 def _check_progress(runner: Runner, meta: Mapping, where: str, record: Mapping) -> None:
     """Refuse a checkpoint from which this config cannot go on."""
-    for what in ('epoch', 'iter'):
-        if type(meta.get(what)) is not int or meta[what] < 0:
-            raise ValueError(f'{where} is no checkpoint to resume from: its {what} is {meta.get(what)!r}')
     epoch, iteration, loop = meta['epoch'], meta['iter'], runner.train_loop
     if isinstance(loop, EpochBasedTrainLoop):
         length = len(runner.train_dataloader)

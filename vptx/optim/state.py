@@ -28,7 +28,10 @@ def check_optimizer(optimizer: Optimizer, state: Mapping[str, Any], where: str |
         _try(optimizer, state)
     except Exception as error:  # whatever an optimizer makes of numbers that are none
         kind = type(optimizer).__name__
-        raise ValueError(f'{where} cannot be resumed from: {kind} cannot go on from its state ({error})') from error
+        raise ValueError(
+            f'{where} cannot be resumed from: {kind} cannot go on from its state, a part of which is missing or of '
+            f'another shape or type ({type(error).__name__})'
+        ) from error
 
 
 def keeps_state(optimizer: Optimizer) -> bool:
@@ -45,7 +48,7 @@ def _try(optimizer: Optimizer, state: Mapping[str, Any] | None) -> Optimizer:
         for parameter in group['params']:
             parameter.grad = torch.zeros_like(parameter)
     if state is not None:
-        trial.load_state_dict(dict(state))
+        trial.load_state_dict(deepcopy(dict(state)))  # which it would share else, and change
     trial.step()
     return trial
 

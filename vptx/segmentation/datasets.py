@@ -195,7 +195,7 @@ def _files(folder: Path) -> list[Path]:
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith('.')]
         found += [Path(place, name) for name in names if not name.startswith('.')]
-    return sorted(found)
+    return sorted(path for path in found if path.is_file())  # no pipes, no links to nothing
 
 
 def _numbered(labels: Mapping[int | str, str | None], classes: Sequence[str]) -> dict[int, int]:

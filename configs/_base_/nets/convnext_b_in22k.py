@@ -1,8 +1,8 @@
 """ConvNeXt-B, supervised on ImageNet-22k: a convolutional network of Jia et al. 2022.
 
 Liu et al., "A ConvNet for the 2020s", CVPR 2022, https://arxiv.org/abs/2201.03545. timm downloads the weights; the
-authors' file does too: 'convnext_base_22k_224.pth'. Prompts enter by the image alone. Its norm behind the average is
-called head.norm, so a linear probe that leaves it frozen is tune=['head.fc'].
+authors' file can also be used: 'convnext_base_22k_224.pth'. Prompts act on the image only. Its norm after the average
+is called head.norm, so use tune=['head.fc'] for a linear probe that keeps it frozen.
 """
 
 model = dict(

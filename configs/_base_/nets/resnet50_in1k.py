@@ -1,7 +1,7 @@
 """ResNet-50, supervised on ImageNet-1k: a convolutional network of Jia et al. 2022.
 
 He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385: torchvision's
-first weights, by timm. Prompts enter by the image alone. Batch norms keep their statistics.
+first weights, by timm. Prompts act on the image only. Batch norms keep their statistics.
 """
 
 model = dict(

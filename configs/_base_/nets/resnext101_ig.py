@@ -1,7 +1,7 @@
 """ResNeXt-101 32x8d, supervised by the hashtags of a billion photographs, then on ImageNet-1k: "Instagram".
 
 Mahajan et al., "Exploring the Limits of Weakly Supervised Pretraining", ECCV 2018, https://arxiv.org/abs/1805.00932;
-the weights of Bahng et al. and of EVP, by timm. CC-BY-NC. Prompts enter by the image alone.
+the weights of Bahng et al. and of EVP, by timm. CC-BY-NC. Prompts act on the image only.
 """
 
 _base_ = ['./resnet50_in1k.py']

@@ -1,8 +1,8 @@
 """Swin-B, 224 px, windows of 7, supervised on ImageNet-22k: the hierarchical network of Jia et al. 2022.
 
 Liu et al., "Swin Transformer", ICCV 2021, https://arxiv.org/abs/2103.14030. timm downloads the weights; the authors'
-file does too: 'swin_base_patch4_window7_224_22k.pth'. The head sees the average of the patches; Jia et al. 2022
-average the prompts in: readout='prompts+patches' of the hook.
+file can also be used: 'swin_base_patch4_window7_224_22k.pth'. The readout is the average of the patches; Jia et al.
+2022 include the prompts in the average: readout='prompts+patches' of the hook.
 """
 
 model = dict(

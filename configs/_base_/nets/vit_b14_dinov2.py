@@ -1,8 +1,8 @@
 """ViT-B/14, by self-distillation on 142 million curated images, without labels: DINOv2.
 
 Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision", TMLR 2024,
-https://arxiv.org/abs/2304.07193. timm downloads the weights; the authors' file does too: 'dinov2_vitb14_pretrain.pth'.
-They are for 518 px; at 224 px, 16 x 16 patches, their positions are interpolated.
+https://arxiv.org/abs/2304.07193. timm downloads the weights; the authors' file can also be used:
+'dinov2_vitb14_pretrain.pth'. They are for 518 px; at 224 px, 16 x 16 patches, their positions are interpolated.
 """
 
 model = dict(

@@ -2,7 +2,7 @@
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
 https://arxiv.org/abs/2103.00020. timm downloads the weights. OpenAI trained with an approximate GELU: the network's
-name says quickgelu, and without it every feature is a little wrong. The head sees the class token after the last norm,
+name says quickgelu, and without it every feature is slightly wrong. The readout is the class token after the last norm,
 (B, 768), before the projection to the captions' space.
 """
 

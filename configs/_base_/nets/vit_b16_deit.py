@@ -1,7 +1,7 @@
 """ViT-B/16, supervised on ImageNet-1k alone: DeiT-B, without distillation.
 
 Touvron et al., "Training data-efficient image transformers & distillation through attention", ICML 2021,
-https://arxiv.org/abs/2012.12877. timm downloads the weights; the authors' file does too:
+https://arxiv.org/abs/2012.12877. timm downloads the weights; the authors' file can also be used:
 'deit_base_patch16_224-b5f2ef4d.pth'.
 """
 

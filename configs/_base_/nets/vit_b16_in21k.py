@@ -2,7 +2,7 @@
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021, https://arxiv.org/abs/2010.11929: Google's original
 weights, not those of "How to train your ViT" (timm: augreg). 85,798,656 parameters. timm downloads them; Google's own
-file does too: weights='imagenet21k_ViT-B_16.npz'.
+file can also be used: weights='imagenet21k_ViT-B_16.npz'.
 """
 
 model = dict(

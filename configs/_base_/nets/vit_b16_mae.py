@@ -1,12 +1,12 @@
 """ViT-B/16, a masked autoencoder of ImageNet-1k, without labels.
 
 He et al., "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022, https://arxiv.org/abs/2111.06377. timm
-downloads the weights (CC-BY-NC 4.0); the authors' file does too: 'mae_pretrain_vit_base.pth' of
+downloads the weights (CC-BY-NC 4.0); the authors' file can also be used: 'mae_pretrain_vit_base.pth' of
 https://github.com/facebookresearch/mae.
 
-Nothing was ever asked of its class token, so the head sees the average of the patches, without the prompts, after the
-norm that comes with the weights. Jia et al. 2022 average the prompts in, and put a new norm, which stays frozen, after
-the average. That is two settings, here and in custom_hooks; the second only where there are prompts:
+Its class token was not trained to describe the image, so the readout is the average of the patches, without the
+prompts, after the norm that comes with the weights. Jia et al. 2022 include the prompts in the average, and put a new,
+frozen norm after it. That takes two settings, here and in custom_hooks; the second only with prompts:
 
     net=dict(..., global_pool='avg', fresh=['norm', 'fc_norm'])
     dict(type='PromptTuningHook', ..., readout='prompts+patches')

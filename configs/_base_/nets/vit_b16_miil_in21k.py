@@ -1,7 +1,7 @@
 """ViT-B/16, supervised on ImageNet-21k with MIIL's cleaned and hierarchical labels: the network of LoR-VP.
 
 Ridnik et al., "ImageNet-21K Pretraining for the Masses", NeurIPS 2021, https://arxiv.org/abs/2104.10972. timm downloads
-the weights. It takes pixels in [0, 1] as they are, so a prompt has the same numbers in every space but 'symmetric'.
+the weights. It takes pixels in [0, 1] as they are, so a prompt has the same values in every space but 'symmetric'.
 """
 
 _base_ = ['./vit_b16_in21k.py']

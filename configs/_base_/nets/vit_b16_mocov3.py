@@ -1,10 +1,10 @@
-"""ViT-B/16, by contrast on ImageNet-1k, without labels: MoCo v3, 300 epochs.
+"""ViT-B/16, contrastive learning on ImageNet-1k, without labels: MoCo v3, 300 epochs.
 
 Chen et al., "An Empirical Study of Training Self-Supervised Vision Transformers", ICCV 2021,
 https://arxiv.org/abs/2104.02057. timm does not have the weights. Get the authors' (CC-BY-NC 4.0), 'vit-b-300ep.pth.tar'
-of https://github.com/facebookresearch/moco-v3/blob/main/CONFIG.md, and put them where `weights` says, or say where they
-are: --cfg-options model.backbone.net.weights=FILE. Their 'linear-vit-b-300ep.pth.tar', which the public VPT code takes,
-holds the same backbone beside a classifier.
+of https://github.com/facebookresearch/moco-v3/blob/main/CONFIG.md, and put them into the folder of `weights`, or give
+their path: --cfg-options model.backbone.net.weights=FILE. Their 'linear-vit-b-300ep.pth.tar', which the public VPT code
+uses, holds the same backbone and a classifier.
 """
 
 model = dict(

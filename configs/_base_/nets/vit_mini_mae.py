@@ -1,6 +1,6 @@
 """ViT-mini, a masked autoencoder of formula-driven images: configs/pretrain/vit_mini_mae.py
 
-The head sees the average of the patches, without the prompts, as in vit_b16_mae.py.
+The readout is the average of the patches, without the prompts, as in vit_b16_mae.py.
 """
 
 _base_ = ['./vit_mini_sup.py']

@@ -1,4 +1,4 @@
-"""ViT-mini, pre-trained by contrast on formula-driven images, MoCo v3: configs/pretrain/vit_mini_mocov3.py"""
+"""ViT-mini, pre-trained on formula-driven images by MoCo v3: configs/pretrain/vit_mini_mocov3.py"""
 
 _base_ = ['./vit_mini_sup.py']
 

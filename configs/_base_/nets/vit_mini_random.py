@@ -1,5 +1,5 @@
-"""ViT-mini, not pre-trained at all: what every objective is to be compared with. Each seed draws its own network, so a
-prompt file belongs to the seed of its run."""
+"""ViT-mini with random weights: the baseline of all objectives. Each seed draws its own network, so a prompt file
+belongs to the seed of its run."""
 
 _base_ = ['./vit_mini_sup.py']
 

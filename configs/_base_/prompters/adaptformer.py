@@ -1,3 +1,3 @@
-"""AdaptFormer: a bottleneck beside the MLP of every layer, of its paper's width."""
+"""AdaptFormer: a bottleneck parallel to the MLP of every layer, with the width of its paper."""
 
 custom_hooks = [dict(type='PromptTuningHook', prompter=dict(type='AdaptFormer', hidden=64), tune=['head'])]

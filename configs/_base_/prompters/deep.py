@@ -3,7 +3,7 @@
 custom_hooks = [
     dict(type='PromptTuningHook', prompter=dict(type='DeepPrompter', num_tokens=10, dropout=0.1), tune=['head'])
 ]
-# 100 prompts and more go with half the batch, as in the paper.
+# With 100 prompts and more the batch size is halved, as in the paper.
 method_grid = dict(
     num_tokens=[
         {'custom_hooks.0.prompter.num_tokens': tokens, 'train_dataloader.batch_size': 128 if tokens < 100 else 64}

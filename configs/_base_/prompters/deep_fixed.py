@@ -1,4 +1,4 @@
-"""Deep prompts that stay as they were drawn: the head alone learns."""
+"""Deep prompts that stay random: only the head is trained."""
 
 _base_ = ['./deep.py']
 

@@ -1,4 +1,4 @@
-"""VPT-deep as the paper has it on Swin: prompts and patches are averaged, and a batch shares its dropout.
+"""VPT-deep on Swin as in the paper: prompts and patches are averaged, and a batch shares one dropout mask.
 
 Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
 """

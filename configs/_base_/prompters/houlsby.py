@@ -1,4 +1,4 @@
-"""Houlsby's adapters: a bottleneck behind the attention and one behind the MLP of every layer."""
+"""Houlsby's adapters: a bottleneck after the attention and one after the MLP of every layer."""
 
 custom_hooks = [
     dict(type='PromptTuningHook', prompter=dict(type='Adapter', reduction=8, after=('attn', 'mlp')), tune=['head'])

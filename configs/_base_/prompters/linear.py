@@ -1,3 +1,3 @@
-"""No prompt: the head alone."""
+"""No prompt: the head only."""
 
 custom_hooks = [dict(type='PromptTuningHook', tune=['head'])]

@@ -1,11 +1,11 @@
-"""Pad prompts: a frame of learnt pixels around the image. The paper's for ConvNets, which chooses the width of it."""
+"""Pad prompts: a frame of learnt pixels around the image. For ConvNets in the paper, which selects its width."""
 
 custom_hooks = [
     dict(
         type='PromptTuningHook',
-        # Pixels in [0, 1], normalised in each forward: the space in which the paper's learning rates were chosen.
+        # Pixels in [0, 1], normalised in each forward: the space in which the paper's learning rates were selected.
         prompter=dict(type='PadPrompter', pad_size=5, space='unit'),
-        # Not 'head' alone: that is what ConvNeXt calls a norm of its own, too.
+        # Not only 'head': ConvNeXt also has a norm of this name.
         tune=['head.fc'],
     )
 ]

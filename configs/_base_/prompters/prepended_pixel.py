@@ -1,4 +1,4 @@
-"""Prepended pixel prompts: learnt patches beside the image."""
+"""Prepended pixel prompts: learnt patches, embedded like those of the image."""
 
 custom_hooks = [
     dict(type='PromptTuningHook', prompter=dict(type='PrependedPixelPrompter', num_tokens=50), tune=['head'])

@@ -1,4 +1,4 @@
-"""VPT-deep under decode heads: 10 prompts before every layer, as the paper's authors have it on ADE20K."""
+"""VPT-deep under decode heads: 10 prompts before every layer, as in the paper on ADE20K."""
 
 custom_hooks = [
     dict(

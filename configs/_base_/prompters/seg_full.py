@@ -1,3 +1,3 @@
-"""No prompt: everything."""
+"""No prompt: all parameters."""
 
 custom_hooks = [dict(type='PromptTuningHook', tune=['decode_head|auxiliary_head', 'backbone'])]

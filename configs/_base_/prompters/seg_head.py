@@ -1,3 +1,3 @@
-"""No prompt: the decode head and its auxiliary heads alone."""
+"""No prompt: only the decode head and its auxiliary heads."""
 
 custom_hooks = [dict(type='PromptTuningHook', tune=['decode_head|auxiliary_head'])]

@@ -1,4 +1,4 @@
-"""VPT-shallow as the paper has it on Swin: prompts and patches are averaged.
+"""VPT-shallow on Swin as in the paper: prompts and patches are averaged.
 
 Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
 """

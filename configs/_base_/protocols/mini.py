@@ -1,7 +1,7 @@
-"""The mini world's one recipe for every method: AdamW, a steady epoch, then cosine; the last of 10 counts.
+"""The schedule of the mini benchmarks, for every method: AdamW, a constant epoch, then cosine; the last of 10 counts.
 
-The paper's SGD needs a learning rate found over four orders of magnitude; AdamW is at home in one. The rate belongs
-to a leaf, and is chosen on the validation split by tools/experiment.py.
+The paper's SGD needs a learning rate from four orders of magnitude; AdamW from one. The rate is set in the experiment
+config; tools/experiment.py selects it on the validation split.
 """
 
 steady, epochs = 1, 10

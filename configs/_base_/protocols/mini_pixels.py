@@ -1,8 +1,8 @@
-"""The mini world's recipe for pixels in front and mappings behind: what each of them gains is told apart.
+"""The mini benchmark of image prompts and label mappings, which measures the gain of each separately.
 
-A leaf is a prompt. Its `variants` are the mappings that it is compared under, a study each; `linear` is a linear probe
-of the features in place of a mapping. The rate is chosen on validation from three, of 256 images; the head's is three
-times that of the pixels, which are numbers of about one.
+Each experiment config is a prompt. Its `variants` are the compared mappings, one study each; `linear` is a linear probe
+of the features instead of a mapping. The rate is selected on validation from three, for a batch of 256 images; that of
+the head is three times that of the pixels, whose values are about one.
 """
 
 _base_ = ['./mini.py']

@@ -1,4 +1,4 @@
-"""The mini world's recipe, on the mini VTAB: 6 epochs, the first to warm up, the rate chosen from three per task."""
+"""The schedule of Mini-VTAB: 6 epochs, the first for warm-up, the rate selected from three for each task."""
 
 _base_ = ['./mini.py']
 
@@ -9,5 +9,5 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=True, begin=0, end=warmup, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', by_epoch=True, begin=warmup, end=epochs, convert_to_iter_based=True),
 ]
-# Of 256 images: at a batch of 20, 0.003, 0.01 and 0.03.
+# For a batch of 256 images: at a batch of 20, 0.003, 0.01 and 0.03.
 grid = {'base_lr': [0.003 * 256 / 20, 0.01 * 256 / 20, 0.03 * 256 / 20]}

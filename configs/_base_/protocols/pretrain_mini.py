@@ -1,7 +1,7 @@
 """Pre-training of the mini backbones: 5 epochs of 96,000 images, 480,000 images seen, whatever the objective.
 
-Muon, because so few images leave no time: after 38,000 of them, supervised, it knew 22 % of the 240 categories where
-AdamW knew 2 %. Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; with the learning rate of AdamW as
+Muon, because it needs fewer images: after 38,000 of them, supervised, it had 22 % accuracy on the 240 categories,
+and AdamW 2 %. Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/; with the learning rate of AdamW as
 in Liu et al., "Muon is Scalable for LLM Training", 2025, https://arxiv.org/abs/2502.16982.
 """
 

@@ -1,7 +1,7 @@
-"""The mini world's recipe for segmentation, the same for every method: AdamW, warm-up, cosine, 200 iterations.
+"""The schedule of the mini ADE20K, the same for every method: AdamW, warm-up, cosine, 200 iterations.
 
-The rate is a new head's; what begins somewhere good moves at a fraction of it. tools/experiment.py chooses factors of
-all rates together on images apart from those that are reported.
+The rate is that of a new head; pre-trained parameters get a fraction of it. tools/experiment.py selects one factor for
+all rates on the validation images.
 """
 
 iterations, warmup = 200, 20

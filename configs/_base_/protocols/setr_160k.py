@@ -1,6 +1,6 @@
 """SETR's schedule in mmsegmentation: SGD, poly, 160,000 iterations of 16 images, heads ten times as fast.
 
-The same for every method, as in VPT's comparison. Of these rates the authors of VPT published none.
+The same for every method, as in VPT's comparison. The authors of VPT published none of these rates.
 """
 
 iterations = 160_000

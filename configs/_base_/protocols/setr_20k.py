@@ -1,4 +1,4 @@
-"""setr_160k.py in an eighth of the time."""
+"""setr_160k.py with an eighth of the iterations."""
 
 _base_ = ['./setr_160k.py']
 

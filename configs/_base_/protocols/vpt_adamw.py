@@ -1,7 +1,7 @@
 """Weights of the network itself, all or the biases, as Jia et al. 2022 tune them: AdamW, otherwise as vpt_sgd.py.
 
-A second fault of the public code is mended: its AdamW decays by 0.01 whatever the config says, and turns into SGD
-where the config says 0. Here weight decay is what stands below; biases are not decayed.
+A second fault of the public code is fixed: its AdamW uses weight decay 0.01 for any setting, and becomes SGD for the
+setting 0. Here weight decay is the value below; biases have none.
 """
 
 _base_ = ['./vpt_sgd.py']

@@ -1,9 +1,9 @@
 """Prompts and linear probes of Jia et al. 2022: SGD, 10 epochs of warm-up, cosine to 100, the last epoch counts.
 
-What tools/experiment.py chooses on the validation split stands in grid.
+tools/experiment.py selects a point of grid on the validation split.
 
-One fault of the public code is mended: its warm-up starts at 0, so that nothing is learnt in the first epoch; here it
-goes from a tenth to the whole. To have it as it was:
+One fault of the public code is fixed: its warm-up starts at 0, so nothing is learnt in the first epoch. Here it starts
+at a tenth. To reproduce the public code:
 
     --cfg-options param_scheduler.0.start_factor=1e-8 param_scheduler.0.end=11
 """

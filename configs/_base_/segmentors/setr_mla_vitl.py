@@ -1,6 +1,6 @@
 """SETR-MLA on ViT-L/16: four layers, aggregated from the last to the first; otherwise setr_pup_vitl.py.
 
-As mmsegmentation's setr_vit-l-mla_8xb2-160k_ade20k-512x512.py, but that the class token stays in the network.
+As mmsegmentation's setr_vit-l-mla_8xb2-160k_ade20k-512x512.py, except that the class token stays in the network.
 """
 
 _base_ = ['./setr_pup_vitl.py']

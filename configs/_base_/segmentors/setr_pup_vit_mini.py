@@ -1,6 +1,6 @@
-"""SETR-PUP in small on ViT-mini, pre-trained with supervision on formula-driven images of 64 px, on crops of 64 px.
+"""A small SETR-PUP on ViT-mini, pre-trained with supervision on formula-driven images of 64 px, on crops of 64 px.
 
-One step of up-sampling and no auxiliary heads: what the scenes ask for beyond the frozen maps is left to the prompts.
+One step of up-sampling and no auxiliary heads: the prompts must adapt the frozen maps to the scenes.
 """
 
 model = dict(

@@ -19,7 +19,7 @@ model = dict(
     type='StreamedEncoderDecoder',
     data_preprocessor=dict(
         type='SegDataPreProcessor',
-        # ImageNet's, as SETR has it; these weights were trained with 127.5 for both.
+        # ImageNet's, as in SETR; these weights were trained with 127.5 for both.
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,

@@ -14,7 +14,7 @@ model = dict(
         pad_val=0,
         seg_pad_val=255,
         size=(512, 512),
-        # timm's Swin is built for one size: a smaller image is padded to it, a larger one is seen in windows of it.
+        # timm's Swin is built for one size: a smaller image is padded to it, a larger one is split into windows.
         test_cfg=dict(size=(512, 512)),
     ),
     backbone=dict(

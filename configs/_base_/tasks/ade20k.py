@@ -1,6 +1,7 @@
-"""ADE20K, 150 classes: 20,210 images to train on, 2,000 to validate with; its test split has no public masks.
+"""ADE20K, 150 classes: 20,210 training and 2,000 validation images; its test split has no public masks.
 
-As in mmsegmentation: crops of 512 px from images of half to twice a short side of 512 px, flipped, in changed colours.
+As in mmsegmentation: crops of 512 px from images of half to twice a short side of 512 px, flipped, with changed
+colours.
 """
 
 train_pipeline = [

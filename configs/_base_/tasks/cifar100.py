@@ -1,7 +1,7 @@
-"""CIFAR-100, all of it: 45,000 images to train on, 5,000 to choose by, 10,000 to test with.
+"""CIFAR-100, all of it: 45,000 training, 5,000 validation and 10,000 test images.
 
-Not the task of that name in VTAB-1k, which trains on 1,000 of these images. Shown as VTAB's are: resized to 224 px,
-no augmentation; by Pillow's bilinear filter.
+Not the task of that name in VTAB-1k, which trains on 1,000 of these images. Prepared as in VTAB: resized to 224 px
+by Pillow's bilinear filter, no augmentation.
 """
 
 pipeline = [

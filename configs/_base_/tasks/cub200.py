@@ -1,6 +1,6 @@
-"""CUB-200-2011, 200 kinds of birds: 5,394 images to train on, 600 to choose by, 5,794 to test with.
+"""CUB-200-2011, 200 kinds of birds: 5,394 training, 600 validation and 5,794 test images.
 
-Images as Jia et al. 2022 show them: the short side 256 px, a crop of 224, random and flipped for training.
+Images prepared as in Jia et al. 2022: the short side 256 px, a crop of 224, random and flipped for training.
 """
 
 train_pipeline = [

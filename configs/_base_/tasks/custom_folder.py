@@ -1,4 +1,4 @@
-"""Images of your own: data/custom/train/<class>/... or data/custom/train.csv, and the same for val and test."""
+"""Your own images: data/custom/train/<class>/... or data/custom/train.csv, and the same for val and test."""
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),

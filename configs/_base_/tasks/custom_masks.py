@@ -1,6 +1,6 @@
-"""Images and masks of your own: data/custom_masks/images/train/... and data/custom_masks/masks/train/..., val, test.
+"""Your own images and masks: data/custom_masks/images/train/... and data/custom_masks/masks/train/..., val, test.
 
-Crops of 512 px, as in ade20k.py. The config that is put together with this file names the classes.
+Crops of 512 px, as in ade20k.py. The config that inherits this file names the classes.
 """
 
 train_pipeline = [

@@ -1,5 +1,5 @@
-"""Handwritten digits of scikit-learn among others, the one in the middle counts: 800 images of 400 digits to train on,
-200 to choose by, 1,197 to test with."""
+"""Handwritten digits of scikit-learn, each flanked by other digits, to be classified by the middle one: 800 training
+images of 400 digits, 200 validation and 1,197 test images."""
 
 train_dataloader = dict(
     batch_size=20,

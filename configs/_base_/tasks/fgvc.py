@@ -1,6 +1,6 @@
 """FGVC: CUB, nabirds, OxfordFlowers, StanfordDogs, StanfordCars, in the splits that Jia et al. 2022 published.
 
-The task is CUB-200-2011 until a leaf, or tools/experiment.py --tasks, says another.
+The default task is CUB-200-2011; set another in a config or with tools/experiment.py --tasks.
 """
 
 train_pipeline = [
@@ -37,5 +37,5 @@ test_dataloader = dict(
 )
 val_evaluator = dict(type='Accuracy', topk=(1,))
 test_evaluator = val_evaluator
-# The images to choose by stay out of the last runs, as in the paper.
+# The final runs do not train on the validation images, as in the paper.
 final = dict(split='train', seeds=[42, 44, 82, 100, 800])

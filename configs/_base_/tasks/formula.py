@@ -1,11 +1,11 @@
-"""96,000 formula-driven images: 400 of each of 240 categories; 2,400 others to validate with.
+"""96,000 formula-driven images: 400 of each of 240 categories; 2,400 others for validation.
 
 The first run renders them into data/formula (1.2 GB, a minute).
 """
 
 categories, instances, batch = 240, 400, 128
 
-# No flip and no turn anywhere: glyphs and gratings differ by direction.
+# No flips and no rotations: glyphs and gratings differ by direction.
 train_dataloader = dict(
     batch_size=batch,
     num_workers=1,

@@ -1,4 +1,4 @@
-"""The mini ADE20K, 12 classes, 128 px: 800 scenes to train on in crops of 64 px, 200 to choose by, 200 to test with.
+"""The mini ADE20K, 12 classes, 128 px: 800 training scenes in crops of 64 px, 200 validation and 200 test scenes.
 
 python tools/make_mini_ade.py          # writes data/mini_ade, in half a minute
 """

@@ -1,6 +1,6 @@
-"""The mini VTAB: ten tasks of 200 images to train on, 100 to choose by, both for the last runs, and 500 to test with.
+"""Mini-VTAB: ten tasks of 200 training images, 100 validation images, both for the final runs, and 500 test images.
 
-The task is mini_digits until a leaf, or --tasks of tools/experiment.py or tools/sweep.py, says another.
+The default task is mini_digits; set another in a config or with --tasks of tools/experiment.py or tools/sweep.py.
 """
 
 train_dataloader = dict(
@@ -23,5 +23,5 @@ test_dataloader = dict(
 )
 val_evaluator = dict(type='Accuracy', topk=(1,))
 test_evaluator = val_evaluator
-# When the grid has chosen: on 200 + 100 images, with these seeds.
+# The final runs: on 200 + 100 images, with these seeds.
 final = dict(split='trainval', seeds=[42, 43, 44])

@@ -1,4 +1,4 @@
-"""PASCAL Context, 59 classes and background: 4,998 images to train on, 5,105 to validate with.
+"""PASCAL Context, 59 classes and background: 4,998 training and 5,105 validation images.
 
 As in mmsegmentation, but crops of 512 px instead of 480, from images of half to twice a side of 552 instead of 520.
 """

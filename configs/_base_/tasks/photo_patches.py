@@ -1,6 +1,6 @@
 """Which of scikit-image's photographs does a grey patch come from?
 
-510 patches to train on, 510 to choose by, 1,020 to test with.
+510 training, 510 validation and 1,020 test patches.
 """
 
 train_dataloader = dict(

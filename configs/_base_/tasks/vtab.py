@@ -1,7 +1,7 @@
-"""VTAB-1k: 19 tasks of 800 images to train on, 200 to choose by, both for the last runs, and a test split.
+"""VTAB-1k: 19 tasks of 800 training images, 200 validation images, both for the final runs, and a test split.
 
-The task is CIFAR-100 until a leaf, or tools/experiment.py --tasks, says another. Images as Jia et al. 2022 show them:
-TensorFlow 1's bilinear resize, no augmentation; tasks/vtab_bicubic.py has the input of later papers.
+The default task is CIFAR-100; set another in a config or with tools/experiment.py --tasks. Images prepared as in Jia et
+al. 2022: TensorFlow 1's bilinear resize, no augmentation; tasks/vtab_bicubic.py has the input of later papers.
 """
 
 pipeline = [dict(type='LoadImageFromFile'), dict(type='LegacyResize', scale=224), dict(type='PackInputs')]
@@ -26,5 +26,5 @@ test_dataloader = dict(
 )
 val_evaluator = dict(type='Accuracy', topk=(1,))
 test_evaluator = val_evaluator
-# When the grid has chosen: on 800 + 200 images, with these seeds.
+# The final runs: on 800 + 200 images, with these seeds.
 final = dict(split='trainval', seeds=[42, 44, 82, 100, 800])

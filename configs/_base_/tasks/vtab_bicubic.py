@@ -1,4 +1,4 @@
-"""VTAB-1k as papers after 2022 show it: Pillow's bicubic resize."""
+"""VTAB-1k as in papers after 2022: Pillow's bicubic resize."""
 
 _base_ = ['./vtab.py']
 

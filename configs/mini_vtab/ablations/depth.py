@@ -1,6 +1,6 @@
-"""Ablation on the mini VTAB: which of the six layers of VPT-deep have prompts, from below and from above (figure 7).
+"""Ablation on Mini-VTAB: which of the six layers of VPT-deep have prompts, from below and from above (figure 7).
 
-Each at the best of three rates, which validation chooses, tested with three seeds:
+Each at the best of three rates, selected on validation, tested with three seeds:
 
 python tools/sweep.py configs/mini_vtab/ablations/depth.py --tasks all --out work_dirs/ablations
 python tools/report.py work_dirs/ablations

@@ -1,6 +1,6 @@
-"""Ablation on the mini VTAB: dropout of the prompts of VPT-deep.
+"""Ablation on Mini-VTAB: dropout of the prompts of VPT-deep.
 
-Each at the best of three rates, which validation chooses, tested with three seeds:
+Each at the best of three rates, selected on validation, tested with three seeds:
 
 python tools/sweep.py configs/mini_vtab/ablations/dropout.py --tasks all --out work_dirs/ablations
 python tools/report.py work_dirs/ablations

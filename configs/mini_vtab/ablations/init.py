@@ -1,6 +1,6 @@
-"""Ablation on the mini VTAB: what prompts of VPT-deep start from: noise, or tokens of the images (PromptInitHook).
+"""Ablation on Mini-VTAB: initial prompts of VPT-deep: noise, or tokens of the images (PromptInitHook).
 
-Each at the best of three rates, which validation chooses, tested with three seeds:
+Each at the best of three rates, selected on validation, tested with three seeds:
 
 python tools/sweep.py configs/mini_vtab/ablations/init.py --tasks all --out work_dirs/ablations
 python tools/report.py work_dirs/ablations

@@ -1,6 +1,6 @@
-"""Ablation on the mini VTAB: how many prompts VPT-deep has in each layer (figure 6).
+"""Ablation on Mini-VTAB: how many prompts VPT-deep has in each layer (figure 6).
 
-Each at the best of three rates, which validation chooses, tested with three seeds:
+Each at the best of three rates, selected on validation, tested with three seeds:
 
 python tools/sweep.py configs/mini_vtab/ablations/length.py --tasks all --out work_dirs/ablations
 python tools/report.py work_dirs/ablations

@@ -1,6 +1,6 @@
-"""Ablation on the mini VTAB: prompts before the tokens, added to them, or in the image (figure 5).
+"""Ablation on Mini-VTAB: prompts before the tokens, added to them, or in the image (figure 5).
 
-Each at the best of three rates, which validation chooses, tested with three seeds:
+Each at the best of three rates, selected on validation, tested with three seeds:
 
 python tools/sweep.py configs/mini_vtab/ablations/location.py --tasks all --out work_dirs/ablations
 python tools/report.py work_dirs/ablations

@@ -1,6 +1,6 @@
-"""Ablation on the mini VTAB: how much of the images VPT-deep is trained on.
+"""Ablation on Mini-VTAB: the percentage of the training images, for VPT-deep.
 
-Each at the best of three rates, which validation chooses, tested with three seeds:
+Each at the best of three rates, selected on validation, tested with three seeds:
 
 python tools/sweep.py configs/mini_vtab/ablations/percent.py --tasks all --out work_dirs/ablations
 python tools/report.py work_dirs/ablations

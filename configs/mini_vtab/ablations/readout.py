@@ -1,6 +1,6 @@
-"""Ablation on the mini VTAB: what the head sees of VPT-deep (figure 8).
+"""Ablation on Mini-VTAB: the readout of VPT-deep (figure 8).
 
-Each at the best of three rates, which validation chooses, tested with three seeds:
+Each at the best of three rates, selected on validation, tested with three seeds:
 
 python tools/sweep.py configs/mini_vtab/ablations/readout.py --tasks all --out work_dirs/ablations
 python tools/report.py work_dirs/ablations

@@ -1,6 +1,6 @@
-"""Ablation on the mini VTAB: prompts of each layer of VPT-deep its own, or the same in all (figure 12).
+"""Ablation on Mini-VTAB: separate prompts for each layer of VPT-deep, or the same in all layers (figure 12).
 
-Each at the best of three rates, which validation chooses, tested with three seeds:
+Each at the best of three rates, selected on validation, tested with three seeds:
 
 python tools/sweep.py configs/mini_vtab/ablations/sharing.py --tasks all --out work_dirs/ablations
 python tools/report.py work_dirs/ablations

@@ -1,0 +1,61 @@
+"""Few cases of many, in which everything still meets every kind of everything else; the others are marked slow.
+
+Chosen by a rule, so that what is registered tomorrow is asked from that day on.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable
+from functools import cache
+
+import pytest
+from networks import tiny
+
+from vptx.backbones import take_apart
+from vptx.prompters import Prompter
+from vptx.registry import PROMPTERS
+
+
+@cache
+def ways_in(kind: str | type[Prompter]) -> Hashable:
+    """What kind of prompter it is: the doors that it enters by, and whether attention may have it as memory."""
+    prompter = PROMPTERS.get(kind) if isinstance(kind, str) else kind
+    return prompter.doors, prompter.memory is not Prompter.memory
+
+
+@cache
+def shape(network: str) -> Hashable:
+    """What kind of network it is: the doors that it has, and whether its maps shrink."""
+    facts = take_apart(tiny(network)).geometry
+    return facts.doors, len(set(facts.widths)) > 1
+
+
+def rest_slow(cases: Iterable[tuple], few: Collection[tuple]) -> list:
+    """All cases; those that are not among the few are slow."""
+    return [pytest.param(*case, marks=[] if case in few else pytest.mark.slow) for case in cases]
+
+
+def covering(cases: Iterable[tuple], *needs: Callable[..., Hashable]) -> list:
+    """All cases; slow are those that are not in a covering set.
+
+    Args:
+        cases: The parameters of each.
+        needs: Each says what a case answers. Every answer that some case gives is given in the covering set: by
+            the case that gives most that are missing, and of those by one whose parts were used least.
+    """
+    answers = {case: {(i, need(*case)) for i, need in enumerate(needs)} for case in cases}
+    missing, few, used = set().union(*answers.values()), set(), Counter()
+    while missing:
+        best = max(answers, key=lambda case: (len(answers[case] & missing), -sum(used[part] for part in case)))
+        few.add(best)
+        missing -= answers[best]
+        used.update(best)
+    return rest_slow(answers, few)
+
+
+def covering_pairs(pairs: Iterable[tuple[str, str | type[Prompter]]]) -> list:
+    """Of networks and prompters: every prompter on each kind of network, every network with each kind of prompter."""
+    return covering(
+        pairs,
+        lambda network, kind: (kind, shape(network)),
+        lambda network, kind: (network, ways_in(kind)),
+    )
