@@ -1,5 +1,6 @@
 """Every test file can import what lies next to this one: ``networks``, ``runs``. Tests run in random order."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -8,13 +9,20 @@ from zlib import crc32
 
 import pytest
 import torch
-import yapf.yapflib.yapf_api  # noqa: F401  writes a cache when first imported: once, before workers do it side by side
+from config_text import lay_out_once
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)  # the networks are tiny, and two tests may run side by side
+lay_out_once()
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: MMEngine collects garbage for every data set, and need not look through all modules."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from config_text import lay_out_once
 from runs import REPO, environment
 
 
@@ -61,6 +62,7 @@ def serve() -> None:
     from mmpretrain.utils import register_all_modules
 
     register_all_modules(init_default_scope=False)
+    lay_out_once()
     answer = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # whatever prints, it does not answer
     gc.freeze()  # children share these pages: no collection shall touch them
