@@ -67,8 +67,9 @@ def test_a_score_that_is_no_number_does_not_win():
 @pytest.mark.parametrize(
     ('text', 'match'),
     [
-        ('', 'it is empty'),
-        ('text', 'has no column config'),
+        ('', 'its last line does not end'),
+        ('config,task,split,score,trained,seconds,megabytes,kilobytes\na,b,val,1,1,1,1,1', 'does not end'),
+        ('text\n', 'has no column config'),
         ('config,task\na,b\n', 'has no column split'),
         ('config,task,split,score,trained,seconds,megabytes,kilobytes\na,b,val,1,1,1,1,\n', "kilobytes is ''"),
         ('config,task,split,score,trained,seconds,megabytes,kilobytes\na,b,val,nan,1,1,1,1\n', "score is 'nan'"),

@@ -77,8 +77,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         FileNotFoundError: there is no such file.
         ValueError: begins with the file and the line: no table, a column is missing, or no finite number.
     """
-    if not existing(path).stat().st_size:
-        raise ValueError(f'{path} is damaged: it is empty')
+    if not existing(path).read_bytes().endswith(b'\n'):
+        raise ValueError(f'{path} is damaged: its last line does not end, so that a part of it may be missing')
     try:
         with path.open(newline='', encoding='utf-8') as file:
             reader = csv.DictReader(file)
