@@ -9,7 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import vptx
-from vptx.prompt_file import check, describe, fingerprint, read_prompt, save_prompt, write_prompt
+from vptx.fingerprint import fingerprint, fingerprints
+from vptx.prompt_file import check, describe, read_prompt, save_prompt, write_prompt
 
 DEEP = dict(type='DeepPrompter', num_tokens=3)
 NAMES = list('tuvwxyz')  # of the seven classes of the tiny networks
@@ -41,9 +42,14 @@ def test_holds_what_trains_and_the_facts(saved):
     rows = [f'prompter.embedding.rows.{i}' for i in range(3)]
     assert set(tensors) == {*rows, 'net.model.head.weight', 'net.model.head.bias'}
     print_free = {name: facts[name] for name in ('format', 'prompter', 'prompts', 'classes', 'config')}
-    assert print_free == dict(format=1, prompter='DeepPrompter', prompts=rows, classes=NAMES, config='a = 1')
+    assert print_free == dict(format=2, prompter='DeepPrompter', prompts=rows, classes=NAMES, config='a = 1')
     assert facts['network'].startswith('vit_base_patch16_224')
-    assert re.fullmatch('[0-9a-f]{16}', facts['fingerprint'])
+    assert facts['fingerprint'].keys() == {'backbone', 'positions'}
+    for hashes in facts['fingerprint'].values():
+        assert hashes.keys() == {'float32', 'bfloat16', 'float16'}
+        assert all(re.fullmatch('[0-9a-f]{16}', found) for found in hashes.values())
+    assert facts['image'] == [32, 32]
+    assert facts['prompter_settings'] == dict(num_tokens=3, layers=[0, 1, 2], shared=False, carry=True)
 
 
 def test_is_as_small_as_what_it_holds(saved):
@@ -135,7 +141,7 @@ def test_of_other_frozen_weights(saved):
     with torch.no_grad():
         model.net.model.blocks[0].mlp.fc1.weight[0, 0] += 1e-6
     message = refused(model, saved, 'was trained on other frozen weights of vit_base')
-    assert fingerprint(model) in message
+    assert fingerprints(model)['backbone']['float32'] in message
 
 
 @pytest.mark.parametrize('part', [0, 4, 0.3, 0.9])
@@ -150,7 +156,7 @@ def test_not_ours(tmp_path):
     torch.save(dict(state_dict={}, meta={}), tmp_path / 'theirs.pth')
     torch.save([1, 2], tmp_path / 'list.pth')
     for name in ('theirs.safetensors', 'theirs.pth', 'list.pth'):
-        refused(prompted(), tmp_path / name, rf'{name} is no prompt file of vptx \(format 1\)')
+        refused(prompted(), tmp_path / name, rf'{name} is no prompt file of vptx \(formats 1 to 2\)')
 
 
 @pytest.mark.parametrize(
@@ -173,11 +179,11 @@ def test_a_checkpoint_whose_state_holds_no_tensors(saved, tmp_path, state):
 
 def test_of_a_newer_format(saved, tmp_path):
     tensors, facts = read_prompt(saved)
-    write_prompt(tmp_path / 'new.safetensors', tensors, dict(facts, format=2))
+    write_prompt(tmp_path / 'new.safetensors', tensors, dict(facts, format=3))
     refused(
         prompted(),
         tmp_path / 'new.safetensors',
-        r'new\.safetensors is a prompt file of format 2, this vptx reads format 1: update vptx',
+        r'new\.safetensors is a prompt file of format 3, written by a later version of vptx; .*up to 2: update vptx',
     )
 
 

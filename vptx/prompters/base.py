@@ -5,12 +5,14 @@ methods in the order in which they stand here; those it does not override leave 
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from vptx.geometry import Geometry, Site
+from vptx.prompters.arguments import asked, plain
 
 __all__ = ['AMONG_TOKENS', 'Prompter', 'TokenPrompter', 'check_whole']
 
@@ -34,12 +36,29 @@ class Prompter(BaseModule):
         prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
         sites: once bound, the modules inside the network whose outputs go through :meth:`inside`.
         bound_to: what :func:`vptx.binding.bind` bound it to, if it did.
+        of_training: arguments of constructors that say how the learnt numbers begin and how they are trained, not what
+            they mean afterwards.
     """
+
+    of_training: ClassVar[frozenset[str]] = frozenset({'init', 'stem', 'weights', 'dropout', 'dropout_per'})
 
     doors: frozenset[str] = frozenset()
     prompts_at_end: bool = False
     sites: tuple[Site, ...] = ()
     bound_to: tuple | None = None
+
+    def __new__(cls, *arguments: Any, **named: Any) -> 'Prompter':
+        made = super().__new__(cls)
+        made.__dict__['_settings'] = plain(asked(cls, Prompter, arguments, named))
+        return made
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its constructor was asked for, as far as it says what the learnt numbers mean; plain numbers and words.
+
+        A prompt file keeps it, and does not go into a prompter with other settings.
+        """
+        return {name: value for name, value in self._settings.items() if name not in self.of_training}
 
     @property
     def uses(self) -> frozenset[str]:
@@ -166,6 +185,10 @@ class TokenPrompter(Prompter):
         }
         self._leaving = inside - used
         self.prompts_at_end = self.carry or depth - 1 in self.layers
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings, 'layers': list(self.layers)}
 
     @property
     def uses(self) -> frozenset[str]:

@@ -5,6 +5,7 @@ prompter=[dict(type='BorderPrompter'), dict(type='DeepPrompter', num_tokens=10)]
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -36,6 +37,11 @@ class StackedPrompter(Prompter):
             )
         self.prompters = nn.ModuleList(built)
         self.doors = frozenset().union(*(prompter.doors for prompter in built))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        parts = [dict(type=type(prompter).__name__, **prompter.settings) for prompter in self.prompters]
+        return {f'{index}.{name}': value for index, part in enumerate(parts) for name, value in part.items()}
 
     @property
     def uses(self) -> frozenset[str]:
