@@ -327,6 +327,8 @@ def test_a_checkpoint_that_cannot_be_resumed_from(change, match, finished, tmp_p
 
 # Addresses that a file names.
 
+OTHERS = dict(backbone=dict(float32='0' * 16))  # fingerprints of other weights
+
 
 @pytest.mark.parametrize('door', ['test', 'train', 'resume', 'init_model', 'load_prompt'])
 @pytest.mark.parametrize('stock', [False, True], ids=['own backbone', 'stock backbone'])
@@ -341,11 +343,11 @@ def test_no_address_in_a_file_is_asked(door, stock, finished, tmp_path, monkeypa
         place = f'{address}/resnet18-f37072fd.pth'
         if door == 'resume':
             found = torch.load(source, weights_only=False)
-            found['meta']['vptx'].update(frozen_from=place, fingerprint='0' * 16)
+            found['meta']['vptx'].update(frozen_from=place, fingerprint=OTHERS)
             torch.save(found, evil)
         else:
             tensors, facts = read_prompt(source)
-            write_prompt(evil, tensors, dict(facts, frozen_from=place, fingerprint='0' * 16))
+            write_prompt(evil, tensors, dict(facts, frozen_from=place, fingerprint=OTHERS))
         work = runner(tmp_path / 'work', load_from=str(evil), resume=door == 'resume', **changes)
         enter = dict(
             init_model=lambda: vptx.init_model(write_config(tmp_path / 'config.py', tmp_path, **changes), evil),

@@ -1,15 +1,20 @@
 import json
 import re
+from copy import deepcopy
 
 import pytest
 import timm
 import torch
+from mmengine.logging import MMLogger
 from networks import images, tiny
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 import vptx
-from vptx.prompt_file import check, describe, fingerprint, read_prompt, save_prompt, write_prompt
+from vptx.fingerprint import fingerprint, fingerprints
+from vptx.kept import kept_names, place_of
+from vptx.prompt_file import check, describe, read_prompt, save_prompt, write_prompt
 
 DEEP = dict(type='DeepPrompter', num_tokens=3)
 NAMES = list('tuvwxyz')  # of the seven classes of the tiny networks
@@ -41,9 +46,14 @@ def test_holds_what_trains_and_the_facts(saved):
     rows = [f'prompter.embedding.rows.{i}' for i in range(3)]
     assert set(tensors) == {*rows, 'net.model.head.weight', 'net.model.head.bias'}
     print_free = {name: facts[name] for name in ('format', 'prompter', 'prompts', 'classes', 'config')}
-    assert print_free == dict(format=1, prompter='DeepPrompter', prompts=rows, classes=NAMES, config='a = 1')
+    assert print_free == dict(format=2, prompter='DeepPrompter', prompts=rows, classes=NAMES, config='a = 1')
     assert facts['network'].startswith('vit_base_patch16_224')
-    assert re.fullmatch('[0-9a-f]{16}', facts['fingerprint'])
+    assert facts['fingerprint'].keys() == {'backbone', 'positions'}
+    for hashes in facts['fingerprint'].values():
+        assert hashes.keys() == {'float32', 'bfloat16', 'float16'}
+        assert all(re.fullmatch('[0-9a-f]{16}', found) for found in hashes.values())
+    assert facts['image'] == [32, 32]
+    assert facts['prompter_settings'] == dict(num_tokens=3, layers=[0, 1, 2], shared=False, carry=True)
 
 
 def test_is_as_small_as_what_it_holds(saved):
@@ -135,7 +145,7 @@ def test_of_other_frozen_weights(saved):
     with torch.no_grad():
         model.net.model.blocks[0].mlp.fc1.weight[0, 0] += 1e-6
     message = refused(model, saved, 'was trained on other frozen weights of vit_base')
-    assert fingerprint(model) in message
+    assert fingerprints(model)['backbone']['float32'] in message
 
 
 @pytest.mark.parametrize('part', [0, 4, 0.3, 0.9])
@@ -150,7 +160,7 @@ def test_not_ours(tmp_path):
     torch.save(dict(state_dict={}, meta={}), tmp_path / 'theirs.pth')
     torch.save([1, 2], tmp_path / 'list.pth')
     for name in ('theirs.safetensors', 'theirs.pth', 'list.pth'):
-        refused(prompted(), tmp_path / name, rf'{name} is no prompt file of vptx \(format 1\)')
+        refused(prompted(), tmp_path / name, rf'{name} is no prompt file of vptx \(formats 1 to 2\)')
 
 
 @pytest.mark.parametrize(
@@ -173,11 +183,11 @@ def test_a_checkpoint_whose_state_holds_no_tensors(saved, tmp_path, state):
 
 def test_of_a_newer_format(saved, tmp_path):
     tensors, facts = read_prompt(saved)
-    write_prompt(tmp_path / 'new.safetensors', tensors, dict(facts, format=2))
+    write_prompt(tmp_path / 'new.safetensors', tensors, dict(facts, format=3))
     refused(
         prompted(),
         tmp_path / 'new.safetensors',
-        r'new\.safetensors is a prompt file of format 2, this vptx reads format 1: update vptx',
+        r'new\.safetensors is a prompt file of format 3, written by a later version of vptx; .*up to 2: update vptx',
     )
 
 
@@ -242,6 +252,136 @@ def test_fingerprint_sees_frozen_values_names_and_shapes_and_nothing_else():
 
 def test_fingerprint_of_two_networks_drawn_alike():
     assert fingerprint(prompted()) == fingerprint(prompted(prompter=dict(type='AddedPrompter')))
+
+
+# Files of format 1.
+
+
+def save_as_format_1(model, path):
+    """As vptx 0.1 did: names of the model that was saved, one fingerprint, no settings of the prompter."""
+    facts, state = describe(model, 'a = 1', NAMES), model.state_dict()
+    place = place_of(model)
+    facts = {name: value for name, value in facts.items() if name not in ('image', 'prompter_settings')}
+    facts |= dict(format=1, fingerprint=fingerprint(model), prompts=[place + name for name in facts['prompts']])
+    write_prompt(path, {name: state[name] for name in kept_names(model)}, facts)
+
+
+@pytest.mark.parametrize('around', [lambda m: m, nn.DataParallel, lambda m: torch.compile(m, backend='eager')])
+def test_files_of_format_1_still_load(around, tmp_path):
+    torch.manual_seed(1)
+    model = prompted()
+    save_as_format_1(around(model), tmp_path / 'old.safetensors')
+    torch.manual_seed(2)
+    other, image = prompted(), images()
+    facts = vptx.load_prompt(other, tmp_path / 'old.safetensors')
+    assert torch.equal(other.eval()(image), model.eval()(image))
+    assert facts['format'] == 1 and facts['classes'] == NAMES
+    changed = prompted()
+    with torch.no_grad():
+        changed.net.model.blocks[0].mlp.fc1.weight[0, 0] += 1e-6
+    refused(changed, tmp_path / 'old.safetensors', 'was trained on other frozen weights of vit_base')
+
+
+def test_what_format_1_does_not_tell_is_warned_of(tmp_path, caplog):
+    border = dict(type='BorderPrompter', width=4)
+    for name, prompter in dict(border=border, deep=DEEP).items():
+        save_as_format_1(prompted(prompter=prompter), tmp_path / f'{name}.safetensors')
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    vptx.load_prompt(prompted(), tmp_path / 'deep.safetensors')
+    assert not caplog.text
+    vptx.load_prompt(prompted(prompter=dict(border, space='unit')), tmp_path / 'border.safetensors')
+    assert 'border.safetensors is of format 1 and does not say with what settings' in caplog.text
+    assert "space='unit', bound='none', compose='add'" in caplog.text
+
+
+# Settings of the prompter.
+
+
+@pytest.mark.parametrize(
+    ('theirs', 'ours', 'message'),
+    [
+        (dict(type='BorderPrompter', width=4), dict(space='unit'), "space='normalised' of BorderPrompter.*'unit'"),
+        (dict(type='BorderPrompter', width=4), dict(bound='tanh'), "bound='none' of .* has bound='tanh'"),
+        (dict(type='BorderPrompter', width=4), dict(compose='replace'), "compose='add' of .* has compose='replace'"),
+        (dict(DEEP, layers=[0, 1]), dict(layers=[1, 2]), r'layers=\[0, 1\] of .* has layers=\[1, 2\]'),
+        (dict(type='LoRA', rank=2), dict(alpha=8), r'alpha=2\.0 of LoRA'),
+        ([dict(type='BorderPrompter', width=4), DEEP], [dict(space='unit'), {}], r"0\.space='normalised'"),
+    ],
+)
+def test_other_settings_by_which_the_numbers_mean_something_else(theirs, ours, message, tmp_path):
+    save_prompt(prompted(prompter=theirs), tmp_path / 'p.safetensors')
+    ours = [{**a, **b} for a, b in zip(theirs, ours, strict=True)] if isinstance(ours, list) else {**theirs, **ours}
+    refused(prompted(prompter=ours), tmp_path / 'p.safetensors', rf'^\S+ was trained with {message}')
+
+
+@pytest.mark.parametrize(
+    ('theirs', 'ours'),
+    [
+        (DEEP, dict(dropout=0.3, init='normal')),
+        (DEEP, dict(layers=[0, 1, -1], carry=True)),
+        (dict(type='BorderPrompter', width=4), dict(init='zero', space='normalised')),
+        (dict(type='LoRA', rank=2), dict(alpha=2, dropout=0.1, targets=('q', 'v'))),
+    ],
+)
+def test_settings_that_do_not_matter_once_it_is_trained(theirs, ours, tmp_path):
+    save_prompt(prompted(prompter=theirs), tmp_path / 'p.safetensors')
+    vptx.load_prompt(prompted(prompter={**theirs, **ours}), tmp_path / 'p.safetensors')
+
+
+def test_settings_of_a_prompter_of_ones_own():
+    class Mine(vptx.prompters.BorderPrompter):
+        def __init__(self, strength, *, kind=None, **others) -> None:
+            super().__init__(**{'width': 4, **others})
+
+    made = vptx.attach(tiny(), Mine(0.5, kind=object(), bound='tanh')).prompter
+    expected = dict(strength=0.5, bound='tanh', width=30, compose='add', space='normalised')
+    assert {name: made.settings[name] for name in expected} == expected and 'kind' not in made.settings
+    assert deepcopy(made).settings == made.settings
+
+
+# Prompts without their head.
+
+
+def with_classes(number: int, **options):
+    model = tiny()
+    model.reset_classifier(number)
+    return vptx.attach(model, DEEP, **{'tune': ['head', 'norm'], **options})
+
+
+def test_prompts_go_to_another_number_of_classes_without_their_head(saved, tmp_path):
+    theirs, ours = with_classes(7), with_classes(5)
+    for parameter in theirs.parameters():
+        parameter.data.fill_(3) if parameter.requires_grad else None
+    save_prompt(theirs, tmp_path / 'p.safetensors', classes=NAMES)
+    message = refused(ours, tmp_path / 'p.safetensors', r'head\.weight of shape \(7, 32\) instead of \(5, 32\)')
+    assert 'Only the head differs: to load the rest, vptx.load_prompt(..., head=False)' in message
+    head = ours.net.model.head.weight.clone()
+    facts = vptx.load_prompt(ours, tmp_path / 'p.safetensors', head=False)
+    assert facts['classes'] == NAMES and ours.classes is None
+    assert torch.equal(ours.net.model.head.weight, head)
+    assert (ours.prompter.embedding.rows[0] == 3).all() and (ours.net.model.norm.bias == 3).all()
+
+
+def test_without_the_head_all_else_is_checked(saved):
+    model = with_classes(5, tune=['head'])
+    vptx.load_prompt(model, saved, head=False)
+    assert 'Only the head' not in refused(with_classes(5), saved, r'lacks net\.model\.norm\.weight')
+    with pytest.raises(ValueError, match=r'^\S+ does not fit .* lacks net\.model\.norm\.weight; lacks \S+$'):
+        vptx.load_prompt(with_classes(5), saved, head=False)
+    with torch.no_grad():
+        model.net.model.cls_token.add_(1)
+    with pytest.raises(ValueError, match='other frozen weights'):
+        vptx.load_prompt(model, saved, head=False)
+
+
+def test_prompts_under_a_mapping_of_another_task(tmp_path):
+    def mapped(number):
+        return vptx.attach(tiny(), DEEP, mapping=dict(type='RandomMapping', num_classes=number))
+
+    save_prompt(mapped(3), tmp_path / 'p.safetensors')
+    model = mapped(4)
+    refused(model, tmp_path / 'p.safetensors', 'Only the head differs')
+    vptx.load_prompt(model, tmp_path / 'p.safetensors', head=False)
 
 
 def test_check_passes_what_was_described():

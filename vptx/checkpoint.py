@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from vptx.attach import find_hall
 from vptx.files import safe_load
-from vptx.prompt_file import ClassNames, check_fit, check_frozen, class_counts, fingerprint
+from vptx.fingerprint import other_weights
+from vptx.kept import head_names
+from vptx.prompt_file import ClassNames, check_fit, check_frozen, class_counts, names_in_file, parse_prompt
 from vptx.tensors import check_layout, check_numbers
 
 __all__ = [
@@ -32,7 +34,9 @@ __all__ = [
 ]
 
 
-def complete(model: nn.Module, checkpoint: Any, where: str | Path, named: Collection[str] = ()) -> None:
+def complete(
+    model: nn.Module, checkpoint: Any, where: str | Path, named: Collection[str] = (), head: bool = True
+) -> None:
     """Check a slim checkpoint against ``model`` and fill it up with the frozen tensors, in place.
 
     Args:
@@ -41,6 +45,7 @@ def complete(model: nn.Module, checkpoint: Any, where: str | Path, named: Collec
         where: its path, for errors.
         named: files and addresses that the config names. Where the run of the checkpoint had filled a stock backbone
             from one of them, so is this.
+        head: whether the head is taken from it, too; see :func:`vptx.load_prompt`.
 
     Raises:
         ValueError: not a slim checkpoint, or one of another model; see :func:`vptx.prompt_file.check`. The model is
@@ -52,22 +57,26 @@ def complete(model: nn.Module, checkpoint: Any, where: str | Path, named: Collec
             f'{where} was not written by a run with PromptTuningHook. Weights of the backbone are given to '
             'the network itself: backbone=dict(net=dict(weights=...)), or with a stock backbone as load_from'
         )
-    check_fit(model, checkpoint.get('state_dict'), facts, where)
+    tensors, facts = parse_prompt(checkpoint.get('state_dict'), facts, where)
+    check_fit(model, tensors, facts, where, head)
     hall, source = find_hall(model), facts.get('frozen_from')
-    if source in named and source != hall.frozen_from and facts['fingerprint'] != fingerprint(model):
+    if source in named and source != hall.frozen_from and other_weights(model, facts, head):
         with _as_it_was(model):
             _fill(model, CheckpointLoader.load_checkpoint(source, map_location='cpu'), source)
-            check_frozen(model, facts, where)
+            check_frozen(model, facts, where, head)
     else:
-        check_frozen(model, facts, where)
+        check_frozen(model, facts, where, head)
     state = model.state_dict()
     if 'ema_state_dict' in checkpoint:
         whole = {f'module.{name}': value for name, value in state.items()}
         averages = checkpoint['ema_state_dict']
         _check_averages(averages, whole, f'{where}, averaged:')
         checkpoint['ema_state_dict'] = {**whole, **averages}
-    checkpoint['state_dict'] = {**state, **checkpoint['state_dict']}
-    hall.classes = ClassNames(tuple(facts.get('classes', ())), str(where))
+    left_out = set() if head else head_names(hall, tensors)
+    loaded = {ours: tensors[name] for ours, name in names_in_file(model).items() if name in tensors.keys() - left_out}
+    checkpoint['state_dict'] = {**state, **loaded}
+    if head:
+        hall.classes = ClassNames(tuple(facts.get('classes', ())), str(where))
 
 
 def _facts(checkpoint: Any) -> Any:

@@ -1,26 +1,31 @@
 """The prompt file: what training changed, and all that is needed to know what it belongs to.
 
 A ``.safetensors`` file of the trained tensors, with one metadata entry ``vptx``: JSON with the network's name, the
-fingerprint of its frozen weights, the names of the prompts, the class names and the config. A run's own ``.pth``
-carries the same facts in ``meta['vptx']`` beside the optimizer.
+fingerprints of its frozen weights, the prompter's settings, the names of the prompts, the class names and the config. A
+run's own ``.pth`` carries the same facts in ``meta['vptx']`` beside the optimizer, and its tensors by MMEngine's names.
+
+Format 2. Files of format 1 name tensors as the model did that they were saved from, have one fingerprint of all that is
+frozen, and say nothing of the prompter's settings.
 """
 
 import json
+import logging
 import reprlib
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mmengine.logging import print_log
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from vptx.attach import find_hall
-from vptx.files import digest, read_safetensors, safe_load, write_whole
+from vptx.files import read_safetensors, safe_load, write_whole
+from vptx.fingerprint import fingerprints, other_weights
+from vptx.kept import file_names, find_place, head_names, kept_names, place_of
 from vptx.prompted import PromptedNetwork
 from vptx.readout import OWN
 from vptx.tensors import check_layout, check_numbers
-from vptx.trainable import trained_names
 
 __all__ = [
     'ClassNames',
@@ -30,18 +35,23 @@ __all__ = [
     'check_frozen',
     'class_counts',
     'describe',
-    'fingerprint',
-    'kept_names',
     'load_prompt',
+    'names_in_file',
+    'parse_prompt',
     'read_prompt',
     'save_prompt',
     'write_prompt',
 ]
 
-FORMAT = 1
-#: Facts beside the format: those that must be there, and those that may.
-NEEDED = dict(network=str, fingerprint=str, prompter=str, prompts=list)
-MORE = dict(classes=list, config=str, frozen_from=str)
+FORMAT = 2
+#: Facts beside the format, and their types: those that must be there, by format, and those that may.
+NEEDED = {
+    1: dict(network='text', fingerprint='text', prompter='text', prompts='names'),
+    2: dict(
+        network='text', fingerprint='hashes', image='sizes', prompter='text', prompter_settings='dict', prompts='names'
+    ),
+}
+MORE = dict(classes='names', config='text', frozen_from='text', at='text')
 
 
 class ClassNames(NamedTuple):
@@ -49,22 +59,6 @@ class ClassNames(NamedTuple):
 
     names: tuple[str, ...]
     where: str
-
-
-def kept_names(model: nn.Module) -> list[str]:
-    """Names in the state dict that a prompt file holds: what training changes, and all of the prompter and of the
-    label mapping, even what they drew or counted and never learn."""
-    hall, kept = find_hall(model), set(trained_names(model))
-    learnt = (hall.prompter, hall.mapping) if hall else ()
-    whole = tuple(f'{name}.' for name, module in model.named_modules() if module in learnt)
-    return [name for name in model.state_dict() if name in kept or name.startswith(whole)]
-
-
-def fingerprint(model: nn.Module) -> str:
-    """SHA-256 over names, shapes and values of all that no prompt file of ``model`` holds; its first 16 digits."""
-    trained, hall = set(kept_names(model)), find_hall(model)
-    frozen = ((name, tensor) for name, tensor in model.state_dict().items() if name not in trained)
-    return digest(chain(frozen, hall.prompter.frozen_tensors() if hall else ()))
 
 
 def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) -> dict[str, Any]:
@@ -75,17 +69,23 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
     """
     hall = _prompted(model)
     _check_count(model, classes, 'this model')
-    prompter = {id(parameter) for parameter in hall.prompter.parameters()}
     return dict(
         format=FORMAT,
         network=hall.net.geometry.name,
-        fingerprint=fingerprint(model),
+        image=list(hall.net.geometry.image),
+        fingerprint=fingerprints(model),
         prompter=type(hall.prompter).__name__,
-        prompts=[name for name, parameter in model.named_parameters() if id(parameter) in prompter],
+        prompter_settings=hall.prompter.settings,
+        prompts=[f'prompter.{name}' for name, _ in hall.prompter.named_parameters()],
         classes=[str(name) for name in classes],
         config=config,
         frozen_from=hall.frozen_from,
     )
+
+
+def names_in_file(model: nn.Module) -> dict[str, str]:
+    """Names of what is kept of ``model``, in its state dict -> in a prompt file."""
+    return file_names(kept_names(model), place_of(model))
 
 
 def _prompted(model: nn.Module) -> PromptedNetwork:
@@ -124,54 +124,137 @@ def check_content(tensors: Any, facts: Any, where: str | Path) -> None:
     """
     known = facts.get('format') if isinstance(facts, dict) else None
     if type(known) is int and known > FORMAT:
-        raise ValueError(f'{where} is a prompt file of format {known}, this vptx reads format {FORMAT}: update vptx')
-    if type(known) is not int or known != FORMAT or not isinstance(tensors, dict):
-        raise ValueError(f'{where} is no prompt file of vptx (format {FORMAT}): it does not say what it belongs to')
-    for name, kind in {**NEEDED, **MORE}.items():
-        value = facts.get(name)
-        if name not in facts and name in MORE:
-            continue
-        if not isinstance(value, kind) or (kind is list and not all(isinstance(part, str) for part in value)):
-            expected = 'a list of names' if kind is list else 'a text'
-            raise ValueError(f'{where} is no prompt file of vptx: {name} is {reprlib.repr(value)}, not {expected}')
+        raise ValueError(
+            f'{where} is a prompt file of format {known}, written by a later version of vptx; this one reads formats '
+            f'up to {FORMAT}: update vptx'
+        )
+    if type(known) is not int or known not in NEEDED or not isinstance(tensors, dict):
+        raise ValueError(
+            f'{where} is no prompt file of vptx (formats 1 to {FORMAT}): it does not say what it belongs to'
+        )
+    for name, kind in {**NEEDED[known], **MORE}.items():
+        if (name in facts or name not in MORE) and not _is(facts.get(name), kind):
+            raise ValueError(
+                f'{where} is no prompt file of vptx: {name} is {reprlib.repr(facts.get(name))}, not {_KINDS[kind]}'
+            )
     check_layout(tensors, where)
 
 
-def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path) -> None:
-    """Make sure that ``tensors`` are trained tensors of a model such as this, its frozen weights aside.
+_KINDS = dict(
+    text='a text', names='a list of names', sizes='two numbers of pixels', dict='a dict', hashes='a dict of hashes'
+)
+
+
+def _is(value: Any, kind: str) -> bool:
+    """Whether ``value`` is one of :data:`_KINDS`."""
+    if kind == 'text':
+        return isinstance(value, str)
+    if kind in ('names', 'sizes'):
+        part = str if kind == 'names' else int
+        return isinstance(value, list) and all(type(found) is part for found in value)
+    hashes = kind == 'hashes'
+    return isinstance(value, dict) and all(
+        isinstance(name, str)
+        and (not hashes or (isinstance(part, dict) and all(_is(h, 'text') for h in part.values())))
+        for name, part in value.items()
+    )
+
+
+def parse_prompt(tensors: Any, facts: Any, where: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a file, by the names of format 2, and its facts; see :mod:`vptx.kept`.
+
+    Of format 1, ``at`` in the facts is what the names of the prompted network began with.
 
     Raises:
-        ValueError: of :func:`check_content`; another network, another prompter, number of classes or shape, a trained
-            tensor that is missing, one too many, or values that are not finite.
+        ValueError: of :func:`check_content`.
+    """
+    check_content(tensors, facts, where)
+    facts = dict(facts)
+    at = facts.pop('at', None)
+    if facts['format'] == 1:
+        place = find_place([*facts['prompts'], *tensors])
+        facts = dict(facts, prompts=[name.removeprefix(place) for name in facts['prompts']], at=at or place)
+        at = place
+    if at is None:
+        return tensors, facts
+    names = file_names(list(tensors), at)
+    return {names[name]: tensor for name, tensor in tensors.items()}, facts
+
+
+def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, head: bool = True) -> None:
+    """Make sure that ``tensors`` are trained tensors of a model such as this, its frozen weights aside.
+
+    Args:
+        model: prompted.
+        tensors: by their names in a prompt file.
+        facts: of the file.
+        where: its path, for errors.
+        head: whether the head counts; see :func:`vptx.kept.head_names`.
+
+    Raises:
+        ValueError: another network, another prompter or other settings of it, another number of classes or shape, a
+            trained tensor that is missing, one too many, or values that are not finite.
     """
     hall = _prompted(model)
-    check_content(tensors, facts, where)
     for what, ours in dict(network=hall.net.geometry.name, prompter=type(hall.prompter).__name__).items():
         if facts[what] != ours:
             raise ValueError(f'{where} belongs to the {what} {facts[what]}, this model has {ours}')
-    own, trained = model.state_dict(), kept_names(model)
-    faults = [f'lacks {name}' for name in trained if name not in tensors]
-    faults += [f'has {name}, which does not train here' for name in tensors if name not in trained]
-    faults += [
-        f'has {name} of shape {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}'
-        for name in trained
+    state = model.state_dict()
+    own = {name: state[ours] for ours, name in names_in_file(model).items()}
+    heads = head_names(hall, [*own, *tensors])
+    left_out = set() if head else heads
+    faults = {name: f'lacks {name}' for name in own if name not in tensors}
+    faults |= {name: f'has {name}, which does not train here' for name in tensors if name not in own}
+    faults |= {
+        name: f'has {name} of shape {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}'
+        for name in own
         if name in tensors and tensors[name].shape != own[name].shape
-    ]
-    if faults:
-        more = f'; and {len(faults) - 5} more' if len(faults) > 5 else ''
-        raise ValueError(f'{where} does not fit this model: it {"; ".join(faults[:5])}{more}')
-    check_numbers(tensors, own, where)
-    _check_count(model, facts.get('classes', ()), where)
+    }
+    told = [fault for name, fault in faults.items() if name not in left_out]
+    if told:
+        more = f'; and {len(told) - 5} more' if len(told) > 5 else ''
+        if faults.keys() <= heads:
+            more += '. Only the head differs: to load the rest, vptx.load_prompt(..., head=False), or load_head=False '
+            more += 'of PromptTuningHook'
+        raise ValueError(f'{where} does not fit this model: it {"; ".join(told[:5])}{more}')
+    check_numbers({name: tensor for name, tensor in tensors.items() if name not in left_out}, own, where)
+    _check_settings(hall, facts, where)
+    if head:
+        _check_count(model, facts.get('classes', ()), where)
 
 
-def check_frozen(model: nn.Module, facts: Mapping[str, Any], where: str | Path) -> None:
+def _check_settings(hall: PromptedNetwork, facts: Mapping[str, Any], where: str | Path) -> None:
+    """That the prompter means the same by what it learnt; a file of format 1 does not tell."""
+    ours, name = hall.prompter.settings, type(hall.prompter).__name__
+    theirs = facts.get('prompter_settings')
+    if theirs is None:
+        # Numbers show in the shapes.
+        words = [f'{key}={value!r}' for key, value in ours.items() if isinstance(value, str) and 'type' not in key]
+        if words:
+            print_log(
+                f'{where} is of format 1 and does not say with what settings {name} was trained; here it has '
+                f'{", ".join(words)}: make sure that they are the same',
+                'current',
+                logging.WARNING,
+            )
+        return
+    others = [key for key, value in ours.items() if key in theirs and theirs[key] != value]
+    if others:
+        raise ValueError(
+            f'{where} was trained with {", ".join(f"{key}={theirs[key]!r}" for key in others)} of {name}, this model '
+            f'has {", ".join(f"{key}={ours[key]!r}" for key in others)}, by which the same numbers mean something '
+            'else: attach it with the settings of the file'
+        )
+
+
+def check_frozen(model: nn.Module, facts: Mapping[str, Any], where: str | Path, head: bool = True) -> None:
     """Make sure that ``model`` has the frozen weights that a file was trained on.
 
     Raises:
         ValueError: it has others.
     """
-    here = fingerprint(model)
-    if facts['fingerprint'] == here:
+    other = other_weights(model, facts, head)
+    if not other:
         return
     source = facts.get('frozen_from')
     advice = (
@@ -180,20 +263,17 @@ def check_frozen(model: nn.Module, facts: Mapping[str, Any], where: str | Path) 
         if source
         else 'load the weights it was trained on'
     )
-    raise ValueError(
-        f'{where} was trained on other frozen weights of {_frozen(model)} (fingerprint {facts["fingerprint"]}, here '
-        f'{here}): {advice}'
-    )
+    raise ValueError(f'{where} was trained on other frozen weights of {_frozen(model)} ({other}): {advice}')
 
 
-def check(model: nn.Module, tensors: Any, facts: Any, where: str | Path) -> None:
+def check(model: nn.Module, tensors: Any, facts: Any, where: str | Path, head: bool = True) -> None:
     """Make sure that ``tensors`` are the trained tensors of this very ``model``.
 
     Raises:
         ValueError: of :func:`check_fit` and :func:`check_frozen`; begins with ``where``.
     """
-    check_fit(model, tensors, facts, where)
-    check_frozen(model, facts, where)
+    check_fit(model, tensors, facts, where, head)
+    check_frozen(model, facts, where, head)
 
 
 def _frozen(model: nn.Module) -> str:
@@ -216,6 +296,8 @@ def write_prompt(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping
 def read_prompt(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Trained tensors and facts of a prompt file or of a run's ``.pth``; no code that a file carries is run.
 
+    The tensors have the names of format 2, whatever the format and the kind of file.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: truncated, refused as unsafe, or not written by vptx.
@@ -228,8 +310,7 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         found = safe_load(path)
         tensors, meta = (found.get('state_dict'), found.get('meta')) if isinstance(found, dict) else (None, None)
         facts = meta.get('vptx') if isinstance(meta, dict) else None
-    check_content(tensors, facts, path)
-    return tensors, facts
+    return parse_prompt(tensors, facts, path)
 
 
 def save_prompt(
@@ -257,14 +338,23 @@ def save_prompt(
         )
     hall.prompter = found
     try:
-        state = model.state_dict()
-        write_prompt(path, {name: state[name] for name in kept_names(model)}, describe(model, config, classes))
+        facts, state = describe(model, config, classes), model.state_dict()
+        write_prompt(path, {name: state[ours] for ours, name in names_in_file(model).items()}, facts)
     finally:
         hall.prompter = learnt
 
 
-def load_prompt(model: nn.Module, path: str | Path) -> dict[str, Any]:
+def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[str, Any]:
     """Load a prompt file into ``model``, prompted as it was when the file was written.
+
+    What is around the prompted network does not matter: a file saved from a compiled or parallel model, or from inside
+    a LightningModule, loads into the bare one, and the other way round.
+
+    Args:
+        model: one that :func:`vptx.attach` prompted. Values are cast to the type of its parameters.
+        path: of the file.
+        head: whether the head is loaded, too. Without it, prompts go to another number of classes: what is outside the
+            prompted network, the network's own classifier, a label mapping and the class names stay as they are.
 
     Returns:
         The facts in the file: ``network``, ``classes``, ``config``, ...
@@ -274,7 +364,11 @@ def load_prompt(model: nn.Module, path: str | Path) -> dict[str, Any]:
         ValueError: not a prompt file, or one of another model; the model is left as it was.
     """
     tensors, facts = read_prompt(path)
-    check(model, tensors, facts, path)
-    model.load_state_dict(tensors, strict=False)  # looked at: check() found every trained name and no other
-    find_hall(model).classes = ClassNames(tuple(facts.get('classes', ())), str(path))
+    check(model, tensors, facts, path, head)
+    hall = _prompted(model)
+    left_out = set() if head else head_names(hall, tensors)
+    loaded = {ours: tensors[name] for ours, name in names_in_file(model).items() if name in tensors.keys() - left_out}
+    model.load_state_dict(loaded, strict=False)  # looked at: check() found every trained name and no other
+    if head:
+        hall.classes = ClassNames(tuple(facts.get('classes', ())), str(path))
     return facts

@@ -28,17 +28,18 @@ def check_numbers(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor], whe
 
     Raises:
         ValueError: begins with ``where``, and names a tensor of numbers of another kind (complex, whole or true and
-            false in place of fractions), or with values that are not finite in float32.
+            false in place of fractions), or with values that are not finite in the type that is expected.
     """
     check_layout(tensors, where)
     for name, tensor in tensors.items():
         expected = like[name].dtype
         if _family(tensor.dtype) != _family(expected):
             raise ValueError(f'{where} holds {name} as {_short(tensor.dtype)}; expected {_short(expected)}')
-        # In float32, which is what a network takes them over as: a float64 can be too large for it.
-        if tensor.is_floating_point() and not tensor.float().isfinite().all():
+        # In the type that the network takes them over as: a number may be too large for it.
+        if tensor.is_floating_point() and not tensor.to(expected).isfinite().all():
             raise ValueError(
-                f'{where} holds values of {name} that are NaN, infinite or beyond float32; expected finite numbers'
+                f'{where} holds values of {name} that are NaN, infinite or beyond {_short(expected)}; expected finite '
+                'numbers'
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from .battery import Kind
-from .prompt_files import FACTS, FETCHED, HEAD, TENSORS, initialised, loaded, tested, trained, training
+from .prompt_files import FACTS, FETCHED, initialised, loaded, tensors, tested, trained, training
 from .spoils import BYTES, NO_FILES, NO_NUMBER, OBJECTS, PICKLES, baited, change, drop, each, put
 
 
@@ -52,7 +52,7 @@ WHOLE = {
     **each('state_dict', 'state_dict', {'None': None, 'a list': [1], 'a tensor': torch.zeros(3)}),
     'no meta': drop('meta'),
     **each('meta', 'meta', {'None': None, 'a list': [1], 'a word': 'epoch 3'}),
-    **each('a tensor is', f'state_dict/{HEAD}', OBJECTS),
+    **each('a tensor is', 'state_dict/head.fc.weight', OBJECTS),
     'keys that are numbers': put('state_dict', lambda state: dict(enumerate(state.values()))),
 }
 
@@ -103,7 +103,7 @@ ORDERS = {
 KIND = Kind(
     'checkpoint',
     good,
-    {**BYTES, **PICKLES, **WHOLE, **FACTS, **TENSORS, **FETCHED, **PLACE, **ORDERS},
+    {**BYTES, **PICKLES, **WHOLE, **FACTS, **tensors('backbone.', ''), **FETCHED, **PLACE, **ORDERS},
     {**RESUMES, **OTHERS},
     harmless=(
         *FETCHED,

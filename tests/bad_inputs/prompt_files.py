@@ -15,12 +15,10 @@ from runs import net, runner, write_config, write_weights
 import vptx
 from vptx.cli.configs import load_config, make_runner
 
-from .battery import Kind, scratch
+from .battery import Kind, Spoil, scratch
 from .spoils import BYTES, NUMBERS, PICKLES, SAFETENSORS, baited, change, drop, each, header, put
 
-__all__ = ['FACTS', 'TENSORS', 'initialised', 'loaded', 'state_of', 'tested', 'trained', 'training']
-
-PROMPTS, HEAD = 'backbone.prompter.embedding.rows.0', 'head.fc.weight'
+__all__ = ['FACTS', 'initialised', 'loaded', 'state_of', 'tensors', 'tested', 'trained', 'training']
 
 
 @cache
@@ -110,13 +108,32 @@ FACTS = {
     'facts that are a list': put('meta/vptx', [1, 2]),
     'facts that are a number': put('meta/vptx', 3),
     'no format': drop('meta/vptx/format'),
-    **each('format', 'meta/vptx/format', {'of tomorrow': 2, 'a word': 'one', 'None': None}),
+    **each('format', 'meta/vptx/format', {'of tomorrow': 3, 'of yesterday': 1, 'a word': 'one', 'None': None}),
     'no network': drop('meta/vptx/network'),
     **each('network', 'meta/vptx/network', {'another': 'vit_large_patch16_224', 'a list': ['vit'], 'None': None}),
     'no prompter': drop('meta/vptx/prompter'),
     **each('prompter', 'meta/vptx/prompter', {'another': 'ShallowPrompter', 'a number': 7}),
     'no fingerprint': drop('meta/vptx/fingerprint'),
-    **each('fingerprint', 'meta/vptx/fingerprint', {'another': '0' * 16, 'None': None, 'a list': [1]}),
+    **each(
+        'fingerprint',
+        'meta/vptx/fingerprint',
+        {
+            'another': {'backbone': {'float32': '0' * 16}},
+            'none of the backbone': {},
+            'of a precision that is none': {'backbone': {'float3': '0' * 16}},
+            'a text': '0' * 16,
+            'numbers': {'backbone': {'float32': 3}},
+            'None': None,
+            'a list': [1],
+        },
+    ),
+    'no image size': drop('meta/vptx/image'),
+    **each('image size', 'meta/vptx/image', {'a number': 64, 'words': ['a', 'b'], 'None': None}),
+    'no settings': drop('meta/vptx/prompter_settings'),
+    **each(
+        'settings', 'meta/vptx/prompter_settings', {'others': {'layers': [0, 5]}, 'a list': [1], 'a word': 'layers'}
+    ),
+    **each('place of the network', 'meta/vptx/at', {'another': 'elsewhere.', 'a number': 3, 'None': None}),
     'no prompts named': drop('meta/vptx/prompts'),
     **each(
         'classes',
@@ -133,21 +150,25 @@ FACTS = {
     ),
 }
 
-#: The tensors.
-TENSORS = {
-    'no tensors': change(lambda found: found['state_dict'].clear()),
-    'a tensor is missing': drop(f'state_dict/{HEAD}'),
-    'a tensor too many': change(lambda found: found['state_dict'].update(other=torch.zeros(3))),
-    'a frozen tensor among them': change(
-        lambda found: found['state_dict'].update({'backbone.net.model.cls_token': torch.zeros(1, 1, 32)})
-    ),
-    'a tensor by another name': change(
-        lambda found: found['state_dict'].update(weight=found['state_dict'].pop(PROMPTS))
-    ),
-    'turned': put(f'state_dict/{HEAD}', lambda tensor: tensor.T.contiguous()),
-    **each('a tensor', f'state_dict/{HEAD}', NUMBERS),
-    'prompts that are no numbers': put(f'state_dict/{PROMPTS}', NUMBERS['NaN']),
-}
+
+def tensors(place: str = '', outside: str = 'outside.') -> dict[str, Spoil]:
+    """What is wrong with tensors, whose names begin so in the prompted network and outside it."""
+    prompts, head = f'{place}prompter.embedding.rows.0', f'{outside}head.fc.weight'
+    return {
+        'no tensors': change(lambda found: found['state_dict'].clear()),
+        'a tensor is missing': drop(f'state_dict/{head}'),
+        'a tensor too many': change(lambda found: found['state_dict'].update(other=torch.zeros(3))),
+        'a frozen tensor among them': change(
+            lambda found: found['state_dict'].update({f'{place}net.model.cls_token': torch.zeros(1, 1, 32)})
+        ),
+        'a tensor by another name': change(
+            lambda found: found['state_dict'].update(weight=found['state_dict'].pop(prompts))
+        ),
+        'turned': put(f'state_dict/{head}', lambda tensor: tensor.T.contiguous()),
+        **each('a tensor', f'state_dict/{head}', NUMBERS),
+        'prompts that are no numbers': put(f'state_dict/{prompts}', NUMBERS['NaN']),
+    }
+
 
 FETCHED = {
     'frozen weights from an address': baited('meta/vptx/frozen_from', lambda bait: f'{bait.url}/weights-f37072fd.pth'),
@@ -165,7 +186,7 @@ KIND = Kind(
         'metadata that are no JSON': header(b'{"__metadata__": {"vptx": "{"}}'),
         'no metadata': header(b'{}'),
         **FACTS,
-        **TENSORS,
+        **tensors(),
         **FETCHED,
     },
     {

@@ -360,3 +360,31 @@ def test_a_classifier_of_the_network_that_nothing_reads_is_not_trained(tmp_path)
     run = runner(tmp_path / 'c', hooks=[hook(DEEP, mapping=dict(type='IndexMapping', num_classes=3))], model=mapped)
     run.train()
     assert run.model.backbone.net.model.head.weight.requires_grad
+
+
+@pytest.mark.parametrize('file', ['prompt.safetensors', 'epoch_2.pth'])
+def test_a_run_starts_from_prompts_of_another_task(file, tmp_path):
+    weights = {'model.backbone.net': net(weights=str(write_weights(tmp_path / 'weights.pth')))}
+    first = runner(tmp_path / 'first', **weights)
+    first.train()
+    classes = {'model.head.num_classes': 5, 'train_dataloader.dataset.classes': list('abcde')}
+    changes = {**weights, **classes, 'load_from': str(tmp_path / 'first' / file), 'train_cfg.max_epochs': 1}
+    refused = runner(tmp_path / 'refused', **changes)
+    with pytest.raises(
+        ValueError, match=r'outside\.head\.fc\.weight of shape \(3, .*load_head=False of PromptTuningHook'
+    ):
+        refused.train()
+    second = runner(tmp_path / 'second', hooks=[hook(load_head=False), dict(type='Stop')], **changes)
+    with pytest.raises(KeyboardInterrupt):
+        second.train()
+    ours, theirs = second.model.state_dict(), first.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours if name.startswith('backbone'))
+    assert ours['head.fc.weight'].shape[0] == 5
+
+
+@HOOKS.register_module(force=True)
+class Stop(Hook):
+    """Ends a run before its first iteration, when all is loaded."""
+
+    def before_train(self, runner) -> None:
+        raise KeyboardInterrupt

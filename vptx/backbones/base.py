@@ -91,6 +91,7 @@ class Net(BaseModule):
         own_rows: how many of the first tokens the network's own pooling and classifier read; None for all.
         taps: the layers that the network's own forward takes its outputs from, where that is not the last one alone;
             they go to :meth:`collect` instead of :meth:`classify`.
+        positions: last components of the names of tensors that the library resizes to another image size.
         replaced: the modules of a layer that are not called, or are called otherwise, where it is spelt out; by their
             names in it, with the types that they may be of.
     """
@@ -105,6 +106,13 @@ class Net(BaseModule):
     map_norm: str = 'none'
     own_rows: int | None = None
     taps: tuple[int, ...] = ()
+    positions: tuple[str, ...] = (
+        'pos_embed',
+        'pos_embedding',
+        'absolute_pos_embed',
+        'relative_position_bias_table',
+        'relative_position_index',
+    )
     replaced: Mapping[str, tuple[type[nn.Module], ...]] = {}
 
     @property

@@ -10,7 +10,8 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from vptx.files import Occupied, digest
-from vptx.prompt_file import fingerprint, kept_names
+from vptx.fingerprint import fingerprint
+from vptx.kept import kept_names
 from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
 

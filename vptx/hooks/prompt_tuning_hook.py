@@ -63,6 +63,8 @@ class PromptTuningHook(Hook):
             :class:`~vptx.hooks.ResumeHook`.
         part: the dotted name of the part of the model to prompt, by default ``'backbone'``; ``at`` of
             :func:`vptx.attach`.
+        load_head: whether ``load_from`` a run's file takes its head, too. False starts from its prompts, and from what
+            it tuned inside the network, with a new head, such as one for another number of classes.
 
     Note:
         The first of all hooks, so that EMAHook and others see the prompted model.
@@ -82,6 +84,7 @@ class PromptTuningHook(Hook):
         mapping: dict | None = None,
         resume_settings: str = 'checkpoint',
         part: str | None = None,
+        load_head: bool = True,
     ) -> None:
         self.prompter = prompter
         self.tune = tune
@@ -90,6 +93,7 @@ class PromptTuningHook(Hook):
         self.resume_settings = resume_settings
         self._around_hall: list[nn.Module] | None = None
         self.part = part
+        self.load_head = load_head
 
     def before_run(self, runner: Runner) -> None:
         if not isinstance(runner, Runner):
@@ -192,7 +196,7 @@ class PromptTuningHook(Hook):
         if not runner._resume and is_stock(model, checkpoint):
             adopt(model, checkpoint, where)
         else:
-            complete(model, checkpoint, where, frozen_sources(runner.cfg))
+            complete(model, checkpoint, where, frozen_sources(runner.cfg), head=self.load_head or runner._resume)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
         # The loop has put all of the model in training mode, and the hall has seen to itself only.

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from vptx.attach import find_hall
 from vptx.files import loads_again
-from vptx.prompt_file import describe, kept_names, write_prompt
+from vptx.kept import kept_names, place_of
+from vptx.prompt_file import describe, names_in_file, write_prompt
 from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
 
@@ -68,7 +69,8 @@ class SlimCheckpointHook(Hook):
                 hook.before_save_checkpoint(runner, content)
         self._slim(runner, content)
         path = Path(runner.work_dir) / 'prompt.safetensors'
-        write_prompt(path, content['state_dict'], self._facts)
+        names = names_in_file(unwrap_model(runner.model))
+        write_prompt(path, {names[name]: value for name, value in content['state_dict'].items()}, self._facts)
         runner.logger.info(f'prompt file: {path}, {path.stat().st_size / 1024:,.0f} kB')
 
     def _slim(self, runner: Runner, checkpoint: dict) -> None:
@@ -86,7 +88,7 @@ class SlimCheckpointHook(Hook):
                 f'in {runner.work_dir} is good; lower the learning rate'
             )
         checkpoint['state_dict'] = tensors
-        checkpoint['meta']['vptx'] = self._facts
+        checkpoint['meta']['vptx'] = dict(self._facts, at=place_of(model))
         if 'ema_state_dict' in checkpoint:
             averaged = checkpoint['ema_state_dict']
             keep = {f'module.{name}' for name in names} | {'steps'}

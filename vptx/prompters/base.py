@@ -6,13 +6,14 @@ that act in a layer are told where they are by ``at`` (:class:`~vptx.geometry.At
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from vptx.geometry import At, Geometry, KeyValue, MixedMemory, Site
+from vptx.prompters.arguments import asked, plain
 from vptx.prompters.old_names import adapt, give_old_names
 
 __all__ = ['AMONG_TOKENS', 'Prompter', 'TokenPrompter', 'check_whole']
@@ -38,7 +39,11 @@ class Prompter(BaseModule):
         prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
         sites: once bound, the modules inside the network whose outputs go through :meth:`inside`.
         bound_to: what :func:`vptx.binding.bind` bound it to, if it did.
+        of_training: arguments of constructors that say how the learnt numbers begin and how they are trained, not what
+            they mean afterwards.
     """
+
+    of_training: ClassVar[frozenset[str]] = frozenset({'init', 'stem', 'weights', 'dropout', 'dropout_per'})
 
     doors: frozenset[str] = frozenset()
     takes_note: bool = False
@@ -49,6 +54,19 @@ class Prompter(BaseModule):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         adapt(cls, Prompter)
+
+    def __new__(cls, *arguments: Any, **named: Any) -> 'Prompter':
+        made = super().__new__(cls)
+        made.__dict__['_settings'] = plain(asked(cls, Prompter, arguments, named))
+        return made
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its constructor was asked for, as far as it says what the learnt numbers mean; plain numbers and words.
+
+        A prompt file keeps it, and does not go into a prompter with other settings.
+        """
+        return {name: value for name, value in self._settings.items() if name not in self.of_training}
 
     @property
     def uses(self) -> frozenset[str]:
@@ -228,6 +246,10 @@ class TokenPrompter(Prompter):
         }
         self._leaving = inside - used
         self.prompts_at_end = self.carry or depth - 1 in self.layers
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings, 'layers': list(self.layers)}
 
     @property
     def uses(self) -> frozenset[str]:

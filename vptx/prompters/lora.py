@@ -9,6 +9,7 @@ It begins as the network itself, with B = 0.
 
 from collections.abc import Sequence
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,10 @@ class LoRA(Prompter):
         self.scale = (rank if alpha is None else alpha) / rank
         self.targets = tuple(targets)
         self.dropout = nn.Dropout(dropout)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings, 'alpha': self.scale * self.rank}
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         names = {'qkv' if target in _PARTS else target for target in self.targets}

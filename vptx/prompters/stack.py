@@ -37,6 +37,11 @@ class StackedPrompter(Prompter):
         self.takes_note = any(prompter.takes_note for prompter in built)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        parts = [dict(type=type(prompter).__name__, **prompter.settings) for prompter in self.prompters]
+        return {f'{index}.{name}': value for index, part in enumerate(parts) for name, value in part.items()}
+
+    @property
     def uses(self) -> frozenset[str]:
         return frozenset(door for prompter in self.prompters for door in prompter.uses)
 

@@ -24,9 +24,12 @@ _WRAPPERS = {
     'base_encoder.': '',  # MoCo v3; its momentum_encoder is another network
     'teacher.': '',  # DINOv2
     'backbone.net.model.': '',  # a run of vptx
+    'net.model.': '',  # a prompt file of vptx
     'backbone.': '',  # OpenMMLab, DINO
     'visual.': 'visual.',  # CLIP, beside its text tower; timm knows it by this name
 }
+# Of these, the ones beside which OpenMMLab's head is.
+_BESIDE_A_HEAD = ('backbone.net.model.', 'net.model.', 'backbone.')
 
 
 class Converted(NamedTuple):
@@ -44,6 +47,17 @@ def to_timm(tensors: Mapping[str, Tensor], model: nn.Module, positions: str) -> 
     Raises:
         ValueError: tensors that cannot be made fit.
     """
+    found = _convert(tensors, model, positions)
+    first = {name.partition('.')[0] for name in tensors}
+    if len(first) == 1 and not found.tensors.keys() & model.state_dict().keys():
+        # A module of one's own around it, such as a LightningModule with ``self.model``.
+        inside = {name.partition('.')[2]: value for name, value in tensors.items()}
+        inner = to_timm(inside, model, positions) if '' not in inside else found
+        return inner if inner.tensors.keys() & model.state_dict().keys() else found
+    return found
+
+
+def _convert(tensors: Mapping[str, Tensor], model: nn.Module, positions: str) -> Converted:
     bare, aside = _unwrap(tensors, model)
     layout = next(layout for layout in LAYOUTS if layout.knows(bare))
     if layout is not timm_names:
@@ -73,7 +87,8 @@ def _unwrap(tensors: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, 
             if name.startswith(wrapper):
                 continue
             kind, _, part = name.rpartition('.')
-            if wrapper.startswith('backbone.') and kind in ('head.fc', 'head.layers.head') and classifiers(model):
+            kind = kind.removeprefix('outside.')
+            if wrapper in _BESIDE_A_HEAD and kind in ('head.fc', 'head.layers.head') and classifiers(model):
                 inside[f'{classifiers(model)[0]}.{part}'] = value
             else:
                 aside.append(name)

@@ -1,0 +1,44 @@
+"""The settings of a prompter that say what its learnt numbers mean; a prompt file keeps them."""
+
+from collections.abc import Iterable, Mapping
+from inspect import Parameter, signature
+from typing import Any
+
+__all__ = ['asked', 'plain']
+
+
+def asked(kind: type, base: type, arguments: Iterable[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor, and the defaults of those that it was not given.
+
+    Args:
+        kind: whose constructor; one that takes ``**others`` hands them to that of the class it is derived from.
+        base: where the search ends.
+        arguments: positional ones.
+        named: by name.
+    """
+    found, given = dict(named), list(arguments)
+    for cls in kind.__mro__[: kind.__mro__.index(base)]:
+        if '__init__' not in vars(cls):
+            continue
+        parameters = list(signature(vars(cls)['__init__']).parameters.values())[1:]
+        names = [p.name for p in parameters if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
+        found, given = {**dict(zip(names, given)), **found}, []
+        found = {**{p.name: p.default for p in parameters if p.default is not Parameter.empty}, **found}
+        if all(p.kind is not Parameter.VAR_KEYWORD for p in parameters):
+            break
+    return found
+
+
+def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are numbers, words or lists of them, as JSON has them."""
+    listed = {name: _listed(value) for name, value in settings.items()}
+    return {name: value for name, value in listed.items() if value is not ...}
+
+
+def _listed(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if not isinstance(value, (list, tuple, range)):
+        return ...
+    parts = [_listed(part) for part in value]
+    return ... if any(part is ... for part in parts) else parts
