@@ -2,6 +2,8 @@
 
 import argparse
 
+import torch
+
 from bad_inputs import KINDS
 from bad_inputs.battery import attempt, table
 
@@ -11,6 +13,7 @@ def main() -> None:
     parser.add_argument('words', nargs='*', help='only the cases whose names have all of these words in them')
     parser.add_argument('-v', '--verbose', action='store_true', help='say what came of each case')
     args = parser.parse_args()
+    torch.set_num_threads(1)  # as in the tests: experiments fork, and OpenMP's threads do not outlive that
     cases = [case for kind in KINDS for case in kind.cases() if all(word in str(case) for word in args.words)]
     for case in cases:
         found = attempt(case)
