@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 
 import pytest
 import torch
-from runs import hook, net, tool, write_config, write_weights
+from runs import hook, net, write_config, write_weights
 
 import vptx
 from vptx.cli.arguments import add_config_arguments
@@ -61,9 +61,9 @@ def test_settings_that_cannot_be_taken_are_a_usage_error(option, reason, capsys)
     assert error.value.code == 2 and 'cannot take' in told and reason in told and option.partition('=')[0] in told
 
 
-def test_numbers_of_each_class_as_json(tmp_path):
+def test_numbers_of_each_class_as_json(tmp_path, start):
     evaluators = [dict(type='ConfusionMatrix'), dict(type='SingleLabelMetric', average=None)]
-    start = tmp_path / 'start.safetensors'
+    prompt = tmp_path / 'start.safetensors'
     weights = write_weights(tmp_path / 'weights.pth')
     config = write_config(
         tmp_path / 'config.py',
@@ -71,15 +71,17 @@ def test_numbers_of_each_class_as_json(tmp_path):
         test_evaluator=evaluators,
         **{'model.backbone.net': net(weights=str(weights))},
     )
-    vptx.save_prompt(vptx.init_model(config), start, classes=['bright', 'dark', 'striped'])
-    tool('test', config, start, '--out', tmp_path / 'new' / 'metrics.json')
-    metrics = json.loads((tmp_path / 'new' / 'metrics.json').read_text())
+    vptx.save_prompt(vptx.init_model(config), prompt, classes=['bright', 'dark', 'striped'])
+    out = tmp_path / 'new' / 'metrics.json'
+    status, output = start('test', config, prompt, '--out', out, log=tmp_path / 'log')
+    assert status == 0, output
+    metrics = json.loads(out.read_text())
     matrix = metrics['confusion_matrix/result']
     assert len(matrix) == 3 and sum(map(sum, matrix)) == 12
     assert len(metrics['single-label/recall_classwise']) == 3
 
 
-def test_settings_of_a_run_are_given_to_the_export_too(tmp_path):
+def test_settings_of_a_run_are_given_to_the_export_too(tmp_path, start):
     weights = write_weights(tmp_path / 'weights.pth')
     config = write_config(
         tmp_path / 'config.py',
@@ -95,5 +97,7 @@ def test_settings_of_a_run_are_given_to_the_export_too(tmp_path):
         **{'model.backbone.net': net(weights=str(weights))},
     )
     out = tmp_path / 'border.png'
-    tool('export_pixels', config, tmp_path / 'p.safetensors', out, '--cfg-options', 'model.head.num_classes=2')
+    options = ('--cfg-options', 'model.head.num_classes=2')
+    status, output = start('export_pixels', config, tmp_path / 'p.safetensors', out, *options, log=tmp_path / 'log')
+    assert status == 0, output
     assert out.is_file()
