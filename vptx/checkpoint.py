@@ -60,7 +60,8 @@ def complete(
     tensors, facts = parse_prompt(checkpoint.get('state_dict'), facts, where)
     check_fit(model, tensors, facts, where, head)
     hall, source = find_hall(model), facts.get('frozen_from')
-    if source in named and source != hall.frozen_from and other_weights(model, facts, head):
+    assert hall is not None
+    if source and source in named and source != hall.frozen_from and other_weights(model, facts, head):
         with _as_it_was(model):
             _fill(model, CheckpointLoader.load_checkpoint(source, map_location='cpu'), source)
             check_frozen(model, facts, where, head)

@@ -66,8 +66,8 @@ def other_weights(model: nn.Module, facts: Mapping[str, Any], head: bool = True)
     """
     known = facts['fingerprint']
     if isinstance(known, str):
-        here = fingerprint(model, facts.get('at'))
-        return '' if known == here else f'fingerprint {known}, here {here}'
+        whole = fingerprint(model, facts.get('at'))
+        return '' if known == whole else f'fingerprint {known}, here {whole}'
     hall, ours = find_hall(model), _parts(model)
     assert hall is not None
     same_size = list(hall.net.geometry.image) == list(facts['image'])

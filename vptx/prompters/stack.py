@@ -38,7 +38,8 @@ class StackedPrompter(Prompter):
 
     @property
     def settings(self) -> dict[str, Any]:
-        parts = [dict(type=type(prompter).__name__, **prompter.settings) for prompter in self.prompters]
+        built: Any = self.prompters
+        parts = [dict(type=type(prompter).__name__, **prompter.settings) for prompter in built]
         return {f'{index}.{name}': value for index, part in enumerate(parts) for name, value in part.items()}
 
     @property
