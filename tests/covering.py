@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 from networks import tiny
 
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.prompters import Prompter
 from vptx.registry import PROMPTERS
 
@@ -25,7 +25,7 @@ def ways_in(kind: str | type[Prompter]) -> Hashable:
 @cache
 def shape(network: str) -> Hashable:
     """What kind of network it is: the doors that it has, and whether its maps shrink."""
-    facts = take_apart(tiny(network)).geometry
+    facts = wrap_backbone(tiny(network)).geometry
     return facts.doors, len(set(facts.widths)) > 1
 
 

@@ -217,11 +217,11 @@ class Seen(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def every_row(hall: nn.Module) -> nn.Module:
-    """A copy of a hall that computes all rows of the last layer, whoever reads them."""
-    hall = deepcopy(hall)
-    hall.net.first_rows = lambda *arguments: None
-    return hall
+def every_row(prompted: nn.Module) -> nn.Module:
+    """A copy of a prompted network that computes all rows of the last layer, whoever reads them."""
+    prompted = deepcopy(prompted)
+    prompted.net.first_rows = lambda *arguments: None
+    return prompted
 
 
 SMALL = dict(num_tokens=3, pad_size=4, width=4, side=16, size=6)

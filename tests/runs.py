@@ -149,7 +149,7 @@ def loader(train: bool, pipeline: list[dict] | None = None, workers: int = 0, **
 
 
 def hook(prompter: dict | None = None, tune: Any = ('head',), **options) -> dict:
-    """Config of the hook, with deep prompts and prompt dropout unless told otherwise."""
+    """Config of the hook, with deep prompts and prompt dropout by default."""
     prompter = prompter or dict(type='DeepPrompter', num_tokens=3, dropout=0.2)
     return dict(type='PromptTuningHook', prompter=prompter, tune=tune, **options)
 

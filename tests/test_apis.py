@@ -11,7 +11,7 @@ from mmpretrain import ImageClassificationInferencer
 from runs import CLASSES, environment, hook, net, newest, runner, write_config, write_weights
 
 import vptx
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 
 
 @pytest.fixture(scope='module')
@@ -68,7 +68,7 @@ def test_without_a_prompt_file(trained):
     """Prompts and head as they were drawn; classes have no names then."""
     _, config, _ = trained
     model = vptx.init_model(config)
-    assert find_hall(model).before is not None
+    assert find_prompted_network(model).attach_state is not None
     (result,) = ImageClassificationInferencer(model)(IMAGES['dark'])
     assert 'pred_class' not in result
 
@@ -100,7 +100,7 @@ def test_a_run_whose_frozen_weights_were_never_saved(tmp_path):
 def test_a_config_without_prompts(tmp_path):
     """A model that was trained whole: nothing to plug."""
     model = vptx.init_model(write_config(tmp_path / 'config.py', tmp_path, hooks=[]))
-    assert find_hall(model).before is None
+    assert find_prompted_network(model).attach_state is None
 
 
 def test_the_hook_may_be_named_as_a_class_or_with_its_scope(trained):
@@ -108,7 +108,7 @@ def test_the_hook_may_be_named_as_a_class_or_with_its_scope(trained):
     for kind in (vptx.hooks.PromptTuningHook, 'mmengine.PromptTuningHook'):
         named = Config.fromfile(config)
         named.custom_hooks[0].type = kind
-        assert find_hall(vptx.init_model(named, folder / 'prompt.safetensors')).before is not None
+        assert find_prompted_network(vptx.init_model(named, folder / 'prompt.safetensors')).attach_state is not None
 
 
 @pytest.mark.parametrize(('field', 'change'), [('prompter', dict(type='Nothing')), ('tune', ['nothing'])])

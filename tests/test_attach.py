@@ -8,8 +8,8 @@ from networks import WIDTH, images, tiny
 from torch import nn
 
 import vptx
-from vptx.attach import find_hall
-from vptx.backbones import take_apart
+from vptx.attach import find_prompted_network
+from vptx.backbones import wrap_backbone
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters import DeepPrompter
 
@@ -21,7 +21,7 @@ def classifier(backbone: nn.Module) -> ImageClassifier:
     return ImageClassifier(backbone, head=HEAD)
 
 
-def test_a_bare_network_comes_back_in_a_hall():
+def test_a_bare_network_comes_back_prompted():
     network = tiny()
     model = vptx.attach(network, DEEP)
     assert type(model) is PromptedNetwork
@@ -29,17 +29,17 @@ def test_a_bare_network_comes_back_in_a_hall():
     assert vptx.detach(model) is network
 
 
-@pytest.mark.parametrize('own_hall', [False, True])
-def test_a_classifier_is_changed_in_place_and_restored(own_hall):
+@pytest.mark.parametrize('own_network', [False, True])
+def test_a_classifier_is_changed_in_place_and_restored(own_network):
     network = tiny()
-    model = classifier(PromptedBackbone(take_apart(network)) if own_hall else network)
+    model = classifier(PromptedBackbone(wrap_backbone(network)) if own_network else network)
     model.head.requires_grad_(False)
     backbone, keys, flags = model.backbone, list(model.state_dict()), [p.requires_grad for p in model.parameters()]
     expected = deepcopy(model).eval().backbone(images())
     assert vptx.attach(model, DEEP, tune=['^head']) is model  # the network has a head of its own
-    hall = find_hall(model)
-    assert isinstance(hall.prompter, DeepPrompter)
-    assert (hall is backbone) is own_hall
+    prompted = find_prompted_network(model)
+    assert isinstance(prompted.prompter, DeepPrompter)
+    assert (prompted is backbone) is own_network
     assert model.extract_feat(images())[0].shape == (2, WIDTH)
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
     assert trained == {'head.fc.weight', 'head.fc.bias', *(f'backbone.prompter.embedding.rows.{i}' for i in range(3))}
@@ -52,7 +52,7 @@ def test_a_classifier_is_changed_in_place_and_restored(own_hall):
 
 
 def test_the_readout_is_restored():
-    model = classifier(PromptedBackbone(take_apart(tiny()), readout='cls'))
+    model = classifier(PromptedBackbone(wrap_backbone(tiny()), readout='cls'))
     vptx.attach(model, DEEP, readout='mean')
     assert model.backbone.readout == 'mean'
     vptx.detach(model)
@@ -85,22 +85,22 @@ def test_prompts_go_where_the_network_is():
     assert {p.device.type for p in model.parameters()} == {'meta'}
 
 
-def test_already_plugged():
+def test_already_attached():
     model = vptx.attach(tiny(), DEEP)
-    with pytest.raises(ValueError, match=r'has a prompter plugged in already: vptx\.detach\(model\) it first'):
+    with pytest.raises(ValueError, match=r'already has a prompter: vptx\.detach\(model\) it first'):
         vptx.attach(model, DEEP)
     assert isinstance(model.prompter, DeepPrompter)
 
 
 def test_nothing_to_detach():
-    for model in (tiny(), classifier(PromptedBackbone(take_apart(tiny())))):
-        with pytest.raises(ValueError, match=r'(VisionTransformer|ImageClassifier) has no prompter plugged in'):
+    for model in (tiny(), classifier(PromptedBackbone(wrap_backbone(tiny())))):
+        with pytest.raises(ValueError, match=r'(VisionTransformer|ImageClassifier) has no prompter'):
             vptx.detach(model)
 
 
-def test_two_halls():
-    model = nn.ModuleList([PromptedNetwork(take_apart(tiny())) for _ in range(2)])
-    with pytest.raises(ValueError, match='ModuleList has 2 prompted networks; vptx plugs one'):
+def test_two_prompted_networks():
+    model = nn.ModuleList([PromptedNetwork(wrap_backbone(tiny())) for _ in range(2)])
+    with pytest.raises(ValueError, match='ModuleList has 2 prompted networks; expected at most one'):
         vptx.attach(model, DEEP)
 
 
@@ -108,7 +108,9 @@ def test_two_halls():
     'model', [nn.Linear(2, 2), ImageClassifier(dict(type='ResNet', depth=18))], ids=['bare', 'inside']
 )
 def test_a_model_of_no_known_kind(model):
-    with pytest.raises(ValueError, match=r'no net takes a .*(Linear|ResNet) apart\. Known: .*TimmViT'):
+    with pytest.raises(
+        ValueError, match=r'no backbone wrapper supports .*(Linear|ResNet)\. Available wrappers: .*TimmViT'
+    ):
         vptx.attach(model, DEEP)
 
 
@@ -192,7 +194,7 @@ def test_detach_through_a_wrapper(wrap):
         torch.manual_seed(0)
         back = vptx.detach(model)
         assert back is model
-        assert find_hall(back) is None
+        assert find_prompted_network(back) is None
         names = {name.removeprefix('_orig_mod.') for name in back.state_dict()}
         assert not any('prompter' in name or name.startswith('backbone') for name in names)
         expected = network(images())
@@ -210,7 +212,7 @@ def test_attach_and_detach_inside_a_wrapper(wrap):
     with torch.no_grad():
         before = model(images())
         assert vptx.attach(model, dict(type='ShallowPrompter', num_tokens=3), at=at) is model
-        assert model.get_submodule(at) is find_hall(model)
+        assert model.get_submodule(at) is find_prompted_network(model)
         assert not torch.allclose(model(images()), before)
         assert vptx.detach(model) is model
         assert model.get_submodule(at) is network
@@ -224,11 +226,11 @@ def test_distributed_data_parallel_is_refused():
     exchanging.module = tiny()
     with pytest.raises(ValueError, match=r'attach or detach the model inside \(model\.module\)'):
         vptx.attach(exchanging, DEEP, at='module')
-    assert find_hall(exchanging) is None
+    assert find_prompted_network(exchanging) is None
     exchanging.module = vptx.attach(exchanging.module, DEEP)
     with pytest.raises(ValueError, match=r'attach or detach the model inside \(model\.module\)'):
         vptx.detach(exchanging)
-    assert isinstance(find_hall(exchanging).prompter, DeepPrompter)
+    assert isinstance(find_prompted_network(exchanging).prompter, DeepPrompter)
 
 
 @pytest.mark.parametrize('name', ['encoder', 'backbone'])
@@ -247,7 +249,7 @@ def test_a_part_of_a_users_module_returns_what_it_returned(name):
 
 
 def test_a_backbone_is_found_without_being_named():
-    assert isinstance(find_hall(vptx.attach(Mine(name='backbone'), DEEP)), PromptedNetwork)
+    assert isinstance(find_prompted_network(vptx.attach(Mine(name='backbone'), DEEP)), PromptedNetwork)
 
 
 def test_a_part_deep_inside_of_openmmlab_gives_a_tuple():
@@ -261,17 +263,17 @@ def test_a_network_that_is_there_twice_is_prompted_twice():
     model = nn.ModuleDict(dict(encoder=tiny()))
     model['again'] = model['encoder']
     vptx.attach(model, DEEP, at='encoder')
-    assert model['again'] is model['encoder'] is find_hall(model)
+    assert model['again'] is model['encoder'] is find_prompted_network(model)
     vptx.detach(model)
     assert model['again'] is model['encoder']
-    assert find_hall(model) is None
+    assert find_prompted_network(model) is None
 
 
 @pytest.mark.parametrize(
     ('at', 'message'),
     [
         ('encodr', "at='encodr' names no module of Mine. Nearest: encoder"),
-        ('head', 'no net takes a torch.nn.modules.linear.Linear apart'),
+        ('head', 'no backbone wrapper supports torch.nn.modules.linear.Linear'),
         ('', "It holds one that can be prompted: at='encoder'"),
         (None, "It holds one that can be prompted: at='encoder'"),
     ],
@@ -280,14 +282,14 @@ def test_a_part_that_cannot_be_prompted(at, message):
     model = Mine()
     with pytest.raises(ValueError, match=re.escape(message)):
         vptx.attach(model, DEEP, at=at)
-    assert find_hall(model) is None
+    assert find_prompted_network(model) is None
 
 
 def test_another_part_than_the_prompted_one():
-    model = classifier(PromptedBackbone(take_apart(tiny())))
+    model = classifier(PromptedBackbone(wrap_backbone(tiny())))
     with pytest.raises(ValueError, match=r"at='head' is not the prompted network that ImageClassifier has"):
         vptx.attach(model, DEEP, at='head')
-    assert isinstance(find_hall(vptx.attach(model, DEEP, at='backbone')).prompter, DeepPrompter)
+    assert isinstance(find_prompted_network(vptx.attach(model, DEEP, at='backbone')).prompter, DeepPrompter)
 
 
 @pytest.mark.parametrize('network', ['plain', 'swin', 'BEiT'])

@@ -9,7 +9,7 @@ from networks import NETWORKS, config, images, tiny
 from torch import nn
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.prompters import DeepPrompter, PixelPrompter
 from vptx.registry import MAPPINGS, PROMPTERS
 
@@ -131,7 +131,7 @@ def test_a_mapping_of_other_classes_is_refused():
 @pytest.mark.parametrize('network', NETWORKS)
 @pytest.mark.parametrize('size', [(32, 32), (48, 48), (32, 64)])
 def test_geometry_of_images_of_another_size(network, size):
-    facts = take_apart(tiny(network)).geometry
+    facts = wrap_backbone(tiny(network)).geometry
     found = facts.resized(size)
     assert found.image == size
     if not facts.widths:

@@ -23,7 +23,7 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 import vptx
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.cli.configs import read_config
 from vptx.datasets import TASKS
 from vptx.registry import MODELS
@@ -225,7 +225,7 @@ def test_variants_train_something_else_each(leaf, tmp_path):
         config = study.selection()[-1].config
         model = vptx.init_model(config)
         seen.append([config.model, config.custom_hooks, config.train_dataloader])
-        learnt = [*find_hall(model).prompter.parameters(), *model.head.parameters()]
+        learnt = [*find_prompted_network(model).prompter.parameters(), *model.head.parameters()]
         assert trained(model) == sum(parameter.numel() for parameter in learnt)
         trains = trained(model) > 0
         assert len(study.selection()) == (3 if trains else 1)
@@ -316,7 +316,7 @@ def test_trained_numbers_are_those_of_the_paper():
     assert trained(real('cls/vitb16_in21k_cub_vpt_shallow.py', num_tokens=50)) == 50 * 768 + 200 * 769
     deep = real('cls/vitb16_in21k_cub_vpt_deep.py', num_tokens=100)
     assert trained(deep) - 194 * 769 == 926_214
-    assert sum(parameter.numel() for parameter in find_hall(deep).net.parameters()) == 85_798_656
+    assert sum(parameter.numel() for parameter in find_prompted_network(deep).net.parameters()) == 85_798_656
 
 
 @pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if parsed(leaf).get('final')])
@@ -369,16 +369,18 @@ def test_net_is_as_timm_says(net):
 @pytest.mark.parametrize('net', NETS)
 def test_net_fits_its_head_and_the_images_of_the_tasks(net):
     model = real(LEAF[net], net=net)
-    hall, config = find_hall(model), parsed(LEAF[net], net)
-    assert model.head.in_channels == hall.net.model.num_features
-    assert hall.net.geometry.image == (64, 64) if 'mini' in net else (224, 224)
+    prompted, config = find_prompted_network(model), parsed(LEAF[net], net)
+    assert model.head.in_channels == prompted.net.model.num_features
+    assert prompted.net.geometry.image == (64, 64) if 'mini' in net else (224, 224)
     with torch.device('meta'):
-        (feature,) = hall(torch.empty(2, 3, *hall.net.geometry.image))
+        (feature,) = prompted(torch.empty(2, 3, *prompted.net.geometry.image))
     assert feature.shape == (2, config.model.head.in_channels)
 
 
 def test_the_tower_of_clip_has_the_activation_it_was_trained_with():
-    assert isinstance(find_hall(real(LEAF['vit_b16_clip'], net='vit_b16_clip')).net.model.blocks[0].mlp.act, QuickGELU)
+    assert isinstance(
+        find_prompted_network(real(LEAF['vit_b16_clip'], net='vit_b16_clip')).net.model.blocks[0].mlp.act, QuickGELU
+    )
 
 
 def test_only_the_net_is_swapped():
@@ -390,9 +392,9 @@ def test_only_the_net_is_swapped():
 
 
 def test_the_papers_mae_averages_the_prompts_in():
-    hall = find_hall(real('cls/vitb16_mae_cub_vpt_deep.py'))
-    assert hall.readout == 'prompts+patches' and hall.prompter.prompts_at_end
-    assert isinstance(hall.net.model.norm, nn.Identity) and isinstance(hall.net.model.fc_norm, nn.LayerNorm)
+    prompted = find_prompted_network(real('cls/vitb16_mae_cub_vpt_deep.py'))
+    assert prompted.readout == 'prompts+patches' and prompted.prompter.prompts_at_end
+    assert isinstance(prompted.net.model.norm, nn.Identity) and isinstance(prompted.net.model.fc_norm, nn.LayerNorm)
 
 
 def write_leaf(path: Path, *bases: str) -> Path:

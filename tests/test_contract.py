@@ -36,8 +36,8 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 import vptx
-from vptx.attach import find_hall
-from vptx.backbones import Net, take_apart
+from vptx.attach import find_prompted_network
+from vptx.backbones import Net, wrap_backbone
 from vptx.geometry import At
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters import Prompter, StackedPrompter, TokenPrompter
@@ -97,7 +97,7 @@ DEEP = {
 }
 
 # A prompter that changes the image alone is asked on one network of each kind.
-FIRST = {type(take_apart(tiny(name))): name for name in reversed(NETWORKS)}.values()
+FIRST = {type(wrap_backbone(tiny(name))): name for name in reversed(NETWORKS)}.values()
 PAIRS = [
     (network, kind)
     for network in NETWORKS
@@ -126,15 +126,15 @@ REFUSALS = {
 
 def refusal(network: str, kind: str | type[Prompter]) -> str | None:
     """What the error must say where the two do not go together; None where they must."""
-    facts = take_apart(tiny(network)).geometry
+    facts = wrap_backbone(tiny(network)).geometry
     if not (PROMPTERS.get(kind) if isinstance(kind, str) else kind).doors <= facts.doors:
         return 'enters by .*, but .* has no door .*, only image'
     refuses, message = REFUSALS.get(kind, (lambda facts: False, ''))
     return message if refuses(facts) else None
 
 
-def plug(network: str, kind: str | type[Prompter], seed: int = 1, **arguments) -> nn.Module:
-    """The network with the prompter plugged in, in eval mode."""
+def attached(network: str, kind: str | type[Prompter], seed: int = 1, **arguments) -> nn.Module:
+    """The network with the prompter attached, in eval mode."""
     model = fitting(network, kind)
     torch.manual_seed(seed)
     return learnt(vptx.attach(model, config(kind), **arguments)).eval()
@@ -159,17 +159,17 @@ def learnt(model: nn.Module) -> nn.Module:
 
 
 def without_memory(model: nn.Module) -> PromptedNetwork:
-    """The hall of a bare network whose door 3 is shut: every prompt has to enter as a token, and of the last layer all
-    rows are computed."""
-    net = take_apart(model)
+    """The prompted network of a bare network whose door 3 is shut: every prompt has to enter as a token, and of the
+    last layer all rows are computed."""
+    net = wrap_backbone(model)
     net.geometry = replace(net.geometry, doors=net.geometry.doors - {'memory'})
     net.first_rows = lambda *arguments: None
     return PromptedNetwork(net, OWN)
 
 
-def last_map(hall: PromptedNetwork) -> tuple[int, int]:
+def last_map(prompted_network: PromptedNetwork) -> tuple[int, int]:
     """Width and side of the last layer's map."""
-    facts = hall.net.geometry
+    facts = prompted_network.net.geometry
     return facts.widths[-1] if facts.widths else WIDTH, isqrt(facts.length(facts.depth - 1) - facts.prefix)
 
 
@@ -180,7 +180,7 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 
 def test_every_net_has_a_tiny_network():
     # BACKBONES: tests/backbones/test_openmmlab_nets.py
-    asked = {type(take_apart(tiny(name))) for name in (*NETWORKS, *BACKBONES)}
+    asked = {type(wrap_backbone(tiny(name))) for name in (*NETWORKS, *BACKBONES)}
     missing = {name for name, net in NETS.module_dict.items() if net not in asked}
     assert not missing, f'add a tiny network for {missing} to tests/networks.py'
 
@@ -206,30 +206,34 @@ def test_without_prompter_it_is_the_library_network(network, training):
     model.train(training)
     torch.manual_seed(0)
     expected = model(image)
-    hall = vptx.attach(model, tune=['.*'])
-    hall.train(training)
+    prompted_network = vptx.attach(model, tune=['.*'])
+    prompted_network.train(training)
     torch.manual_seed(0)
-    assert torch.equal(hall(image), expected)
-    assert hall.net.model is model
+    assert torch.equal(prompted_network(image), expected)
+    assert prompted_network.net.model is model
 
 
 @every_variant
 def test_default_readout_is_the_librarys_own_pooling(network):
     model, image = tiny(network), images()
-    hall = PromptedNetwork(take_apart(model)).eval()
+    prompted_network = PromptedNetwork(wrap_backbone(model)).eval()
     if network == 'torchvision':  # does not cut its forward in two
         model.heads = nn.Sequential(nn.Identity())
-        assert torch.equal(hall(image), model(image))
+        assert torch.equal(prompted_network(image), model(image))
         return
     tokens = model.forward_features(image)
     # timm averages a distilled network's two kinds of token here; ours is the class token, as the name says.
-    expected = tokens[:, 0] if network == 'distilled' else model.forward_head(tokens, pre_logits=hall.readout != OWN)
-    assert torch.equal(hall(image), expected)
+    expected = (
+        tokens[:, 0]
+        if network == 'distilled'
+        else model.forward_head(tokens, pre_logits=prompted_network.readout != OWN)
+    )
+    assert torch.equal(prompted_network(image), expected)
 
 
 @every_variant
 def test_the_classifier_is_what_gives_the_networks_classes(network):
-    net = take_apart(tiny(network))
+    net = wrap_backbone(tiny(network))
     weights = [p for p in net.classifier.parameters() if p.dim() > 1] if net.classifier is not None else []
     assert {len(weight) for weight in weights} == ({net.geometry.classes} if net.geometry.classes else set())
 
@@ -238,23 +242,23 @@ def test_the_classifier_is_what_gives_the_networks_classes(network):
 @pytest.mark.parametrize('size', [(48, 48), (32, 48), (16, 16)])
 def test_any_image_size_as_the_library_interpolates_it(network, size):
     model, image = tiny(network), images(size=size)
-    hall = vptx.attach(model)
-    if not hall.net.geometry.any_size:
+    prompted_network = vptx.attach(model)
+    if not prompted_network.net.geometry.any_size:
         with pytest.raises(ValueError, match=f'an image of {size[0]} x {size[1]} px, but .* was built for 32 x 32 px'):
-            hall(image)
+            prompted_network(image)
         return
-    assert torch.equal(hall(image), tiny(network)(image))
+    assert torch.equal(prompted_network(image), tiny(network)(image))
 
 
 @every_variant
 def test_an_image_that_patches_do_not_divide_is_refused(network):
-    hall = PromptedNetwork(take_apart(tiny(network)))
-    if hall.net.geometry.patch == (1, 1):
-        assert hall(images(size=(32, 30))).isfinite().all()
+    prompted_network = PromptedNetwork(wrap_backbone(tiny(network)))
+    if prompted_network.net.geometry.patch == (1, 1):
+        assert prompted_network(images(size=(32, 30))).isfinite().all()
         return
-    height, width = hall.net.geometry.patch
+    height, width = prompted_network.net.geometry.patch
     with pytest.raises(ValueError, match=f'patches of {height} x {width} px do not divide an image of 32 x 30 px'):
-        hall(images(size=(32, 30)))
+        prompted_network(images(size=(32, 30)))
 
 
 # The pair
@@ -262,11 +266,11 @@ def test_an_image_that_patches_do_not_divide_is_refused(network):
 
 @every_pair
 def test_readouts_have_their_shapes_or_are_refused(network, kind):
-    probe, image = plug(network, kind), images(2)
+    probe, image = attached(network, kind), images(2)
     width, side = last_map(probe)
     grid = tuple(-(-side * pixels // SIZE) for pixels in probe.prompter.image(image).shape[-2:])
     for readout in (*READOUTS, OWN):
-        model = PromptedBackbone(take_apart(tiny(network)))
+        model = PromptedBackbone(wrap_backbone(tiny(network)))
         has_class_token, at_end = probe.net.has_class_token, probe.prompter.prompts_at_end
         if (readout == 'cls' and not has_class_token) or (readout in READS_PROMPTS and not at_end):
             with pytest.raises(ValueError, match=re.escape(f"readout '{readout}' cannot be served")) as error:
@@ -280,14 +284,14 @@ def test_readouts_have_their_shapes_or_are_refused(network, kind):
 
 @every_pair
 def test_a_prompter_makes_a_difference(network, kind):
-    model, image = plug(network, kind), images()
+    model, image = attached(network, kind), images()
     assert relative(model(image), tiny(network)(image)) > 1e-4
 
 
 @every_pair
 @pytest.mark.parametrize('training', [False, True])
 def test_samples_do_not_mix(network, kind, training):
-    model, batch = plug(network, kind), images(3)
+    model, batch = attached(network, kind), images(3)
     model.train(training)
     other = batch.clone()
     other[0] = images(1, seed=9)[0]
@@ -306,7 +310,7 @@ def test_samples_do_not_mix(network, kind, training):
 @pytest.mark.parametrize('training', [False, True])
 def test_of_no_images_it_gives_nothing(network, kind, training):
     """In the shape and with the graph of any batch: a detector without proposals trains on."""
-    model = plug(network, kind).train(training)
+    model = attached(network, kind).train(training)
     image = images(0).requires_grad_()
     output = model(image)
     assert output.shape == (0, CLASSES) and output.dtype == torch.float32
@@ -318,7 +322,7 @@ def test_of_no_images_it_gives_nothing(network, kind, training):
 @every_pair
 def test_gradients_reach_the_prompter_and_what_is_tuned_and_nothing_else(network, kind):
     head, part = f'{classifier(network)}.weight', middle(network)
-    model = plug(network, kind, tune=[head, part])
+    model = attached(network, kind, tune=[head, part])
     model.train()
     model(images(3)).square().sum().backward()
     touched = {name for name, p in model.named_parameters() if p.grad is not None}
@@ -328,14 +332,14 @@ def test_gradients_reach_the_prompter_and_what_is_tuned_and_nothing_else(network
     assert prompts
     assert touched == prompts | block | {f'net.model.{head}'}
     # A token that is alone on its map has nothing to choose from, so LoRA's queries learn nothing there.
-    alone = [layer for layer, length in enumerate(find_hall(model).net.geometry.lengths) if length == 1]
+    alone = [layer for layer, length in enumerate(find_prompted_network(model).net.geometry.lengths) if length == 1]
     assert reached == touched - {name for name in prompts for layer in alone if f'.q_{layer}.' in name}
 
 
 @every_pair
 def test_checkpointing_keeps_less_and_changes_no_gradient(network, kind):
     """Of frozen blocks and of one that is tuned, under whatever a training draws."""
-    model = plug(network, kind, tune=[middle(network)]).train()
+    model = attached(network, kind, tune=[middle(network)]).train()
     if not model.net.geometry.depth:
         with pytest.raises(ValueError, match='computes its layers in one piece'):
             model.set_grad_checkpointing()
@@ -361,15 +365,15 @@ def test_checkpointing_keeps_less_and_changes_no_gradient(network, kind):
 
 @every_family
 def test_init_weights_leaves_network_and_prompts_alone(network, kind):
-    hall = PromptedBackbone(take_apart(fitting(network, kind)))
+    prompted_network = PromptedBackbone(wrap_backbone(fitting(network, kind)))
     head = dict(
         type='LinearClsHead', num_classes=CLASSES, in_channels=WIDTH, init_cfg=dict(type='Normal', layer='Linear')
     )
-    model = vptx.attach(ImageClassifier(hall, head=head), config(kind))
-    before, drawn = deepcopy(hall.state_dict()), model.head.fc.weight.clone()
+    model = vptx.attach(ImageClassifier(prompted_network, head=head), config(kind))
+    before, drawn = deepcopy(prompted_network.state_dict()), model.head.fc.weight.clone()
     model.init_weights()
-    hall.init_weights()
-    after = hall.state_dict()
+    prompted_network.init_weights()
+    after = prompted_network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before | after)
     assert not torch.equal(drawn, model.head.fc.weight)  # it did reach the rest
 
@@ -377,7 +381,7 @@ def test_init_weights_leaves_network_and_prompts_alone(network, kind):
 @every_family
 def test_what_is_frozen_stays_in_eval_mode(network, kind):
     part = middle(network)
-    model = plug(network, kind, tune=[part])
+    model = attached(network, kind, tune=[part])
     assert model.train() is model
     assert model.training
     assert all(module.training for module in model.prompter.modules())
@@ -389,14 +393,14 @@ def test_what_is_frozen_stays_in_eval_mode(network, kind):
 
 @every_family
 def test_saved_and_loaded_into_a_fresh_copy_it_is_the_same(network, kind, tmp_path):
-    model, image = plug(network, kind, tune=[classifier(network)]), images()
+    model, image = attached(network, kind, tune=[classifier(network)]), images()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.add_(0.1)
     names = [f'class {i}' for i in range(model.num_classes)]
     vptx.save_prompt(model, tmp_path / 'prompt.safetensors', classes=names)
-    fresh = plug(network, kind, seed=2, tune=[classifier(network)])
+    fresh = attached(network, kind, seed=2, tune=[classifier(network)])
     assert not torch.equal(fresh(image), model(image))
     facts = vptx.load_prompt(fresh, tmp_path / 'prompt.safetensors')
     assert torch.equal(fresh(image), model(image))
@@ -440,7 +444,7 @@ def attach_and_detach(network, kind, training):
 
 @every_family
 def test_deepcopy_is_equal_and_apart(network, kind):
-    model, image = plug(network, kind, tune=[classifier(network)]), images()
+    model, image = attached(network, kind, tune=[classifier(network)]), images()
     expected = model(image)
     copy = deepcopy(model)
     with torch.no_grad():
@@ -450,7 +454,7 @@ def test_deepcopy_is_equal_and_apart(network, kind):
     bare = vptx.detach(copy)
     assert torch.equal(bare(image), tiny(network)(image))
     assert all(parameter.requires_grad for parameter in bare.parameters())
-    assert find_hall(model).before is not None
+    assert find_prompted_network(model).attach_state is not None
 
 
 ON_IMAGE = [
@@ -475,7 +479,7 @@ ONE_SIZE = {
 
 @every_pair
 def test_another_image_size_works_or_is_refused(network, kind):
-    model, size = plug(network, kind), (32, 48)
+    model, size = attached(network, kind), (32, 48)
     if kind in ONE_SIZE or not (model.net.geometry.any_size or kind in ANY_SIZE):
         with pytest.raises(ValueError, match=f'{ONE_SIZE.get(kind, "was built for")}|was built for'):
             model(images(size=size))
@@ -491,7 +495,7 @@ BOUNDS = {torch.float32: 2e-6, torch.float64: 1e-12}
 @pytest.mark.parametrize(
     ('network', 'name', 'dtype'),
     covering(
-        product([name for name in NETWORKS if 'tokens' in take_apart(tiny(name)).geometry.doors], DEEP, BOUNDS),
+        product([name for name in NETWORKS if 'tokens' in wrap_backbone(tiny(name)).geometry.doors], DEEP, BOUNDS),
         lambda network, name, dtype: (network, dtype),
         lambda network, name, dtype: (shape(network), name, dtype),
     ),
@@ -499,21 +503,23 @@ BOUNDS = {torch.float32: 2e-6, torch.float64: 1e-12}
 )
 def test_deep_equals_concatenated(network, name, dtype):
     options, bound = DEEP[name], BOUNDS[dtype]
-    prompter, image, halls = config('DeepPrompter', **options), images(3).to(dtype), []
-    if {'shared', 'project_dim'} & options.keys() and len(set(take_apart(tiny(network)).geometry.widths)) > 1:
+    prompter, image, networks = config('DeepPrompter', **options), images(3).to(dtype), []
+    if {'shared', 'project_dim'} & options.keys() and len(set(wrap_backbone(tiny(network)).geometry.widths)) > 1:
         with pytest.raises(ValueError, match='layers of one width'):
             vptx.attach(tiny(network), prompter)
         return
-    for make in (lambda model: PromptedNetwork(take_apart(model), OWN), without_memory):
+    for make in (lambda model: PromptedNetwork(wrap_backbone(model), OWN), without_memory):
         torch.manual_seed(1)
-        hall = vptx.attach(make(tiny(network)), prompter, tune=[classifier(network), middle(network)]).to(dtype).train()
-        set_prompts(hall.prompter)
+        prompted_network = (
+            vptx.attach(make(tiny(network)), prompter, tune=[classifier(network), middle(network)]).to(dtype).train()
+        )
+        set_prompts(prompted_network.prompter)
         torch.manual_seed(2)  # the same masks where there is dropout: the network draws none
-        hall.net.eval()
-        hall.output = hall(image)
-        hall.output.square().sum().backward()
-        halls.append(hall)
-    memory, concatenated = halls
+        prompted_network.net.eval()
+        prompted_network.output = prompted_network(image)
+        prompted_network.output.square().sum().backward()
+        networks.append(prompted_network)
+    memory, concatenated = networks
     assert not concatenated.prompter._by_memory
     assert relative(memory.output, concatenated.output) < bound
     # Relative to the largest gradient of all: some are zero but for rounding, such as that of a key's bias.
@@ -532,10 +538,10 @@ def set_prompts(prompter: nn.Module) -> None:
 
 
 def test_deep_prompts_use_door_3_where_nobody_reads_them():
-    """The equality above would hold for two halls that both concatenate; this is what is left out."""
+    """The equality above would hold for two networks that both concatenate; this is what is left out."""
     lengths: dict[str, list[int]] = {}
     for readout in ('cls', 'mean', 'map', 'prompts', 'prompts+patches', OWN):
-        model = vptx.attach(PromptedNetwork(take_apart(tiny())), config('DeepPrompter'), readout=readout).eval()
+        model = vptx.attach(PromptedNetwork(wrap_backbone(tiny())), config('DeepPrompter'), readout=readout).eval()
         seen = lengths.setdefault(readout, [])
         for block in model.net.model.blocks:
             block.mlp.register_forward_hook(lambda _, inputs, __, seen=seen: seen.append(inputs[0].shape[1]))
@@ -548,7 +554,7 @@ def test_deep_prompts_use_door_3_where_nobody_reads_them():
 
 @every_pair
 def test_fold_is_equal_or_refused(network, kind):
-    model, image = plug(network, kind), images(3)
+    model, image = attached(network, kind), images(3)
     expected, state = model(image), deepcopy(model.state_dict())
     tokens = [torch.randn(2, 1, width) for width in model.net.geometry.widths]
     remembers = [m for layer, t in enumerate(tokens) if (m := model.prompter.memory(t, At(layer))) is not None]
@@ -617,7 +623,7 @@ def _assign(model: nn.Module, other: nn.Module) -> None:
 @pytest.mark.parametrize('change', [_load_prompts, _load_weights, _average, _give_storage, _assign])
 @pytest.mark.parametrize('network', ['plain', 'swin v2'])
 def test_folded_model_notices_whatever_changes_a_part_of_it(network, change):
-    model, other, image = plug(network, 'DeepPrompter'), plug(network, 'DeepPrompter', seed=2), images()
+    model, other, image = attached(network, 'DeepPrompter'), attached(network, 'DeepPrompter', seed=2), images()
     old = vptx.fold(model)(image)
     change(model, other)
     with torch.inference_mode():
@@ -627,26 +633,26 @@ def test_folded_model_notices_whatever_changes_a_part_of_it(network, change):
 
 
 def test_folded_model_takes_prompts_that_a_call_brings():
-    model, other, image = plug('plain', 'DeepPrompter'), plug('plain', 'DeepPrompter', seed=2), images()
+    model, other, image = attached('plain', 'DeepPrompter'), attached('plain', 'DeepPrompter', seed=2), images()
     old, prompts = vptx.fold(model)(image), dict(other.prompter.named_parameters(prefix='prompter'))
     assert torch.equal(torch.func.functional_call(model, prompts, (image,)), other(image))
     assert torch.equal(model(image), old)
 
 
 def test_average_of_a_folded_model():
-    model = plug('plain', 'DeepPrompter')
+    model = attached('plain', 'DeepPrompter')
     average = ModelEmaV3(model, decay=0.5)
     vptx.fold(average.module)
     learnt(model)
     average.update(model)
     found = average.module(images())
     assert torch.equal(found, vptx.fold(average.module)(images()))
-    assert not torch.equal(found, plug('plain', 'DeepPrompter')(images()))
+    assert not torch.equal(found, attached('plain', 'DeepPrompter')(images()))
 
 
 @pytest.mark.parametrize('network', ['plain', 'swin', 'swin v2', 'EVA-02', 'BEiT', 'torchvision'])
 def test_folded_inside_and_outside_of_autocast(network):
-    model, image = plug(network, 'DeepPrompter'), images()
+    model, image = attached(network, 'DeepPrompter'), images()
     half = torch.autocast('cpu', torch.bfloat16)
     with torch.no_grad():
         single = model(image)
@@ -659,7 +665,7 @@ def test_folded_inside_and_outside_of_autocast(network):
 
 
 def test_folded_model_notices_a_new_prompt(tmp_path):
-    model, other, image = plug('plain', 'DeepPrompter'), plug('plain', 'DeepPrompter', seed=2), images()
+    model, other, image = attached('plain', 'DeepPrompter'), attached('plain', 'DeepPrompter', seed=2), images()
     vptx.save_prompt(other, tmp_path / 'other.safetensors')
     vptx.fold(model)
     vptx.load_prompt(model, tmp_path / 'other.safetensors')
@@ -669,18 +675,18 @@ def test_folded_model_notices_a_new_prompt(tmp_path):
 
 
 def test_folded_model_notices_a_loaded_state():
-    model, other, image = plug('plain', 'DeepPrompter'), plug('plain', 'DeepPrompter', seed=2), images()
+    model, other, image = attached('plain', 'DeepPrompter'), attached('plain', 'DeepPrompter', seed=2), images()
     vptx.fold(model).load_state_dict(other.state_dict())
     assert torch.equal(model(image), other(image))
 
 
 def test_folded_model_can_be_detached():
-    model = vptx.fold(plug('plain', 'DeepPrompter'))
+    model = vptx.fold(attached('plain', 'DeepPrompter'))
     assert torch.equal(vptx.detach(model)(images()), tiny()(images()))
 
 
 def test_nothing_to_fold():
-    with pytest.raises(ValueError, match='VisionTransformer has no prompter plugged in'):
+    with pytest.raises(ValueError, match='VisionTransformer has no prompter'):
         vptx.fold(tiny())
 
 

@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, jacrev, jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.registry import PROMPTERS
 
 PROMPTERS.import_from_location()
@@ -33,8 +33,8 @@ PAIRS = [
     (network, kind)
     for network in NETWORKS
     for kind in KINDS
-    if PROMPTERS.get(kind).doors <= take_apart(tiny(network)).geometry.doors
-    and (kind != 'PadPrompter' or take_apart(tiny(network)).geometry.any_size)
+    if PROMPTERS.get(kind).doors <= wrap_backbone(tiny(network)).geometry.doors
+    and (kind != 'PadPrompter' or wrap_backbone(tiny(network)).geometry.any_size)
 ]
 STEP, BOUND = 1e-6, 1e-6
 Point = dict[str, Tensor]

@@ -12,7 +12,7 @@ from mmengine.optim import OptimWrapper
 from networks import NETWORKS, classifier, config, images, tiny
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.registry import PROMPTERS
 
 PROMPTERS.import_from_location()
@@ -23,10 +23,10 @@ PAIRS = [('plain', kind) for kind in sorted(PROMPTERS.module_dict)] + [
 every_pair = pytest.mark.parametrize(('network', 'kind'), PAIRS)
 
 
-def plug(network: str, kind: str) -> torch.nn.Module:
+def attached(network: str, kind: str) -> torch.nn.Module:
     """The network prompted, in training mode without dropout."""
     prompter = PROMPTERS.get(kind)
-    if not prompter.doors <= take_apart(tiny(network)).geometry.doors:
+    if not prompter.doors <= wrap_backbone(tiny(network)).geometry.doors:
         pytest.skip(f'{network} lacks a door that {kind} needs')
     torch.manual_seed(0)
     return vptx.attach(tiny(network), config(kind), tune=[classifier(network)]).train()
@@ -55,7 +55,7 @@ def run(call, model: torch.nn.Module) -> tuple[torch.Tensor, list[torch.Tensor]]
 def test_compiled_in_one_graph(network, kind):
     """``fullgraph``: whatever would break the graph is an error."""
     torch.compiler.reset()
-    model = plug(network, kind)
+    model = attached(network, kind)
     expected = run(model, model)
     found = run(torch.compile(model, backend='eager', fullgraph=True), model)
     for ours, theirs in zip([found[0], *found[1]], [expected[0], *expected[1]], strict=True):
@@ -72,7 +72,7 @@ BY_DEFAULT = [('plain', 'DeepPrompter'), ('swin v2', 'DeepPrompter'), ('EVA-02',
 def test_compiled_by_default_it_learns_the_same(network, kind):
     """Gradients too, each to 1e-5 of its length, as training needs them."""
     torch.compiler.reset()
-    model = plug(network, kind)
+    model = attached(network, kind)
     with torch.no_grad():
         for parameter in model.prompter.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
@@ -88,7 +88,7 @@ def test_compiled_by_default_it_learns_the_same(network, kind):
 
 def test_folded_it_compiles_too():
     torch.compiler.reset()
-    model = vptx.fold(plug('plain', 'DeepPrompter'))
+    model = vptx.fold(attached('plain', 'DeepPrompter'))
     with torch.no_grad():
         torch.testing.assert_close(torch.compile(model, backend='eager', fullgraph=True)(images()), model(images()))
 
@@ -99,7 +99,7 @@ def test_folded_it_compiles_too():
     + [('swin', 'DeepPrompter'), ('EVA-02', 'DeepPrompter')],
 )
 def test_exported_it_takes_any_batch(network, kind):
-    model, batch = plug(network, kind).eval(), torch.export.Dim('batch', min=1, max=64)
+    model, batch = attached(network, kind).eval(), torch.export.Dim('batch', min=1, max=64)
     models = [model, vptx.fold(deepcopy(model))] if kind == 'DeepPrompter' else [model]
     for each in models:
         exported = torch.export.export(each, (images(2),), dynamic_shapes=({0: batch},)).module()
@@ -110,7 +110,7 @@ def test_exported_it_takes_any_batch(network, kind):
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @every_pair
 def test_half_precision_around_prompts_in_single(network, kind, dtype):
-    model = plug(network, kind)
+    model = attached(network, kind)
     expected, gradients = run(model, model)
 
     def halved(image):
@@ -131,7 +131,7 @@ def test_half_precision_around_prompts_in_single(network, kind, dtype):
 
 @every_pair
 def test_gradients_of_small_batches_add_up_to_those_of_a_big_one(network, kind):
-    whole, parts = plug(network, kind), plug(network, kind)
+    whole, parts = attached(network, kind), attached(network, kind)
     before = deepcopy(whole.state_dict())
     big = [images(4, seed=seed) for seed in range(2)]
     train(whole, big)
@@ -144,7 +144,7 @@ def test_gradients_of_small_batches_add_up_to_those_of_a_big_one(network, kind):
 @every_pair
 def test_an_average_of_weights_is_a_model_of_its_own(network, kind):
     """MMEngine's EMA copies the model: the copy has the averaged prompts, and calls no others."""
-    model = plug(network, kind)
+    model = attached(network, kind)
     average, expected = ExponentialMovingAverage(model, momentum=0.25), deepcopy(dict(model.named_parameters()))
     first = True
 
@@ -157,7 +157,7 @@ def test_an_average_of_weights_is_a_model_of_its_own(network, kind):
         first = False
 
     train(model, [images(seed=seed) for seed in range(3)], after_step=update)
-    other = plug(network, kind)
+    other = attached(network, kind)
     other.load_state_dict({**model.state_dict(), **expected})
     with torch.no_grad():
         found = average.eval()(images())
@@ -170,7 +170,7 @@ def test_an_average_of_weights_is_a_model_of_its_own(network, kind):
     'kind', [kind for kind, prompter in sorted(PROMPTERS.module_dict.items()) if prompter.doors == {'image'}]
 )
 def test_channels_last(network, kind):
-    model = plug(network, kind)
+    model = attached(network, kind)
     expected = run(model, model)
     layout = dict(memory_format=torch.channels_last)
     model.to(**layout)

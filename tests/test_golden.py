@@ -110,16 +110,16 @@ def test_golden(case, golden, net):
         }
         for kind in ('prompt', 'grad')
     )
-    hall = PromptedNetwork(net, readout=net.readout).eval()
-    hall.plug(build(PROMPTERS, config), readout)
-    for ours, theirs in parameters(hall.prompter, prompts):
+    prompted = PromptedNetwork(net, readout=net.readout).eval()
+    prompted.set_prompter(build(PROMPTERS, config), readout)
+    for ours, theirs in parameters(prompted.prompter, prompts):
         ours.data.copy_(theirs)
     finished = []
-    hall.net.finish = lambda tokens, finish=hall.net.finish: finished.append(finish(tokens)) or finished[0]
-    output = hall(of_case['input'])
+    prompted.net.finish = lambda tokens, finish=prompted.net.finish: finished.append(finish(tokens)) or finished[0]
+    output = prompted(of_case['input'])
     if case.startswith('swin'):  # stored are the normed tokens, prompts first
         output = finished[0]
     torch.testing.assert_close(output, of_case['output'], rtol=1e-5, atol=1e-5)
     (output * of_case['probe']).sum().backward()
-    for ours, theirs in parameters(hall.prompter, grads):
+    for ours, theirs in parameters(prompted.prompter, grads):
         torch.testing.assert_close(ours.grad, theirs, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())

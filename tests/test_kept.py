@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import vptx
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.kept import file_names, find_place
 from vptx.prompt_file import read_prompt
 
@@ -51,8 +51,8 @@ def classifier() -> nn.Module:
 
 
 def part_compiled(model: nn.Module) -> nn.Module:
-    hall = find_hall(model)
-    hall.net.model.norm = torch.compile(hall.net.model.norm, backend='eager')
+    network = find_prompted_network(model)
+    network.net.model.norm = torch.compile(network.net.model.norm, backend='eager')
     return model
 
 

@@ -11,12 +11,12 @@ from timm.optim import create_optimizer_v2
 from torch import nn
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.library_methods import FACTS
 
 SHALLOW, DEEP = (dict(type=f'{kind}Prompter', num_tokens=3) for kind in ('Shallow', 'Deep'))
 TIMM = [name for name in NETWORKS if name != 'torchvision']
-TOKENS = [name for name in TIMM if 'tokens' in take_apart(tiny(name)).geometry.doors]
+TOKENS = [name for name in TIMM if 'tokens' in wrap_backbone(tiny(name)).geometry.doors]
 every_timm = pytest.mark.parametrize('network', TIMM)
 
 

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from torch import nn
 
 import vptx
-from vptx.attach import find_hall
-from vptx.backbones import take_apart
+from vptx.attach import find_prompted_network
+from vptx.backbones import wrap_backbone
 from vptx.pixel_file import read_pixels
 from vptx.prompters import Prompter
 
@@ -152,4 +152,4 @@ def test_other_endings_bare_models_and_unknown_pixels(tmp_path):
 def test_on_other_networks(network):
     model, image = prompted_model(KINDS['border'], network), images(2)
     assert torch.equal(read_pixels(model).apply(image), model.prompter.image(image))
-    assert take_apart(tiny(network)).geometry.mean and find_hall(model).net.geometry.name
+    assert wrap_backbone(tiny(network)).geometry.mean and find_prompted_network(model).net.geometry.name

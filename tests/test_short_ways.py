@@ -39,11 +39,11 @@ def test_rows_that_are_read_are_the_same_without_the_others(network, prompter):
     model = vptx.attach(tiny(network), prompter, tune=tune).double().train()
     assert rows_of_mlps(model, images().double())[-1] == model.net.geometry.prefix
     found = []
-    for hall in (model, every_row(model)):
+    for prompted in (model, every_row(model)):
         torch.manual_seed(0)
-        output = hall(images(3).double())
+        output = prompted(images(3).double())
         output.square().sum().backward()
-        found.append((output, {name: p.grad for name, p in hall.named_parameters() if p.requires_grad}))
+        found.append((output, {name: p.grad for name, p in prompted.named_parameters() if p.requires_grad}))
     (ours, gradients), (theirs, expected) = found
     assert (ours - theirs).abs().max() < 1e-12 * theirs.abs().max()
     largest = max(g.abs().max() for g in expected.values())

@@ -8,7 +8,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.utils import import_modules_from_strings
 from torch import nn
 
-from vptx.attach import attach, find_hall
+from vptx.attach import attach, find_prompted_network
 from vptx.checkpoint import adopt, compare_classes, initialise, is_stock
 from vptx.prompt_file import ClassNames, load_prompt
 from vptx.registry import DATASETS, MODELS
@@ -42,7 +42,7 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
         if 'data_preprocessor' in config:  # a stock config may have it beside the model, as the Runner allows
             model_config.setdefault('data_preprocessor', config.data_preprocessor)
         model = MODELS.build(model_config)
-        if find_hall(model) is None and hasattr(model, 'init_weights'):
+        if find_prompted_network(model) is None and hasattr(model, 'init_weights'):
             initialise(model)  # a stock backbone reads its init_cfg here; one of vptx's has its weights already
     for hook in config.get('custom_hooks', []):
         kind = hook['type'] if isinstance(hook['type'], str) else hook['type'].__name__
@@ -58,7 +58,9 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     # mmpretrain's inferencers look for the first name of a pair, mmseg's for the second.
     model._config = model.cfg = config
     # The inferencers name a class where they know names, and give its number alone where they know none.
-    model._dataset_meta = model.dataset_meta = _dataset_meta(config, find_hall(model).classes if facts else None)
+    model._dataset_meta = model.dataset_meta = _dataset_meta(
+        config, find_prompted_network(model).classes if facts else None
+    )
     return model.to(device).eval()
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vptx.backbones import Net, find_net, take_apart
+from vptx.backbones import Net, find_net, wrap_backbone
 from vptx.mappings.base import LabelMapping
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters.base import Prompter
@@ -17,35 +17,35 @@ from vptx.readout import OWN, Readout, read_maps
 from vptx.registry import MAPPINGS, PROMPTERS, build
 from vptx.trainable import freeze
 
-__all__ = ['attach', 'detach', 'find_hall', 'fold']
+__all__ = ['attach', 'detach', 'find_prompted_network', 'fold']
 
 
-class Before(NamedTuple):
+class AttachState(NamedTuple):
     """What :func:`detach` needs to know.
 
     Attributes:
         readout: of the prompted network.
         trains: every parameter of the model with its ``requires_grad``.
         modes: every module of the prompted network with its ``training``.
-        own_hall: whether the model came with a prompted network, or got it from :func:`attach`.
+        own_network: whether the model came with a prompted network, or got it from :func:`attach`.
     """
 
     readout: Readout
     trains: list[tuple[nn.Parameter, bool]]
     modes: list[tuple[nn.Module, bool]]
-    own_hall: bool
+    own_network: bool
 
 
-def find_hall(model: nn.Module) -> PromptedNetwork | None:
-    """The hall inside ``model``, or None.
+def find_prompted_network(model: nn.Module) -> PromptedNetwork | None:
+    """The prompted network inside ``model``, or None.
 
     Raises:
         ValueError: there are several.
     """
-    halls = [module for module in model.modules() if isinstance(module, PromptedNetwork)]
-    if len(halls) > 1:
-        raise ValueError(f'{type(model).__name__} has {len(halls)} prompted networks; vptx plugs one')
-    return halls[0] if halls else None
+    networks = [module for module in model.modules() if isinstance(module, PromptedNetwork)]
+    if len(networks) > 1:
+        raise ValueError(f'{type(model).__name__} has {len(networks)} prompted networks; expected at most one')
+    return networks[0] if networks else None
 
 
 def attach(
@@ -84,33 +84,33 @@ def attach(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f'attach takes a model that is built, such as timm.create_model(...), not {model!r}')
-    hall = find_hall(model)
-    if hall is not None and hall.before is not None:
-        raise ValueError('this model has a prompter plugged in already: vptx.detach(model) it first')
+    prompted = find_prompted_network(model)
+    if prompted is not None and prompted.attach_state is not None:
+        raise ValueError('this model already has a prompter: vptx.detach(model) it first')
     _refuse_parallel(model)
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    own_hall = hall is not None
-    part = _part(model, at) if hall is None or at is not None else hall
+    own_network = prompted is not None
+    part = _part(model, at) if prompted is None or at is not None else prompted
     modes, training = [(module, module.training) for module in part.modules()], part.training
-    if hall is None:
+    if prompted is None:
         at = at if at is not None or part is model else 'backbone'
-        hall = _wrap(model, part, at)
-    elif part is not hall:
+        prompted = _wrap(model, part, at)
+    elif part is not prompted:
         raise ValueError(f'at={at!r} is not the prompted network that {type(model).__name__} has: leave at out')
-    hall.train(training)
+    prompted.train(training)
     if part is model:
-        model = hall
-    elif not own_hall:
-        _replace(model, part, hall)
-    hall.before = Before(hall.readout, flags, modes, own_hall)
+        model = prompted
+    elif not own_network:
+        _replace(model, part, prompted)
+    prompted.attach_state = AttachState(prompted.readout, flags, modes, own_network)
     try:
-        hall.plug(_build(prompter), readout, build(MAPPINGS, mapping))
-        _check_maps(model, hall)
-        freeze(model, tune, also=nn.ModuleList([hall.prompter, hall.mapping]))
+        prompted.set_prompter(_build(prompter), readout, build(MAPPINGS, mapping))
+        _check_maps(model, prompted)
+        freeze(model, tune, also=nn.ModuleList([prompted.prompter, prompted.mapping]))
     except Exception:
         detach(model)
         raise
-    hall.train(hall.training)
+    prompted.train(prompted.training)
     return model
 
 
@@ -133,14 +133,14 @@ def _wrap(model: nn.Module, part: nn.Module, at: str | None) -> PromptedNetwork:
         inner = [name for name, module in part.named_modules() if name and find_net(module)]
         names = [f'{at}.{name}' if at else name for name in inner]
         try:
-            take_apart(part)
+            wrap_backbone(part)
         except ValueError as error:
             hint = f". It holds one that can be prompted: at='{names[0]}'" if names else ''
             raise ValueError(f'{error}{hint}') from None
     parent = model.get_submodule((at or '').rpartition('.')[0])
     if part is not model and hasattr(parent, 'data_preprocessor'):  # as a model of OpenMMLab has it
-        return PromptedBackbone(_with_pixel_statistics(take_apart(part), parent))
-    return PromptedNetwork(take_apart(part), readout=OWN)
+        return PromptedBackbone(_with_pixel_statistics(wrap_backbone(part), parent))
+    return PromptedNetwork(wrap_backbone(part), readout=OWN)
 
 
 def _refuse_parallel(model: nn.Module) -> None:
@@ -168,14 +168,14 @@ def _build(prompter: Prompter | dict | Sequence[Prompter | dict] | None) -> Prom
     return build(PROMPTERS, prompter)
 
 
-def _check_maps(model: nn.Module, hall: PromptedNetwork) -> None:
+def _check_maps(model: nn.Module, prompted: PromptedNetwork) -> None:
     """Refuse heads of mmsegmentation that ask for more feature maps than there are.
 
     Raises:
         ValueError: names the head, its ``in_index`` and the maps.
     """
-    net = hall.net
-    maps = read_maps(hall.readout, net.geometry.depth, net.stages, net.map_norm)
+    net = prompted.net
+    maps = read_maps(prompted.readout, net.geometry.depth, net.stages, net.map_norm)
     if maps is None:
         return
     number = len(maps.layers)
@@ -198,8 +198,8 @@ def _with_pixel_statistics(net: Net, model: nn.Module) -> Net:
         mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
         if mean is None or std is None:
             raise ValueError(
-                f'{type(model).__name__} has no data_preprocessor with mean and std, so nobody knows what pixels '
-                f'{net.geometry.name} takes'
+                f'{type(model).__name__} has no data_preprocessor with mean and std, so the pixel normalisation of '
+                f'{net.geometry.name} is unknown: add one to the model'
             )
         mean, std = (tuple((values.flatten() / 255).tolist()) for values in (mean, std))
         net.geometry = replace(net.geometry, mean=mean, std=std)
@@ -215,31 +215,31 @@ def detach(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: there is nothing to detach, or DistributedDataParallel is around it.
     """
-    hall = find_hall(model)
-    if hall is None or hall.before is None:
-        raise ValueError(f'{type(model).__name__} has no prompter plugged in')
+    prompted = find_prompted_network(model)
+    if prompted is None or prompted.attach_state is None:
+        raise ValueError(f'{type(model).__name__} has no prompter')
     _refuse_parallel(model)
-    before, library = hall.before, hall.net.model
-    if not before.own_hall and hall is not model:
-        _replace(model, hall, library)
-    hall.before = None
-    hall.plug(Prompter(), before.readout)
-    for parameter, trains in before.trains:
+    state, library = prompted.attach_state, prompted.net.model
+    if not state.own_network and prompted is not model:
+        _replace(model, prompted, library)
+    prompted.attach_state = None
+    prompted.set_prompter(Prompter(), state.readout)
+    for parameter, trains in state.trains:
         parameter.requires_grad = trains
-    for module, training in before.modes:
+    for module, training in state.modes:
         module.training = training
-    return library if hall is model and not before.own_hall else model
+    return library if prompted is model and not state.own_network else model
 
 
 def fold(model: nn.Module) -> nn.Module:
     """Compute the keys and values of deep prompts once, for inference; puts ``model`` in eval mode and returns it.
 
     Raises:
-        ValueError: no prompter is plugged in, or its prompts cannot be folded (shallow, or dependent on the image).
+        ValueError: the model has no prompter, or its prompts cannot be folded (shallow, or dependent on the image).
     """
-    hall = find_hall(model)
-    if hall is None:
-        raise ValueError(f'{type(model).__name__} has no prompter plugged in')
+    prompted = find_prompted_network(model)
+    if prompted is None:
+        raise ValueError(f'{type(model).__name__} has no prompter')
     model.eval()
-    hall.fold()
+    prompted.fold()
     return model

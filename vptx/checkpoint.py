@@ -14,7 +14,7 @@ from mmengine.model.weight_init import PretrainedInit
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.files import safe_load
 from vptx.fingerprint import other_weights
 from vptx.kept import head_names
@@ -59,9 +59,9 @@ def complete(
         )
     tensors, facts = parse_prompt(checkpoint.get('state_dict'), facts, where)
     check_fit(model, tensors, facts, where, head)
-    hall, source = find_hall(model), facts.get('frozen_from')
-    assert hall is not None
-    if source and source in named and source != hall.frozen_from and other_weights(model, facts, head):
+    prompted, source = find_prompted_network(model), facts.get('frozen_from')
+    assert prompted is not None
+    if source and source in named and source != prompted.frozen_from and other_weights(model, facts, head):
         with _as_it_was(model):
             _fill(model, CheckpointLoader.load_checkpoint(source, map_location='cpu'), source)
             check_frozen(model, facts, where, head)
@@ -73,11 +73,13 @@ def complete(
         averages = checkpoint['ema_state_dict']
         _check_averages(averages, whole, f'{where}, averaged:')
         checkpoint['ema_state_dict'] = {**whole, **averages}
-    left_out = set() if head else head_names(hall, tensors)
-    loaded = {ours: tensors[name] for ours, name in names_in_file(model).items() if name in tensors.keys() - left_out}
+    left_out = set() if head else head_names(prompted, tensors)
+    loaded = {
+        stored: tensors[name] for stored, name in names_in_file(model).items() if name in tensors.keys() - left_out
+    }
     checkpoint['state_dict'] = {**state, **loaded}
     if head:
-        hall.classes = ClassNames(tuple(facts.get('classes', ())), str(where))
+        prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(where))
 
 
 def _facts(checkpoint: Any) -> Any:
@@ -99,13 +101,13 @@ def _check_averages(averages: Any, whole: dict[str, Tensor], where: str) -> None
 @contextmanager
 def _as_it_was(model: nn.Module) -> Iterator[None]:
     """Leave the weights of ``model``, prompted, as they were if what is done to them ends in an error."""
-    hall, before = find_hall(model), {name: value.clone() for name, value in model.state_dict().items()}
-    source = hall.frozen_from
+    prompted, before = find_prompted_network(model), {name: value.clone() for name, value in model.state_dict().items()}
+    source = prompted.frozen_from
     try:
         yield
     except Exception:
         model.load_state_dict(before)
-        hall.frozen_from = source
+        prompted.frozen_from = source
         raise
 
 
@@ -122,7 +124,7 @@ def frozen_sources(config: ConfigDict) -> set[str]:
 
 
 def check_resumable(checkpoint: Any, where: str | Path) -> None:
-    """Make sure that a checkpoint tells all that MMEngine goes on with.
+    """Make sure that a checkpoint holds all that MMEngine resumes from.
 
     Raises:
         ValueError: begins with ``where``, and says what is missing or of another type.
@@ -194,13 +196,13 @@ def check_classes(model: nn.Module, classes: Sequence[str] | None, data: str) ->
                 f'the data set {data} has {len(classes)} classes, the {part} num_classes={count}: '
                 f'{_some([*map(str, classes)])}'
             )
-    hall = find_hall(model)
-    if hall is None:
+    prompted = find_prompted_network(model)
+    if prompted is None:
         return
-    if hall.classes and hall.classes.names:
-        compare_classes(hall.classes, classes, f'the data set {data}')
+    if prompted.classes and prompted.classes.names:
+        compare_classes(prompted.classes, classes, f'the data set {data}')
     else:
-        hall.classes = ClassNames(tuple(map(str, classes)), f'the data set {data}')
+        prompted.classes = ClassNames(tuple(map(str, classes)), f'the data set {data}')
 
 
 def compare_classes(learnt: ClassNames, classes: Sequence[str], data: str) -> None:
@@ -209,13 +211,13 @@ def compare_classes(learnt: ClassNames, classes: Sequence[str], data: str) -> No
     Raises:
         ValueError: says which names differ, or that their order does, and what to do.
     """
-    ours, theirs = learnt.names, tuple(map(str, classes))
-    if ours == theirs:
+    stored, given = learnt.names, tuple(map(str, classes))
+    if stored == given:
         return
-    if set(ours) == set(theirs):
-        fault = f'the same classes in another order: {_some(ours)}; {_some(theirs)}'
+    if set(stored) == set(given):
+        fault = f'the same classes in another order: {_some(stored)}; {_some(given)}'
     else:
-        lacking, strange = ([n for n in a if n not in b] for a, b in ((ours, theirs), (theirs, ours)))
+        lacking, strange = ([n for n in a if n not in b] for a, b in ((stored, given), (given, stored)))
         fault = f'other classes: the data have no {_some(lacking) or "more"}, but {_some(strange) or "no other"}'
     raise ValueError(
         f'{learnt.where} and {data} name {fault}. Labels would be taken for those of other classes: set classes=[...] '
@@ -229,9 +231,9 @@ def _some(names: Sequence[str]) -> str:
 
 def is_stock(model: nn.Module, checkpoint: Any) -> bool:
     """Whether ``checkpoint`` is not of vptx, and ``model`` had a library's backbone before it was prompted."""
-    hall = find_hall(model)
-    own_hall = hall is None or hall.before is None or hall.before.own_hall
-    return not own_hall and not _facts(checkpoint)
+    prompted = find_prompted_network(model)
+    own_network = prompted is None or prompted.attach_state is None or prompted.attach_state.own_network
+    return not own_network and not _facts(checkpoint)
 
 
 def adopt(model: nn.Module, checkpoint: Any, where: str | Path) -> None:
@@ -242,7 +244,7 @@ def adopt(model: nn.Module, checkpoint: Any, where: str | Path) -> None:
     Raises:
         ValueError: no such checkpoint, or one of another backbone.
     """
-    if find_hall(model) is None:
+    if find_prompted_network(model) is None:
         raise ValueError(f'{where}: there is no prompted backbone to fill')
     with _as_it_was(model):
         _fill(model, checkpoint, where)
@@ -278,7 +280,7 @@ def _check_start(backbone: nn.Module, where: str, prefix: str) -> None:
     if len(lacking) == len(dict(backbone.named_parameters())):
         raise ValueError(f'{where} holds no tensors of this backbone under the prefix {prefix!r}')
     if lacking or strange:
-        print_log(f'{where}: {_told(lacking, strange)}', 'current', logging.WARNING)
+        print_log(f'{where}: {_describe_faults(lacking, strange)}', 'current', logging.WARNING)
 
 
 def _load(library: nn.Module, tensors: dict[str, Tensor], where: str | Path) -> tuple[list[str], list[str]]:
@@ -294,24 +296,27 @@ def _load(library: nn.Module, tensors: dict[str, Tensor], where: str | Path) -> 
     return [name for name in lacking if name in own], strange  # buffers are tables of indices, made with the model
 
 
-def _told(lacking: Sequence[str], strange: Sequence[str]) -> str:
+def _describe_faults(lacking: Sequence[str], strange: Sequence[str]) -> str:
     faults = {'lacks': lacking, 'has, without a place for it,': strange}
     return '; '.join(f'it {fault} {", ".join(names[:5])}' for fault, names in faults.items() if names)
 
 
 def _fill(model: nn.Module, checkpoint: Any, where: str | Path) -> None:
-    hall, state = find_hall(model), checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None
+    prompted, state = (
+        find_prompted_network(model),
+        checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None,
+    )
     if not isinstance(state, dict):
         raise ValueError(f'{where} is no checkpoint: it has no state_dict')
     check_layout(state, where)
     found = {n.removeprefix('module.'): t for n, t in state.items()}
-    part = next((name for name, module in model.named_modules() if module is hall), 'backbone')
+    part = next((name for name, module in model.named_modules() if module is prompted), 'backbone')
     backbone = {n.removeprefix(f'{part}.'): t for n, t in found.items() if n.startswith(f'{part}.')}
     if not backbone:
         raise ValueError(f'{where} holds no {part}: its names do not begin with {part}., as those of a stock model')
-    lacking, strange = _load(hall.net.model, backbone, where)
+    lacking, strange = _load(prompted.net.model, backbone, where)
     if lacking or strange:
-        raise ValueError(f'{where} is of another backbone: {_told(lacking, strange)}')
+        raise ValueError(f'{where} is of another backbone: {_describe_faults(lacking, strange)}')
     state = model.state_dict()
     rest = {n: t for n, t in found.items() if not n.startswith(f'{part}.')}
     fits = {n: t for n, t in rest.items() if n in state and state[n].shape == t.shape}
@@ -320,7 +325,7 @@ def _fill(model: nn.Module, checkpoint: Any, where: str | Path) -> None:
     left = ', '.join(name for name in rest if name not in fits)
     print_log(f'{where}: filled {part}{"".join(f", {name}" for name in fits)}; left out {left or "nothing"}', 'current')
     checkpoint['state_dict'] = model.state_dict()
-    hall.frozen_from = str(where)
+    prompted.frozen_from = str(where)
 
 
 def last_checkpoint(work_dir: str | Path) -> Path | None:

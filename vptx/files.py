@@ -1,4 +1,4 @@
-"""Files read without running code they may carry, and written whole or not at all.
+"""Files read without running code they may carry, and written atomically.
 
 An error of a reader begins with the file's path. ValueError: the file is not what it should be. PermissionError and
 MemoryError: this user or this machine cannot read it, and it may be whole.
@@ -97,14 +97,14 @@ def _reading(path: Path, expected: str) -> Iterator[None]:
     except RecursionError as error:
         raise ValueError(f'{path} cannot be read: it is nested too deeply for {expected}') from error
     except Exception as error:
-        told = ' '.join(str(error).split())
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or 'allocate memory' in told:
+        detail = ' '.join(str(error).split())
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or 'allocate memory' in detail:
             raise MemoryError(
-                f'{path} cannot be read: there is not enough memory for what it holds ({told})'
+                f'{path} cannot be read: there is not enough memory for what it holds ({detail})'
             ) from error
-        if 'weights_only' in told:  # torch's advice on how to load the file all the same
-            told = type(error).__name__
-        raise ValueError(f'{path} cannot be read: truncated, or not {expected} ({told})') from error
+        if 'weights_only' in detail:  # torch's advice on how to load the file all the same
+            detail = type(error).__name__
+        raise ValueError(f'{path} cannot be read: truncated, or not {expected} ({detail})') from error
 
 
 def check_zip(path: Path) -> list[str]:
@@ -135,7 +135,7 @@ def read_array(path: str | Path) -> Tensor:
     """
     path = existing(path)
     with _reading(path, 'a plain array of numbers'):
-        # Mapped first: a header that claims more than the file holds is told before memory is asked for.
+        # Mapped first: a header that claims more than the file holds raises an error before memory is allocated.
         return _tensor(np.array(np.load(path, mmap_mode='r', allow_pickle=False)))
 
 
@@ -160,7 +160,7 @@ def read_arrays(path: str | Path) -> dict[str, Tensor]:
             with file.zip.open(member) as entry:
                 read = getattr(np.lib.format, f'read_array_header_{min(np.lib.format.read_magic(entry)[0], 2)}_0')
                 shape, _, dtype = read(entry)
-            if prod(shape) * dtype.itemsize > member.file_size:  # told before memory is asked for
+            if prod(shape) * dtype.itemsize > member.file_size:  # an error before memory is allocated
                 raise ValueError(f'{member.filename} claims to hold more than its {member.file_size:,} bytes')
         return {name: _tensor(file[name]) for name in file.files}
 
@@ -229,10 +229,10 @@ def safe_load(path: str | Path, map_location: Any = 'cpu') -> Any:
 
 
 def download(address: str, check_hash: bool = False) -> Path:
-    """The file at an address, from a folder of ours in torch's cache or from the network.
+    """The file at an address, from its own folder in torch's cache or from the network.
 
     Its name there has a hash of the whole address: two addresses share no file, and nothing is put where timm and
-    torchvision look for theirs.
+    torchvision look for their files.
 
     Args:
         address: ``http://`` or ``https://``.
@@ -298,7 +298,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
 def alone(folder: Path) -> Iterator[None]:
     """Wait until no other process is in this context with the same folder, which is made.
 
-    Where the file system has no locks, a warning says so and nobody waits.
+    Where the file system has no locks, a warning says so and no process waits.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / 'lock').open('w') as lock:

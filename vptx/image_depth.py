@@ -1,7 +1,7 @@
 """What a decoder would drop of an image file: bits beyond eight, and bands beyond colours.
 
-One rule: an image of more than eight bits for each value is read whole or not at all. ``color_type='color'`` keeps the
-upper eight bits only, so that 12 bits in a file of 16 become 0 to 15.
+One rule: an image of more than eight bits for each value is read with all its bits, or raises an error.
+``color_type='color'`` keeps the upper eight bits only, so that 12 bits in a file of 16 become 0 to 15.
 """
 
 from io import BytesIO

@@ -12,7 +12,7 @@ from itertools import takewhile
 
 from torch import nn
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.prompted import PromptedNetwork
 from vptx.trainable import trained_names
 
@@ -26,20 +26,20 @@ _PARTS = re.compile(r'^((?:.+?\.)?)(?:prompter|mapping|map_norms|net\.model)\.')
 def kept_names(model: nn.Module) -> list[str]:
     """Names in the state dict that a prompt file holds: what training changes, and all of the prompter and of the
     label mapping, even what they drew or counted and never learn."""
-    hall, kept = find_hall(model), set(trained_names(model))
-    learnt = (hall.prompter, hall.mapping) if hall else ()
+    prompted, kept = find_prompted_network(model), set(trained_names(model))
+    learnt = (prompted.prompter, prompted.mapping) if prompted else ()
     whole = tuple(f'{name}.' for name, module in model.named_modules() if module in learnt)
     return [name for name in model.state_dict() if name in kept or name.startswith(whole)]
 
 
 def place_of(model: nn.Module) -> str:
     """What the names of the prompted network's tensors begin with in ``model``: ``''``, ``'backbone.'``, ..."""
-    hall = find_hall(model)
-    return next((f'{name}.' for name, module in model.named_modules() if module is hall and name), '')
+    prompted = find_prompted_network(model)
+    return next((f'{name}.' for name, module in model.named_modules() if module is prompted and name), '')
 
 
 def find_place(names: Iterable[str]) -> str:
-    """The same, told by the names of a file; ``'backbone.'`` where none of them is of the prompted network."""
+    """The same, found from the names of a file; ``'backbone.'`` where none of them is of the prompted network."""
     return next((found[1] for name in names if (found := _PARTS.match(name))), 'backbone.')
 
 
@@ -62,9 +62,13 @@ def inner_name(name: str) -> str:
     return name.replace('_orig_mod.', '')
 
 
-def head_names(hall: PromptedNetwork, names: Iterable[str]) -> set[str]:
+def head_names(prompted: PromptedNetwork, names: Iterable[str]) -> set[str]:
     """Those of a prompt file's ``names`` that belong to one task and its classes: the network's own classifier, a
     label mapping, and all that is outside the prompted network."""
-    own = set(hall.net.classifier.modules()) if hall.net.classifier is not None else set()
-    parts = (OUTSIDE, 'mapping.', *(f'{inner_name(name)}.' for name, module in hall.named_modules() if module in own))
+    own = set(prompted.net.classifier.modules()) if prompted.net.classifier is not None else set()
+    parts = (
+        OUTSIDE,
+        'mapping.',
+        *(f'{inner_name(name)}.' for name, module in prompted.named_modules() if module in own),
+    )
     return {name for name in names if name.startswith(parts)}

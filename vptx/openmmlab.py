@@ -1,9 +1,9 @@
-"""Gaps of the ground we stand on, closed here and nowhere else, on ``import vptx``.
+"""Patches for MMEngine and mmsegmentation, applied on ``import vptx``. All such patches are in this module.
 
-* A checkpoint that the safe loader refuses is unpickled unsafely by MMEngine; ours never is. MMEngine runs the config
-  that a checkpoint holds as a text; ours has lost it. MMEngine does not know ``.safetensors`` either; ours loads them,
-  so that ``tools/test.py`` takes a prompt file. What is downloaded has the whole address in its name.
-* A file that MMEngine is writing when the process dies is left half written; ours is replaced whole.
+* A checkpoint that the safe loader refuses is unpickled unsafely by MMEngine; that of vptx never is. MMEngine runs the
+  config that a checkpoint holds as a text; vptx drops it. MMEngine does not know ``.safetensors`` either; vptx loads
+  them, so that ``tools/test.py`` takes a prompt file. What is downloaded has the whole address in its name.
+* A file that MMEngine is writing when the process dies is left half written; vptx replaces it atomically.
 * An image file that cannot be decoded is not always named; now it is. One of more bits or bands than the decoder keeps
   is refused, where OpenCV drops them without a word.
 * ``_base_ = 'mmseg::...'`` does not resolve with the maintained fork of mmsegmentation.
@@ -50,7 +50,7 @@ def _without_configs(found: Any, where: str) -> Any:
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
 def load_from_http(filename: str, map_location: Any = None, **_: Any) -> Any:
-    """MMEngine's loader of remote checkpoints: downloaded to a folder of ours in torch's cache, then loaded safely."""
+    """MMEngine's loader of remote checkpoints: downloaded to its own folder in torch's cache, then loaded safely."""
     return load_from_local(str(download(filename)), map_location)
 
 

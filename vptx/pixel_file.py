@@ -23,7 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.files import write_whole
 
 __all__ = ['PixelPrompt', 'export_pixels', 'read_pixels']
@@ -83,21 +83,23 @@ def read_pixels(model: nn.Module) -> PixelPrompt:
 
     Raises:
         ValueError: there is no prompter on the image; or it is no such sentence: it depends on the image, moves,
-            zooms or covers it, or adds channels; or nobody knows how the network's pixels are normalised.
+            zooms or covers it, or adds channels; or the normalisation of the network's pixels is unknown.
     """
-    hall = find_hall(model)
-    name = type(hall.prompter).__name__ if hall else type(model).__name__
-    if hall is None or 'image' not in hall.prompter.doors:
+    prompted_network = find_prompted_network(model)
+    name = type(prompted_network.prompter).__name__ if prompted_network else type(model).__name__
+    if prompted_network is None or 'image' not in prompted_network.prompter.doors:
         raise ValueError(f'{name} has no pixels on the image (door 1): there is nothing to export')
-    geometry, device = hall.net.geometry, next(hall.parameters()).device
+    geometry, device = prompted_network.net.geometry, next(prompted_network.parameters()).device
     if not geometry.mean:
-        raise ValueError(f'nobody knows how the pixels of {geometry.name} are normalised: there is no mean and std')
-    was_training = hall.training
-    hall.eval()
+        raise ValueError(f'the pixel normalisation of {geometry.name} is unknown: it has no mean and std')
+    was_training = prompted_network.training
+    prompted_network.eval()
     noise = torch.randn(2, geometry.channels, *geometry.image, generator=torch.Generator().manual_seed(0)).to(device)
-    delta, bright = hall.prompter.image(torch.stack([torch.zeros_like(noise[0]), torch.ones_like(noise[0])]))
-    seen = hall.prompter.image(noise)
-    hall.train(was_training)
+    delta, bright = prompted_network.prompter.image(
+        torch.stack([torch.zeros_like(noise[0]), torch.ones_like(noise[0])])
+    )
+    seen = prompted_network.prompter.image(noise)
+    prompted_network.train(was_training)
     places = (bright - delta).abs().amax(0).nonzero()
     if delta.shape[0] == 3 and len(places):
         (top, left), (bottom, right) = places.amin(0).tolist(), (places.amax(0) + 1).tolist()
@@ -128,9 +130,9 @@ def export_pixels(model: nn.Module, path: str | Path) -> str:
     writers = {'.safetensors': _safetensors, '.png': _png}
     if path.suffix not in writers:
         raise ValueError(f'learnt pixels are exported as {" or ".join(writers)}, not {path.name}')
-    content, told = writers[path.suffix](prompt, find_hall(model).net.geometry.name)
+    content, note = writers[path.suffix](prompt, find_prompted_network(model).net.geometry.name)
     write_whole(path, content)
-    return told
+    return note
 
 
 def _safetensors(prompt: PixelPrompt, network: str) -> tuple[bytes, str]:
@@ -155,11 +157,11 @@ def _png(prompt: PixelPrompt, network: str) -> tuple[bytes, str]:
     levels = (values.clamp(0, 1) * 255).round().byte()
     channels = [*levels, there.byte() * 255] if prompt.around else [*levels]
     facts = PngInfo()
-    told = (
+    note = (
         f'{AROUND if prompt.around else ADDED}; {clipped:.1%} of the values were outside of what a PNG holds and are '
         'clipped, the others rounded to 8 bits'
     )
-    facts.add_text('Description', f'Learnt pixels for {network}: {told}')
+    facts.add_text('Description', f'Learnt pixels for {network}: {note}')
     drawn = BytesIO()
     Image.fromarray(np.stack([channel.cpu().numpy() for channel in channels], -1)).save(drawn, 'PNG', pnginfo=facts)
-    return drawn.getvalue(), told
+    return drawn.getvalue(), note

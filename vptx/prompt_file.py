@@ -19,7 +19,7 @@ from mmengine.logging import print_log
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.files import read_safetensors, safe_load, write_whole
 from vptx.fingerprint import fingerprints, other_weights
 from vptx.kept import file_names, find_place, head_names, kept_names, place_of
@@ -67,19 +67,19 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
     Raises:
         ValueError: the model is not prompted, or has another number of classes.
     """
-    hall = _prompted(model)
+    prompted = _prompted(model)
     _check_count(model, classes, 'this model')
     return dict(
         format=FORMAT,
-        network=hall.net.geometry.name,
-        image=list(hall.net.geometry.image),
+        network=prompted.net.geometry.name,
+        image=list(prompted.net.geometry.image),
         fingerprint=fingerprints(model),
-        prompter=type(hall.prompter).__name__,
-        prompter_settings=hall.prompter.settings,
-        prompts=[f'prompter.{name}' for name, _ in hall.prompter.named_parameters()],
+        prompter=type(prompted.prompter).__name__,
+        prompter_settings=prompted.prompter.settings,
+        prompts=[f'prompter.{name}' for name, _ in prompted.prompter.named_parameters()],
         classes=[str(name) for name in classes],
         config=config,
-        frozen_from=hall.frozen_from,
+        frozen_from=prompted.frozen_from,
     )
 
 
@@ -89,10 +89,10 @@ def names_in_file(model: nn.Module) -> dict[str, str]:
 
 
 def _prompted(model: nn.Module) -> PromptedNetwork:
-    hall = find_hall(model)
-    if hall is None:
-        raise ValueError(f'{type(model).__name__} is no prompted model: plug a prompter in with vptx.attach first')
-    return hall
+    prompted = find_prompted_network(model)
+    if prompted is None:
+        raise ValueError(f'{type(model).__name__} is no prompted model: call vptx.attach first')
+    return prompted
 
 
 def class_counts(model: nn.Module) -> dict[str, int]:
@@ -102,11 +102,11 @@ def class_counts(model: nn.Module) -> dict[str, int]:
     for name in ('head', 'decode_head', 'auxiliary_head'):
         part = getattr(model, name, None)
         counts += [(name, getattr(p, 'num_classes', 0)) for p in (part if isinstance(part, nn.ModuleList) else [part])]
-    hall = find_hall(model)
-    if hall is not None:
-        counts.append(('mapping', hall.mapping.num_classes))
-        if hall is model and hall.readout == OWN and not hall.mapping.num_classes:
-            counts.append(('classifier', hall.net.geometry.classes))
+    prompted = find_prompted_network(model)
+    if prompted is not None:
+        counts.append(('mapping', prompted.mapping.num_classes))
+        if prompted is model and prompted.readout == OWN and not prompted.mapping.num_classes:
+            counts.append(('classifier', prompted.net.geometry.classes))
     return {name: count for name, count in counts if isinstance(count, int) and count}
 
 
@@ -195,13 +195,13 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
         ValueError: another network, another prompter or other settings of it, another number of classes or shape, a
             trained tensor that is missing, one too many, or values that are not finite.
     """
-    hall = _prompted(model)
-    for what, ours in dict(network=hall.net.geometry.name, prompter=type(hall.prompter).__name__).items():
-        if facts[what] != ours:
-            raise ValueError(f'{where} belongs to the {what} {facts[what]}, this model has {ours}')
+    prompted = _prompted(model)
+    for what, actual in dict(network=prompted.net.geometry.name, prompter=type(prompted.prompter).__name__).items():
+        if facts[what] != actual:
+            raise ValueError(f'{where} belongs to the {what} {facts[what]}, this model has {actual}')
     state = model.state_dict()
-    own = {name: state[ours] for ours, name in names_in_file(model).items()}
-    heads = head_names(hall, [*own, *tensors])
+    own = {name: state[actual] for actual, name in names_in_file(model).items()}
+    heads = head_names(prompted, [*own, *tensors])
     left_out = set() if head else heads
     faults = {name: f'lacks {name}' for name in own if name not in tensors}
     faults |= {name: f'has {name}, which does not train here' for name in tensors if name not in own}
@@ -210,26 +210,26 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
         for name in own
         if name in tensors and tensors[name].shape != own[name].shape
     }
-    told = [fault for name, fault in faults.items() if name not in left_out]
-    if told:
-        more = f'; and {len(told) - 5} more' if len(told) > 5 else ''
+    reported = [fault for name, fault in faults.items() if name not in left_out]
+    if reported:
+        more = f'; and {len(reported) - 5} more' if len(reported) > 5 else ''
         if faults.keys() <= heads:
             more += '. Only the head differs: to load the rest, vptx.load_prompt(..., head=False), or load_head=False '
             more += 'of PromptTuningHook'
-        raise ValueError(f'{where} does not fit this model: it {"; ".join(told[:5])}{more}')
+        raise ValueError(f'{where} does not fit this model: it {"; ".join(reported[:5])}{more}')
     check_numbers({name: tensor for name, tensor in tensors.items() if name not in left_out}, own, where)
-    _check_settings(hall, facts, where)
+    _check_settings(prompted, facts, where)
     if head:
         _check_count(model, facts.get('classes', ()), where)
 
 
-def _check_settings(hall: PromptedNetwork, facts: Mapping[str, Any], where: str | Path) -> None:
+def _check_settings(prompted: PromptedNetwork, facts: Mapping[str, Any], where: str | Path) -> None:
     """That the prompter means the same by what it learnt; a file of format 1 does not tell."""
-    ours, name = hall.prompter.settings, type(hall.prompter).__name__
-    theirs = facts.get('prompter_settings')
-    if theirs is None:
+    actual, name = prompted.prompter.settings, type(prompted.prompter).__name__
+    recorded = facts.get('prompter_settings')
+    if recorded is None:
         # Numbers show in the shapes.
-        words = [f'{key}={value!r}' for key, value in ours.items() if isinstance(value, str) and 'type' not in key]
+        words = [f'{key}={value!r}' for key, value in actual.items() if isinstance(value, str) and 'type' not in key]
         if words:
             print_log(
                 f'{where} is of format 1 and does not say with what settings {name} was trained; here it has '
@@ -238,11 +238,11 @@ def _check_settings(hall: PromptedNetwork, facts: Mapping[str, Any], where: str 
                 logging.WARNING,
             )
         return
-    others = [key for key, value in ours.items() if key in theirs and theirs[key] != value]
+    others = [key for key, value in actual.items() if key in recorded and recorded[key] != value]
     if others:
         raise ValueError(
-            f'{where} was trained with {", ".join(f"{key}={theirs[key]!r}" for key in others)} of {name}, this model '
-            f'has {", ".join(f"{key}={ours[key]!r}" for key in others)}, by which the same numbers mean something '
+            f'{where} was trained with {", ".join(f"{key}={recorded[key]!r}" for key in others)} of {name}, this model '
+            f'has {", ".join(f"{key}={actual[key]!r}" for key in others)}, by which the same numbers mean something '
             'else: attach it with the settings of the file'
         )
 
@@ -278,14 +278,14 @@ def check(model: nn.Module, tensors: Any, facts: Any, where: str | Path, head: b
 
 def _frozen(model: nn.Module) -> str:
     """What has weights that no prompt file holds."""
-    hall = find_hall(model)
-    assert hall is not None
-    name, frozen = hall.net.geometry.name, dict(hall.prompter.frozen_tensors())
-    return f'{name}, or of the frozen part of {type(hall.prompter).__name__},' if frozen else name
+    prompted = find_prompted_network(model)
+    assert prompted is not None
+    name, frozen = prompted.net.geometry.name, dict(prompted.prompter.frozen_tensors())
+    return f'{name}, or of the frozen part of {type(prompted.prompter).__name__},' if frozen else name
 
 
 def write_prompt(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write a prompt file, whole or not at all."""
+    """Write a prompt file, atomically."""
     path = Path(path)
     if path.suffix != '.safetensors':
         raise ValueError(f'a prompt file ends in .safetensors, not {path.name}')
@@ -329,19 +329,19 @@ def save_prompt(
     Raises:
         ValueError: ``plain`` of a prompter that has no such form.
     """
-    hall = _prompted(model)
-    learnt, found = hall.prompter, hall.prompter.plain() if plain else hall.prompter
+    prompted = _prompted(model)
+    learnt, found = prompted.prompter, prompted.prompter.plain() if plain else prompted.prompter
     if found is None:
         raise ValueError(
             f'plain=True writes the DeepPrompter that computes the same, and {type(learnt).__name__} has no such form: '
             'leave plain out'
         )
-    hall.prompter = found
+    prompted.prompter = found
     try:
         facts, state = describe(model, config, classes), model.state_dict()
-        write_prompt(path, {name: state[ours] for ours, name in names_in_file(model).items()}, facts)
+        write_prompt(path, {name: state[actual] for actual, name in names_in_file(model).items()}, facts)
     finally:
-        hall.prompter = learnt
+        prompted.prompter = learnt
 
 
 def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[str, Any]:
@@ -365,10 +365,12 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
     """
     tensors, facts = read_prompt(path)
     check(model, tensors, facts, path, head)
-    hall = _prompted(model)
-    left_out = set() if head else head_names(hall, tensors)
-    loaded = {ours: tensors[name] for ours, name in names_in_file(model).items() if name in tensors.keys() - left_out}
+    prompted = _prompted(model)
+    left_out = set() if head else head_names(prompted, tensors)
+    loaded = {
+        actual: tensors[name] for actual, name in names_in_file(model).items() if name in tensors.keys() - left_out
+    }
     model.load_state_dict(loaded, strict=False)  # looked at: check() found every trained name and no other
     if head:
-        hall.classes = ClassNames(tuple(facts.get('classes', ())), str(path))
+        prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(path))
     return facts

@@ -1,4 +1,4 @@
-"""The hall: where a frozen network and a prompter meet. The only forward loop with prompts.
+"""Forward pass of a frozen network with a prompter. No other module contains such a loop.
 
 image -> embed -> look -> (merge, before_layer, block, after_layer) x L -> finish -> at_end -> readout
 """
@@ -29,15 +29,16 @@ from vptx.readout import FIRST_ROWS, MAPS, OWN, READOUTS, READS_PROMPTS, Maps, R
 from vptx.registry import MODELS, NETS, build
 from vptx.trainable import set_mode
 
-__all__ = ['Known', 'PromptedBackbone', 'PromptedNetwork']
+__all__ = ['PartialForward', 'PromptedBackbone', 'PromptedNetwork']
 
 _OUTSIDE = At(None)
 #: Where the forward that is running is, for prompters that act inside: one network may serve several threads.
 _here: ContextVar[At] = ContextVar('here', default=_OUTSIDE)
 
 
-class Known(NamedTuple):
-    """What a hall has made of images, to be given to it in their place; :meth:`PromptedNetwork.begin` makes it.
+class PartialForward(NamedTuple):
+    """Intermediate state of a forward pass, which can be passed to the network instead of the images;
+    :meth:`PromptedNetwork.begin` makes it.
 
     Attributes:
         value: what :meth:`PromptedNetwork.read` returns or, with ``layer``, tokens in front of that one (B, K+N, D).
@@ -57,16 +58,16 @@ class Known(NamedTuple):
     def tensors(self) -> tuple[Tensor, ...]:
         return self.value if isinstance(self.value, tuple) else (self.value,)
 
-    def holding(self, tensors: tuple[Tensor, ...]) -> 'Known':
+    def holding(self, tensors: tuple[Tensor, ...]) -> 'PartialForward':
         """The same of other images."""
         return self._replace(value=tensors if isinstance(self.value, tuple) else tensors[0])
 
-    def to(self, device: torch.device) -> 'Known':
+    def to(self, device: torch.device) -> 'PartialForward':
         return self.holding(tuple(tensor.to(device) for tensor in self.tensors))
 
 
 class PromptedNetwork(LibraryMethods, BaseModule):
-    """A network, a prompter and a label mapping (none, to begin with) and a readout: (B, 3, H, W) -> (B, D),
+    """A network, a prompter and a label mapping (none, initially) and a readout: (B, 3, H, W) -> (B, D),
     (B, D, H', W') or (B, C). Of several layers, a tuple of feature maps.
 
     Args:
@@ -79,13 +80,14 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             The same gradients, less memory, a forward more. OpenMMLab's name; timm's is :meth:`set_grad_checkpointing`.
 
     Attributes:
-        prompter: what is learnt; a :class:`~vptx.prompters.base.Prompter` that does nothing while unplugged.
+        prompter: what is learnt; a :class:`~vptx.prompters.base.Prompter` that does nothing while none is attached.
         mapping: how the network's own classes are read as others; a :class:`~vptx.mappings.LabelMapping` that does
             nothing while there is none.
         frozen_from: the checkpoint that filled a stock backbone after it was prompted; empty for all others.
         classes: the names of the classes of what is learnt, with who gave them
             (:class:`~vptx.prompt_file.ClassNames`), as soon as a file or the data have named them.
-        before: what :func:`vptx.attach` changed, for :func:`vptx.detach` to restore; None while unplugged.
+        attach_state: what :func:`vptx.attach` changed, for :func:`vptx.detach` to restore; None while no prompter is
+            attached.
     """
 
     def __init__(self, net: Net | dict, readout: Readout | None = None, with_cp: bool = False) -> None:
@@ -96,14 +98,16 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         self.map_norms = nn.ModuleList()
         self.folded: set[int] = set()
         self._folded_from: list[tuple] = []
-        self.before: Any = None
+        self.attach_state: Any = None
         self.frozen_from = ''
         self.classes: Any = None
         self._handles: list = []
         self._compiled_at = _OUTSIDE
-        self.plug(Prompter())
+        self.set_prompter(Prompter())
 
-    def plug(self, prompter: Prompter, readout: Readout | None = None, mapping: LabelMapping | None = None) -> None:
+    def set_prompter(
+        self, prompter: Prompter, readout: Readout | None = None, mapping: LabelMapping | None = None
+    ) -> None:
         """Bind ``prompter`` and ``mapping`` to the network.
 
         Raises:
@@ -154,7 +158,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             hold(part, self)
         for handle in self._handles:
             handle.remove()
-        # A partial of a method, not a closure: a copy of the hall calls the copy's own prompter.
+        # A partial of a method, not a closure: a copy of the network calls the copy's own prompter.
         self._handles = [
             self.net.module_at(site).register_forward_hook(partial(self._inside, site)) for site in prompter.sites
         ]
@@ -199,7 +203,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
                 'num_classes=1000, say, as many as its weights have'
             )
 
-    def forward(self, image: Tensor | Known, note: Any = None) -> Tensor | tuple:
+    def forward(self, image: Tensor | PartialForward, note: Any = None) -> Tensor | tuple:
         """
         Args:
             image: (B, 3, H, W).
@@ -213,15 +217,15 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         self._check_state()
         return self.mapping(self._check_classes(self.read(image, note)))
 
-    def read(self, image: Tensor | Known, note: Any = None) -> Tensor | tuple:
+    def read(self, image: Tensor | PartialForward, note: Any = None) -> Tensor | tuple:
         """As :meth:`forward`, without the mapping: the network's own logits (B, K), where they are mapped."""
         return self._run(image, note=note).value
 
-    def begin(self, image: Tensor | Known, layer: int | None, note: Any = None) -> Known:
+    def begin(self, image: Tensor | PartialForward, layer: int | None, note: Any = None) -> PartialForward:
         """As far as in front of ``layer``, or all of :meth:`read`: image (B, 3, H, W) -> what read goes on with."""
         return self._run(image, layer, note)
 
-    def _check_note(self, image: Tensor | Known, note: Any) -> None:
+    def _check_note(self, image: Tensor | PartialForward, note: Any) -> None:
         name = type(self.prompter).__name__
         if not self.prompter.takes_note:
             raise ValueError(
@@ -235,7 +239,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
     @torch.enable_grad()
     def frozen_until(self, image: Tensor) -> int | None:
         """The last layer in front of which nothing that trains has acted on ``image`` (B, 3, H, W): all before it is
-        the same for ever. None if nothing trains; autograd tells.
+        the same until a weight changes. None if nothing trains; autograd determines it.
 
         Raises:
             ValueError: something that trains acts on the image, or in front of the first layer or in it.
@@ -248,11 +252,11 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             raise ValueError(f'{type(self.prompter).__name__} sees the image {when}')
 
         def trains(layer: int) -> bool:
-            known = self._run(image, layer)
-            positions = known.context.positions
-            return known.tensors[0].requires_grad or (positions is not None and positions.requires_grad)
+            state = self._run(image, layer)
+            positions = state.context.positions
+            return state.tensors[0].requires_grad or (positions is not None and positions.requires_grad)
 
-        # A map of a layer is taken on the way: to begin behind it would be to lose it.
+        # Feature maps are collected during the pass, so a cached start must not come after a layer whose map is needed.
         layers = range(1, min([self.net.geometry.depth - 1, *self._taps]) + 1)
         frozen = bisect_left(layers, True, key=trains)
         if not frozen:
@@ -280,7 +284,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
         return tokens, context
 
-    def _run(self, image: Tensor | Known, until: int | None = None, note: Any = None) -> Known:
+    def _run(self, image: Tensor | PartialForward, until: int | None = None, note: Any = None) -> PartialForward:
         """From the image, or from what is known of it, to the end, or in front of the layer ``until``."""
         net, prompter = self.net, self.prompter
         if note is not None:
@@ -291,7 +295,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             found = self._run(F.pad(image, (0, 0, 0, 0, 0, 0, 0, 1)), until, note)
             return found._replace(value=_none_of(found.value))
         seen = None
-        if not isinstance(image, Known):
+        if not isinstance(image, PartialForward):
             begin, (tokens, context) = 0, self._embed(image, note)
             if prompter.looks:
                 seen = prompter.look(image, tokens)
@@ -305,7 +309,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         first: Tensor | None = None
         for layer in range(begin, net.geometry.depth):
             if layer == until:
-                return Known(tokens, layer, context, seen, note)
+                return PartialForward(tokens, layer, context, seen, note)
             tokens, context = net.merge(tokens, layer, context)
             at = At(layer, context.grid, None, seen, note)
             memory = self._memory(tokens, at, folded)
@@ -321,20 +325,20 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             if layer in self._taps:
                 taps[layer] = self._tap(tokens, context)
         if until is not None:
-            return Known(tokens, net.geometry.depth, context, seen, note)
+            return PartialForward(tokens, net.geometry.depth, context, seen, note)
         if self._maps:
-            return Known(self._read_maps(self._maps, taps))
+            return PartialForward(self._read_maps(self._maps, taps))
         if self._taps:
-            return Known(net.collect(taps))
+            return PartialForward(net.collect(taps))
         tokens = self._finish(tokens, At(None, context.grid, None, seen, note))
         tokens = prompter.at_end(tokens, image)
         if self.readout == OWN:
-            return Known(net.classify(tokens, context))
+            return PartialForward(net.classify(tokens, context))
         patches = context.grid[0] * context.grid[1] if first is None else 0
         first_patch = tokens.shape[1] - patches
         parts = tokens[:, :prefix], tokens[:, prefix:first_patch], tokens[:, first_patch:]
         feature = READOUTS[str(self.readout)](*parts, context.grid)
-        return Known(net.finish_pooled(feature) if feature.dim() == 2 else feature)
+        return PartialForward(net.finish_pooled(feature) if feature.dim() == 2 else feature)
 
     def _block(self, tokens: Tensor, at: At, context: Context, memory: Memory | None) -> Tensor:
         between = partial(self.prompter.between, at=at) if self.prompter.acts_between else None
@@ -350,7 +354,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         return self._called(at, self.net.finish, tokens)
 
     def _called(self, at: At, function: Callable[..., Any], *inputs: Any) -> Any:
-        """``function(*inputs)``, which calls modules of the network ``at`` this place; :meth:`_inside` is told."""
+        """``function(*inputs)``, which calls modules of the network ``at`` this place; :meth:`_inside` reads it."""
         if not self.prompter.sites:
             return function(*inputs)
         if torch.compiler.is_compiling():  # which cannot set context variables, and leaves no trace of this attribute
@@ -504,18 +508,18 @@ class PromptedNetwork(LibraryMethods, BaseModule):
 
 @MODELS.register_module()
 class PromptedBackbone(PromptedNetwork):
-    """The hall as OpenMMLab's heads know a backbone: its forward returns a tuple of features."""
+    """A prompted network as a backbone of OpenMMLab: its forward returns a tuple of features."""
 
     _warned = False
 
-    def forward(self, image: Tensor | Known, note: Any = None) -> tuple[Tensor, ...]:
-        if self.training and self.before is None and not self._warned and torch.is_grad_enabled():
+    def forward(self, image: Tensor | PartialForward, note: Any = None) -> tuple[Tensor, ...]:
+        if self.training and self.attach_state is None and not self._warned and torch.is_grad_enabled():
             self._warn()
         features = super().forward(image, note)
         return features if isinstance(features, tuple) else (features,)
 
     def _warn(self) -> None:
-        """Once: full fine-tuning where nobody asked for it."""
+        """Once: full fine-tuning that the config does not ask for."""
         self._warned = True
         if all(parameter.requires_grad for parameter in self.parameters()):
             size = sum(parameter.numel() for parameter in self.parameters())

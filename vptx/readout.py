@@ -1,4 +1,4 @@
-"""What a head gets to see: a checked choice of the hall.
+"""What a head gets to see: a checked option of the prompted network.
 
 The tokens after the last layer are ``[prefix (B, K, D), prompts (B, P, D), patches (B, N, D)]``; P is 0 where no
 prompt is left.

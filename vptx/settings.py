@@ -32,7 +32,7 @@ _OTHERS = (
 _STUDIES = ('final', 'grid', 'method_grid', 'variants')
 _RUNNER = [name for name in inspect.signature(Runner.__init__).parameters if name not in ('self', 'cfg')]
 #: Long enough that a name of the user's own is not near one by chance.
-_TOLD = [name for name in (*_RUNNER, *_OTHERS, *_STUDIES) if len(name) > 5 and not name.endswith('_pipeline')]
+_CHECKED = [name for name in (*_RUNNER, *_OTHERS, *_STUDIES) if len(name) > 5 and not name.endswith('_pipeline')]
 _NUMBER = re.compile(r'[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?')
 
 
@@ -83,7 +83,7 @@ def misspelt_keys(config: Config) -> list[str]:
     """One line for each key of ``config`` that nothing reads and that is nearly one that is read."""
     found = []
     for key in config.keys():
-        near = [] if key in _TOLD else get_close_matches(key, _TOLD, n=1, cutoff=0.85)
+        near = [] if key in _CHECKED else get_close_matches(key, _CHECKED, n=1, cutoff=0.85)
         if near and key not in (*_OTHERS, *_STUDIES):
             found.append(f"the config's key '{key}' is not read: did you mean {near[0]}?")
     return found

@@ -124,7 +124,8 @@ _PARTS = ('net', 'prompter', 'mapping', 'map_norms')
 
 
 def trainable_table(model: nn.Module) -> str:
-    """A table of trained and all parameters for each part of ``model`` (its children, and theirs in the hall)."""
+    """A table of trained and all parameters for each part of ``model`` (its children, and those of the prompted
+    network)."""
     parts: dict[str, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         path = name.split('.')

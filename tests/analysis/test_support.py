@@ -72,7 +72,7 @@ def test_a_library_that_is_not_installed_is_said(monkeypatch):
 
 
 def test_a_network_that_no_file_knows():
-    with pytest.raises(ValueError, match=r'no net takes a torch\.nn\.modules\.linear\.Linear apart') as error:
+    with pytest.raises(ValueError, match=r'no backbone wrapper supports torch\.nn\.modules\.linear\.Linear') as error:
         vptx.attach(torch.nn.Linear(2, 2), dict(type='DeepPrompter'))
     assert all(name in str(error.value) for name in NETS.module_dict)
     assert 'CONTRIBUTING.md, "Add a network"' in str(error.value)

@@ -12,7 +12,7 @@ from networks import BACKBONES, SIZE, WIDTH, images, tiny
 from torch import Tensor, nn
 
 import vptx
-from vptx.backbones import MMPretrainViT, MMSegViT, OpenMMLabSwin, take_apart
+from vptx.backbones import MMPretrainViT, MMSegViT, OpenMMLabSwin, wrap_backbone
 from vptx.prompted import PromptedBackbone
 from vptx.registry import MODELS, PROMPTERS, build
 
@@ -26,17 +26,17 @@ def flat(outputs: tuple | list) -> list[Tensor]:
     return [tensor for part in outputs for tensor in (part if isinstance(part, (list, tuple)) else [part])]
 
 
-def plug(model: nn.Module, prompter: dict, memory: bool = True) -> PromptedBackbone:
-    """The backbone in a hall, with prompts as large as tokens are; ``memory=False`` shuts door 3."""
-    net = take_apart(model)
+def attached(model: nn.Module, prompter: dict, memory: bool = True) -> PromptedBackbone:
+    """The prompted backbone, with prompts as large as tokens are; ``memory=False`` shuts door 3."""
+    net = wrap_backbone(model)
     if not memory:
         net.geometry = replace(net.geometry, doors=net.geometry.doors - {'memory'})
-    hall = PromptedBackbone(net)
-    hall.plug(build(PROMPTERS, prompter))
+    prompted = PromptedBackbone(net)
+    prompted.set_prompter(build(PROMPTERS, prompter))
     with torch.no_grad():
-        for parameter in hall.prompter.parameters():
+        for parameter in prompted.prompter.parameters():
             parameter.normal_(generator=torch.Generator().manual_seed(3))
-    return hall.eval()
+    return prompted.eval()
 
 
 def assert_equal(ours: list[Tensor], theirs: list[Tensor], bound: float = 0) -> None:
@@ -48,15 +48,15 @@ def assert_equal(ours: list[Tensor], theirs: list[Tensor], bound: float = 0) -> 
 @every_backbone
 @pytest.mark.parametrize('training', [False, True])
 @pytest.mark.parametrize('size', [(32, 32), (64, 40)])
-def test_unplugged_it_is_the_librarys(name, training, size):
+def test_without_a_prompter_it_is_the_librarys(name, training, size):
     model, image = tiny(name), images(3, size)
     model.train(training)
     torch.manual_seed(0)
     expected = flat(model(image))
-    hall = PromptedBackbone(take_apart(model))
-    hall.train(training)
+    prompted = PromptedBackbone(wrap_backbone(model))
+    prompted.train(training)
     torch.manual_seed(0)
-    assert_equal(flat(hall(image)), expected)
+    assert_equal(flat(prompted(image)), expected)
 
 
 @every_backbone
@@ -64,10 +64,10 @@ def test_unplugged_it_is_the_librarys(name, training, size):
 def test_memory_is_what_tokens_would_be(name, dtype, bound):
     image, gradients, outputs = images(3).to(dtype), [], []
     for memory in (True, False):
-        hall = plug(tiny(name), DEEP, memory).to(dtype)
-        outputs.append(flat(hall(image)))
+        prompted = attached(tiny(name), DEEP, memory).to(dtype)
+        outputs.append(flat(prompted(image)))
         sum(tensor.square().sum() for tensor in outputs[-1]).backward()
-        gradients.append([parameter.grad for parameter in hall.prompter.parameters()])
+        gradients.append([parameter.grad for parameter in prompted.prompter.parameters()])
     assert_equal(*outputs, bound=10 * bound)
     scale = max(gradient.abs().max() for gradient in gradients[1])
     assert all((ours - theirs).abs().max() < 10 * bound * scale for ours, theirs in zip(*gradients, strict=True))
@@ -77,26 +77,26 @@ def test_memory_is_what_tokens_would_be(name, dtype, bound):
 @every_backbone
 @both_prompters
 def test_outputs_have_their_shapes_and_samples_do_not_mix(name, prompter):
-    hall, batch = plug(tiny(name), prompter), images(3)
-    outputs = flat(hall(batch))
+    prompted, batch = attached(tiny(name), prompter), images(3)
+    outputs = flat(prompted(batch))
     assert [tensor.shape for tensor in outputs] == [tensor.shape for tensor in flat(tiny(name)(batch))]
-    singles = [flat(hall(image[None])) for image in batch]
+    singles = [flat(prompted(image[None])) for image in batch]
     assert_equal(outputs, [torch.cat(parts) for parts in zip(*singles, strict=True)], bound=1e-5)
 
 
 @every_backbone
 @pytest.mark.parametrize('prompter', [None, DEEP], ids=['none', 'deep'])
 def test_of_no_images_it_gives_nothing(name, prompter):
-    hall = plug(tiny(name), prompter) if prompter else PromptedBackbone(take_apart(tiny(name)))
-    found, expected = flat(hall(images(0))), flat(tiny(name)(images()))
+    prompted = attached(tiny(name), prompter) if prompter else PromptedBackbone(wrap_backbone(tiny(name)))
+    found, expected = flat(prompted(images(0))), flat(tiny(name)(images()))
     assert [tensor.shape for tensor in found] == [(0, *tensor.shape[1:]) for tensor in expected]
 
 
 @every_backbone
 def test_folded_it_is_the_same(name):
-    hall, image = plug(tiny(name), DEEP), images()
-    expected = flat(hall(image))
-    assert_equal(flat(hall.fold()(image)), expected, bound=1e-6)
+    prompted, image = attached(tiny(name), DEEP), images()
+    expected = flat(prompted(image))
+    assert_equal(flat(prompted.fold()(image)), expected, bound=1e-6)
 
 
 class Around(nn.Module):
@@ -142,9 +142,9 @@ def test_nobody_knows_the_pixels():
 
 
 def test_a_map_smaller_than_the_window():
-    hall = plug(tiny('mmpretrain swin'), DEEP)
+    prompted = attached(tiny('mmpretrain swin'), DEEP)
     with pytest.raises(ValueError, match=r'a map of 3 x 4 patches is smaller than the window of 4: .*pad_small_map'):
-        hall(images(size=(24, 32)))
+        prompted(images(size=(24, 32)))
 
 
 @pytest.mark.parametrize('net', [MMPretrainViT, MMSegViT, OpenMMLabSwin])
@@ -155,9 +155,9 @@ def test_another_model_is_refused(net):
 
 def test_forms_of_output_that_are_not_there():
     with pytest.raises(ValueError, match='out_origin=True'):
-        take_apart(BACKBONES['mmseg vit'](out_origin=True))
+        wrap_backbone(BACKBONES['mmseg vit'](out_origin=True))
     with pytest.raises(ValueError, match='out_after_downsample=True'):
-        take_apart(BACKBONES['mmpretrain swin'](out_indices=(0,), out_after_downsample=True))
+        wrap_backbone(BACKBONES['mmpretrain swin'](out_indices=(0,), out_after_downsample=True))
 
 
 def test_a_subclass_with_a_forward_of_its_own_is_another_model():
@@ -167,8 +167,8 @@ def test_a_subclass_with_a_forward_of_its_own_is_another_model():
 
     model = tiny('mmpretrain vit')
     model.__class__ = Another
-    with pytest.raises(ValueError, match=r'no net takes a .*Another apart'):
-        take_apart(model)
+    with pytest.raises(ValueError, match=r'no backbone wrapper supports .*Another'):
+        wrap_backbone(model)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.feature_extraction import create_feature_extractor
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.prompted import PromptedNetwork
 from vptx.readout import OWN
 
@@ -45,7 +45,7 @@ every_network = pytest.mark.parametrize('network', LAYERS)
 
 def prompted(model: nn.Module, prompter: dict = DEEP, tune: tuple[str, ...] = ()) -> nn.Module:
     """With the same prompts whenever it is called, as large as tokens are."""
-    model = vptx.attach(PromptedNetwork(take_apart(model), OWN), prompter, tune)
+    model = vptx.attach(PromptedNetwork(wrap_backbone(model), OWN), prompter, tune)
     with torch.no_grad():
         for parameter in model.prompter.parameters():
             parameter.normal_(generator=torch.Generator().manual_seed(3))
@@ -286,7 +286,7 @@ def test_a_compiled_block_is_called():
 
 @pytest.mark.parametrize('network', [*NETWORKS, *BACKBONES])
 def test_layers_of_networks_as_they_come_are_spelt_out(network):
-    net = take_apart(tiny(network))
+    net = wrap_backbone(tiny(network))
     assert {net.is_spelt(layer) for layer in range(net.geometry.depth)} <= {'memory' in net.geometry.doors}
 
 

@@ -6,9 +6,9 @@ from networks import GRID, NETWORKS, VARIANTS, WIDTH, images, tiny
 from torch import Tensor, nn
 
 import vptx
-from vptx.backbones import TimmBeit, take_apart
+from vptx.backbones import TimmBeit, wrap_backbone
 
-BEITS = [name for name in (*NETWORKS, *VARIANTS) if type(take_apart(tiny(name))) is TimmBeit]
+BEITS = [name for name in (*NETWORKS, *VARIANTS) if type(wrap_backbone(tiny(name))) is TimmBeit]
 every_beit = pytest.mark.parametrize('network', BEITS)
 
 
@@ -24,7 +24,7 @@ def with_prompts(bias: Tensor, prompts: int) -> Tensor:
 
 def test_facts_are_read_off_the_network():
     assert {'BEiT', 'BEiT with one table', 'BEiT with both', 'BEiT with none'} <= set(BEITS)
-    net = take_apart(tiny('BEiT'))
+    net = wrap_backbone(tiny('BEiT'))
     facts = net.geometry
     assert (facts.prefix, facts.tokens, facts.any_size, net.readout) == (1, 1 + GRID**2, False, 'mean')
     assert facts.doors == {'image', 'tokens', 'memory', 'logits'}
@@ -34,7 +34,7 @@ def test_facts_are_read_off_the_network():
 @pytest.mark.parametrize('by', ['tokens', 'memory'])
 def test_the_bias_of_prompts_is_zero(network, by):
     """timm's own block on a longer sequence, its biases made longer by hand."""
-    net, other = take_apart(tiny(network)).double(), tiny(network).double()
+    net, other = wrap_backbone(tiny(network)).double(), tiny(network).double()
     tokens, context = net.embed(images().double())
     prompts = torch.randn(3, WIDTH).double()
     longer = torch.cat([tokens[:, :1], prompts.expand(2, -1, -1), tokens[:, 1:]], dim=1)
@@ -59,5 +59,5 @@ def test_no_other_size():
 
 
 def test_not_a_beit():
-    with pytest.raises(ValueError, match='TimmBeit takes timm Beits apart, not Linear'):
+    with pytest.raises(ValueError, match='TimmBeit wraps timm Beits, not Linear'):
         TimmBeit(nn.Linear(2, 2))

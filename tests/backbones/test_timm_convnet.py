@@ -7,23 +7,23 @@ from networks import CLASSES, GRID, NETWORKS, SIZE, VARIANTS, WIDTH, images, tin
 from torch import nn
 
 import vptx
-from vptx.backbones import TimmConvNet, take_apart
+from vptx.backbones import TimmConvNet, wrap_backbone
 from vptx.registry import NETS, PROMPTERS, build
 from vptx.trainable import trained_names
 
-CONVNETS = [name for name in (*NETWORKS, *VARIANTS) if type(take_apart(tiny(name))) is TimmConvNet]
+CONVNETS = [name for name in (*NETWORKS, *VARIANTS) if type(wrap_backbone(tiny(name))) is TimmConvNet]
 every_convnet = pytest.mark.parametrize('network', CONVNETS)
 PAD = dict(type='PadPrompter', pad_size=4)
 TOKENS = [
     name
     for name, kind in PROMPTERS.module_dict.items()
-    if kind.doors and not kind.doors <= take_apart(tiny('ResNet')).geometry.doors
+    if kind.doors and not kind.doors <= wrap_backbone(tiny('ResNet')).geometry.doors
 ]
 
 
 @every_convnet
 def test_facts_are_read_off_the_network(network):
-    net = take_apart(tiny(network))
+    net = wrap_backbone(tiny(network))
     facts = net.geometry
     assert (facts.widths, facts.prefix, facts.tokens, facts.image) == ((), 0, GRID**2, (SIZE, SIZE))
     assert (facts.doors, net.has_class_token, net.readout) == ({'image', 'logits'}, False, 'mean')
@@ -104,12 +104,12 @@ def test_built_without_pooling():
 def test_pooling_of_another_kind_is_the_networks_own(pooling):
     model = timm.create_model('resnet18', global_pool=pooling, layers=(1, 1, 1, 1), num_classes=3).eval()
     expected = model(images())
-    assert take_apart(model).readout == 'logits'
+    assert wrap_backbone(model).readout == 'logits'
     assert torch.equal(vptx.attach(model).eval()(images()), expected)
 
 
 def test_not_a_convnet():
     with pytest.raises(
-        ValueError, match='TimmConvNet takes timm ResNets and ResNetV2s and ConvNeXts apart, not Linear'
+        ValueError, match='TimmConvNet wraps timm ResNets and ResNetV2s and ConvNeXts apart, not Linear'
     ):
         TimmConvNet(nn.Linear(2, 2))

@@ -6,10 +6,10 @@ from networks import GRID, NETWORKS, VARIANTS, images, tiny
 from torch import nn
 
 import vptx
-from vptx.backbones import TimmEva, take_apart
+from vptx.backbones import TimmEva, wrap_backbone
 
-EVAS = [name for name in (*NETWORKS, *VARIANTS) if type(take_apart(tiny(name))) is TimmEva]
-SPELT_OUT = [name for name in EVAS if 'memory' in take_apart(tiny(name)).geometry.doors]
+EVAS = [name for name in (*NETWORKS, *VARIANTS) if type(wrap_backbone(tiny(name))) is TimmEva]
+SPELT_OUT = [name for name in EVAS if 'memory' in wrap_backbone(tiny(name)).geometry.doors]
 every_eva = pytest.mark.parametrize('network', EVAS)
 
 
@@ -23,7 +23,7 @@ def test_there_are_evas():
     [('EVA-02', 1, 'mean'), ('DINOv3', 5, 'mean'), ('Perception Encoder', 1, 'logits')],
 )
 def test_facts_are_read_off_the_network(network, prefix, readout):
-    net = take_apart(tiny(network))
+    net = wrap_backbone(tiny(network))
     facts = net.geometry
     assert (facts.prefix, facts.tokens, net.readout) == (prefix, prefix + GRID**2, readout)
     assert facts.doors == {'image', 'tokens', 'memory', 'logits'}
@@ -34,7 +34,7 @@ def test_facts_are_read_off_the_network(network, prefix, readout):
 )
 def test_prompts_are_what_timm_does_with_more_prefix_tokens(network, by):
     """timm's own block, told that what stands in front of the patches is a longer prefix, which it does not rotate."""
-    net = take_apart(tiny(network)).double()
+    net = wrap_backbone(tiny(network)).double()
     tokens, context = net.embed(images().double())
     prefix, prompts = net.geometry.prefix, torch.randn(3, tokens.shape[-1]).double()
     longer = torch.cat([tokens[:, :prefix], prompts.expand(2, -1, -1), tokens[:, prefix:]], dim=1)
@@ -64,7 +64,7 @@ def test_the_order_of_prompts_is_none(network):
 @pytest.mark.parametrize('network', SPELT_OUT)
 def test_a_block_spelt_out_is_timms_own(network):
     """Attention to a memory of no tokens, with everything that a block of this kind may have."""
-    net = take_apart(tiny(network)).double()
+    net = wrap_backbone(tiny(network)).double()
     tokens, context = net.embed(images().double())
     nothing = tokens.new_zeros(0, tokens.shape[-1])
     for layer in range(net.geometry.depth):
@@ -78,16 +78,16 @@ def test_attention_of_another_kind_leaves_tokens_alone():
 
     model = tiny('DINOv3')
     model.blocks[0].attn.__class__ = Another
-    assert take_apart(model).geometry.doors == {'image', 'tokens', 'logits'}
+    assert wrap_backbone(model).geometry.doors == {'image', 'tokens', 'logits'}
 
 
 def test_without_scales_a_branch_is_as_it_is():
-    net = take_apart(tiny('EVA-02'))
+    net = wrap_backbone(tiny('EVA-02'))
     assert net.module_of(0).gamma_1 is None
     tokens, context = net.embed(images())
     assert net.spell(tokens, 0, context, net.keys_values(torch.randn(2, 32), 0)).shape == tokens.shape
 
 
 def test_not_an_eva():
-    with pytest.raises(ValueError, match='TimmEva takes timm Evas apart, not Linear'):
+    with pytest.raises(ValueError, match='TimmEva wraps timm Evas, not Linear'):
         TimmEva(nn.Linear(2, 2))

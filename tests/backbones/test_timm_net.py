@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 import vptx
-from vptx.backbones import TimmViT, take_apart
+from vptx.backbones import TimmViT, wrap_backbone
 from vptx.registry import NETS
 
 DEEP = dict(type='DeepPrompter', num_tokens=3)
@@ -31,7 +31,7 @@ def test_a_network_that_was_built_by_its_class(network):
     model = BY_CLASS[network]().eval()
     expected = model(images())
     assert torch.equal(vptx.attach(model)(images()), expected)
-    net = take_apart(model)
+    net = wrap_backbone(model)
     assert net.geometry.mean == IMAGENET_DEFAULT_MEAN
     assert net.geometry.name == f'timm.{type(model).__name__}'
     assert net.geometry.stem is not None
@@ -95,9 +95,9 @@ def test_a_convnet_with_features_of_its_own_is_taken_with_them(kind):
     assert torch.equal(vptx.attach(model)(images()), expected)
 
 
-def last_tokens(hall: nn.Module) -> list[torch.Tensor]:
+def last_tokens(prompted: nn.Module) -> list[torch.Tensor]:
     seen = []
-    hall.net.model.norm.register_forward_hook(lambda _, __, output: seen.append(output))
+    prompted.net.model.norm.register_forward_hook(lambda _, __, output: seen.append(output))
     return seen
 
 
@@ -106,42 +106,42 @@ def test_a_stem_of_convolutions_has_the_patches_that_come_out_of_it(dynamic):
     model = timm.create_model(
         'vit_tiny_r_s16_p8_224', img_size=64, num_classes=CLASSES, depth=1, dynamic_img_size=dynamic
     ).eval()
-    facts = take_apart(model).geometry
+    facts = wrap_backbone(model).geometry
     assert (facts.patch, facts.tokens, facts.any_size) == ((32, 32), 1 + 4, dynamic)
     expected = model(images(size=(64, 64)))
     assert torch.equal(vptx.attach(model)(images(size=(64, 64))), expected)
-    hall = vptx.detach(vptx.attach(model))
-    hall = vptx.attach(hall, dict(type='ShallowPrompter', num_tokens=3), readout='mean')
-    seen = last_tokens(hall)
+    prompted = vptx.detach(vptx.attach(model))
+    prompted = vptx.attach(prompted, dict(type='ShallowPrompter', num_tokens=3), readout='mean')
+    seen = last_tokens(prompted)
     torch.testing.assert_close(
-        hall(images(size=(64, 64))), seen[-1][:, 1:].mean(1)
+        prompted(images(size=(64, 64))), seen[-1][:, 1:].mean(1)
     )  # without prompts: nobody reads them
-    hall = vptx.attach(vptx.detach(hall), dict(type='ShallowPrompter', num_tokens=3), readout='prompts')
-    torch.testing.assert_close(hall(images(size=(64, 64))), seen[-1][:, 1:4].mean(1))
-    hall = vptx.attach(vptx.detach(hall), DEEP, readout='map')
-    assert hall(images(size=(64, 64))).shape == (2, 192, 2, 2)
-    hall = vptx.attach(vptx.detach(hall), dict(type='PrependedPixelPrompter', num_tokens=3))
-    assert hall(images(size=(64, 64))).isfinite().all()
+    prompted = vptx.attach(vptx.detach(prompted), dict(type='ShallowPrompter', num_tokens=3), readout='prompts')
+    torch.testing.assert_close(prompted(images(size=(64, 64))), seen[-1][:, 1:4].mean(1))
+    prompted = vptx.attach(vptx.detach(prompted), DEEP, readout='map')
+    assert prompted(images(size=(64, 64))).shape == (2, 192, 2, 2)
+    prompted = vptx.attach(vptx.detach(prompted), dict(type='PrependedPixelPrompter', num_tokens=3))
+    assert prompted(images(size=(64, 64))).isfinite().all()
     if not dynamic:
         with pytest.raises(ValueError, match=r'an image of 96 x 64 px, but .* was built for 64 x 64 px'):
-            hall(images(size=(96, 64)))
+            prompted(images(size=(96, 64)))
 
 
 def test_a_stem_without_positions_takes_any_size():
     model = timm.create_model('vitamin_small_224', img_size=64, pos_embed='none', depth=1, num_classes=CLASSES).eval()
     expected = model(images(size=(96, 64)))
-    hall = vptx.attach(model)
-    assert hall.net.geometry.any_size
-    assert torch.equal(hall(images(size=(96, 64))), expected)
+    prompted = vptx.attach(model)
+    assert prompted.net.geometry.any_size
+    assert torch.equal(prompted(images(size=(96, 64))), expected)
 
 
 def test_patches_that_leave_out_the_edge_of_the_one_size():
     """SigLIP's, of 14 px, of 384; small here."""
     model = timm.create_model('vit_base_patch16_siglip_224', **dict(VIT, img_size=30)).eval()
     expected = model(images(size=(30, 30)))
-    hall = vptx.attach(model)
-    assert torch.equal(hall(images(size=(30, 30))), expected)
-    assert vptx.attach(vptx.detach(hall), DEEP, readout='map')(images(size=(30, 30))).shape == (2, WIDTH, 3, 3)
+    prompted = vptx.attach(model)
+    assert torch.equal(prompted(images(size=(30, 30))), expected)
+    assert vptx.attach(vptx.detach(prompted), DEEP, readout='map')(images(size=(30, 30))).shape == (2, WIDTH, 3, 3)
     by_name = TimmViT('vit_base_patch16_siglip_224', **dict(VIT, img_size=30))
     assert not by_name.geometry.any_size
     assert by_name.embed(images(size=(30, 30)))[1].grid == (3, 3)
@@ -150,15 +150,15 @@ def test_patches_that_leave_out_the_edge_of_the_one_size():
 def test_patches_that_are_filled_up():
     model = timm.create_model('vit_base_patch16_224', dynamic_img_size=True, dynamic_img_pad=True, **VIT).eval()
     expected = model(images(size=(30, 35)))
-    hall = vptx.attach(model)
-    assert torch.equal(hall(images(size=(30, 35))), expected)
-    assert vptx.attach(vptx.detach(hall), DEEP, readout='map')(images(size=(30, 35))).shape == (2, WIDTH, GRID, 5)
+    prompted = vptx.attach(model)
+    assert torch.equal(prompted(images(size=(30, 35))), expected)
+    assert vptx.attach(vptx.detach(prompted), DEEP, readout='map')(images(size=(30, 35))).shape == (2, WIDTH, GRID, 5)
 
 
 def test_an_average_over_prefix_tokens_too_is_the_networks_own():
     model = timm.create_model('vit_base_patch16_224', global_pool='avg', pool_include_prefix=True, **VIT).eval()
     expected = model(images())
-    net = take_apart(model)
+    net = wrap_backbone(model)
     assert net.readout == 'logits'
     assert torch.equal(vptx.attach(model)(images()), expected)
 
@@ -182,12 +182,12 @@ def test_every_network_of_timm_that_is_taken_apart_runs_on_its_own_images():
         with torch.no_grad(), torch.device('meta'):
             shape = model(image).shape
             for prompter in (None, dict(type='ShallowPrompter', num_tokens=5), DEEP):
-                if prompter and 'tokens' not in take_apart(model).geometry.doors:
+                if prompter and 'tokens' not in wrap_backbone(model).geometry.doors:
                     continue
                 try:
-                    hall = vptx.attach(model, prompter)
-                    assert hall(image).shape == shape
-                    model = vptx.detach(hall)
+                    prompted = vptx.attach(model, prompter)
+                    assert prompted(image).shape == shape
+                    model = vptx.detach(prompted)
                 except Exception as error:
                     wrong.append(f'{name}, {prompter}: {error!r}')
                     break

@@ -7,7 +7,7 @@ from networks import CLASSES, NETWORKS, SIZE, WIDTH, Seen, images, tiny
 from torch import nn
 
 import vptx
-from vptx.backbones import Context, TimmSwin, take_apart
+from vptx.backbones import Context, TimmSwin, wrap_backbone
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.registry import NETS, build
 
@@ -17,36 +17,38 @@ DEEP, SHALLOW = (dict(type=f'{kind}Prompter', num_tokens=3) for kind in ('Deep',
 
 
 def test_facts_are_read_off_the_network():
-    net = take_apart(tiny('swin'))
+    net = wrap_backbone(tiny('swin'))
     facts = net.geometry
     assert (facts.widths, facts.lengths) == ((16, 16, 32, 32), (64, 64, 16, 16))
     assert (facts.patch, facts.image, facts.prefix, facts.tokens) == ((4, 4), (SIZE, SIZE), 0, 64)
     assert (net.stages, net.readout, net.has_class_token) == ((1, 3), 'mean', False)
     assert facts.doors == {'image', 'tokens', 'memory', 'inside', 'logits'}
-    assert take_apart(tiny('swin v2')).geometry.doors == facts.doors - {'inside'}
+    assert wrap_backbone(tiny('swin v2')).geometry.doors == facts.doors - {'inside'}
 
 
 def test_by_name_it_has_no_classifier_and_takes_any_size():
     small = dict(embed_dim=8, depths=(1, 1), num_heads=(1, 2))
-    hall = PromptedNetwork(build(NETS, dict(type='TimmSwin', model='swin_tiny_patch4_window7_224', **small))).eval()
-    assert hall(images(2, (64, 64))).shape == hall(images(2, (24, 40))).shape == (2, 16)
+    prompted_network = PromptedNetwork(
+        build(NETS, dict(type='TimmSwin', model='swin_tiny_patch4_window7_224', **small))
+    ).eval()
+    assert prompted_network(images(2, (64, 64))).shape == prompted_network(images(2, (24, 40))).shape == (2, 16)
 
 
 @pytest.mark.parametrize('model', ['resnet18', nn.Linear(2, 2)], ids=['resnet18', 'linear'])
 def test_not_a_swin(model):
-    with pytest.raises(ValueError, match=r'TimmSwin takes timm SwinTransformers .* apart, not (ResNet|Linear)'):
+    with pytest.raises(ValueError, match=r'TimmSwin wraps timm SwinTransformers .* apart, not (ResNet|Linear)'):
         TimmSwin(model, **({'dynamic_img_size': None} if isinstance(model, str) else {}))
 
 
 def test_another_size_where_masks_are_fixed():
-    net = take_apart(timm.create_model('swin_tiny_patch4_window7_224', embed_dim=8, depths=(1,), num_heads=(1,)))
+    net = wrap_backbone(timm.create_model('swin_tiny_patch4_window7_224', embed_dim=8, depths=(1,), num_heads=(1,)))
     with pytest.raises(ValueError, match=r'an image of 32 x 32 px, but swin_tiny.* was built for 224 x 224 px'):
         net.embed(images())
 
 
 def test_swin_of_another_kind_is_refused():
     model = timm.create_model('swinv2_cr_tiny_224', img_size=64, embed_dim=8, depths=(1,), num_heads=(1,))
-    with pytest.raises(ValueError, match=r'no net takes a .*SwinTransformerV2Cr apart'):
+    with pytest.raises(ValueError, match=r'no backbone wrapper supports .*SwinTransformerV2Cr'):
         vptx.attach(model, DEEP)
 
 
@@ -56,7 +58,7 @@ def test_attention_of_another_kind_leaves_the_image_alone():
 
     model = tiny('swin')
     model.layers[0].blocks[0].attn.__class__ = Another
-    assert take_apart(model).geometry.doors == {'image', 'logits'}
+    assert wrap_backbone(model).geometry.doors == {'image', 'logits'}
 
 
 @every_swin
@@ -64,7 +66,7 @@ def test_attention_of_another_kind_leaves_the_image_alone():
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64], ids=['single', 'double'])
 def test_attention_spelt_out_is_timms_own(network, size, dtype):
     """With a memory of no tokens: windows, shifts, padding and biases at the same places."""
-    net, bound = take_apart(tiny(network)).to(dtype), {torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
+    net, bound = wrap_backbone(tiny(network)).to(dtype), {torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
     tokens, context = net.embed(images(2, size if size[1] % net.geometry.patch[1] == 0 else (48, 48)).to(dtype))
     for layer in range(net.geometry.depth):
         tokens, context = net.merge(tokens, layer, context)
@@ -76,7 +78,7 @@ def test_attention_spelt_out_is_timms_own(network, size, dtype):
 
 def test_prompts_in_windows_by_hand():
     """One window of timm's own attention on a longer sequence, its bias table zero: prompts and patches alike."""
-    net = take_apart(tiny('swin')).double()
+    net = wrap_backbone(tiny('swin')).double()
     block, tokens = net.module_of(3), torch.randn(2, 5 + 16, WIDTH).double()
     block.attn.relative_position_bias_table.data.zero_()
     ours = net.block(tokens, 3, Context((4, 4)))
@@ -90,7 +92,7 @@ def test_prompts_in_windows_by_hand():
 
 
 def test_prompts_merge_as_four_copies():
-    net = take_apart(tiny('swin')).double()
+    net = wrap_backbone(tiny('swin')).double()
     _, context = net.embed(images().double())
     tokens = torch.randn(2, 3 + 64, WIDTH // 2).double()
     merged, after = net.merge(tokens, 2, context)
@@ -118,9 +120,9 @@ def test_keys_and_values_once_for_all_windows():
 @every_swin
 @pytest.mark.parametrize('prompter', [DEEP, SHALLOW, None], ids=['deep', 'shallow', 'none'])
 def test_maps_of_all_stages(network, prompter):
-    hall = PromptedBackbone(take_apart(tiny(network)), readout='maps')
-    vptx.attach(hall, prompter).eval()
-    maps, expected = hall(images()), tiny(network).forward_intermediates(images(), intermediates_only=True)
+    prompted_network = PromptedBackbone(wrap_backbone(tiny(network)), readout='maps')
+    vptx.attach(prompted_network, prompter).eval()
+    maps, expected = prompted_network(images()), tiny(network).forward_intermediates(images(), intermediates_only=True)
     assert [m.shape for m in maps] == [e.shape for e in expected]
     if prompter is None:
         for ours, theirs in zip(maps, expected, strict=True):  # new norms: weight one, bias zero
@@ -137,7 +139,7 @@ def test_the_norms_of_maps_can_be_tuned_and_go_with_the_readout():
     sum(m.square().sum() for m in model(images())).backward()
     assert model.map_norms[0].weight.grad.any()
     assert vptx.detach(model) is network
-    own = PromptedBackbone(take_apart(network), readout='maps')
+    own = PromptedBackbone(wrap_backbone(network), readout='maps')
     own.map_norms[0].weight.data.fill_(2)
     vptx.detach(vptx.attach(own, DEEP))
     assert own.map_norms[0].weight.eq(2).all()
@@ -147,7 +149,7 @@ def test_the_norms_of_maps_can_be_tuned_and_go_with_the_readout():
 @pytest.mark.parametrize('norm', ['none', 'final'])
 def test_maps_of_chosen_layers(network, layers, norm):
     """Of a ViT as timm gives its intermediate features, of a Swin block by block; without prompts, however they go."""
-    net = take_apart(tiny(network))
+    net = wrap_backbone(tiny(network))
     readout = dict(maps=layers, norm=norm)
     model = vptx.attach(tiny(network), readout=readout).eval()
     maps, image = model(images()), images()

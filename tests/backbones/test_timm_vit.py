@@ -9,11 +9,11 @@ from networks import CLASSES, DEPTH, GRID, NETWORKS, PATCH, SIZE, WIDTH, images,
 from torch import nn
 
 import vptx
-from vptx.backbones import TimmViT, take_apart
+from vptx.backbones import TimmViT, wrap_backbone
 from vptx.prompted import PromptedNetwork
 from vptx.registry import NETS, build
 
-TAKEN_APART = [name for name in NETWORKS if type(take_apart(tiny(name))) is TimmViT and 'blocks' not in name]
+TAKEN_APART = [name for name in NETWORKS if type(wrap_backbone(tiny(name))) is TimmViT and 'blocks' not in name]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ TAKEN_APART = [name for name in NETWORKS if type(take_apart(tiny(name))) is Timm
     ],
 )
 def test_facts_are_read_off_the_network(network, prefix, has_class_token, readout):
-    net = take_apart(tiny(network))
+    net = wrap_backbone(tiny(network))
     facts = net.geometry
     assert facts.widths == (WIDTH,) * DEPTH
     assert (facts.patch, facts.image) == ((PATCH, PATCH), (SIZE, SIZE))
@@ -39,7 +39,7 @@ def test_facts_are_read_off_the_network(network, prefix, has_class_token, readou
 
 
 def test_sites_are_the_modules_that_the_network_calls():
-    net = take_apart(tiny())
+    net = wrap_backbone(tiny())
     names = ['norm1', 'qkv', 'proj', 'attn', 'norm2', 'fc1', 'fc2', 'mlp']
     assert [site.name for site in net.geometry.sites] == ['embed', *names * DEPTH, 'norm']
     called = []
@@ -48,23 +48,23 @@ def test_sites_are_the_modules_that_the_network_calls():
     net.model(images())
     assert sorted(map(str, net.geometry.sites)) == sorted(str(site) for site, _ in called)
     assert all(output.shape[-1] == site.outputs for site, output in called)
-    assert take_apart(tiny('parallel blocks')).geometry.sites == ()
+    assert wrap_backbone(tiny('parallel blocks')).geometry.sites == ()
 
 
 def test_pixel_statistics_are_those_of_the_network():
-    assert take_apart(tiny('clip')).geometry.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
-    assert take_apart(tiny('plain')).geometry.std == (0.5, 0.5, 0.5)
+    assert wrap_backbone(tiny('clip')).geometry.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
+    assert wrap_backbone(tiny('plain')).geometry.std == (0.5, 0.5, 0.5)
 
 
 def test_the_name_is_what_was_asked_for_or_what_timm_calls_it():
     assert TimmViT('vit_mini_patch8_64').geometry.name == 'vit_mini_patch8_64'
-    assert take_apart(timm.create_model('vit_mini_patch8_64')).geometry.name.startswith('vit_mini_patch8_64')
+    assert wrap_backbone(timm.create_model('vit_mini_patch8_64')).geometry.name.startswith('vit_mini_patch8_64')
 
 
 def test_by_name_it_has_no_classifier_and_takes_any_size():
     net = build(NETS, dict(type='TimmViT', model='vit_mini_patch8_64', embed_dim=32, depth=2, num_heads=2))
-    hall = PromptedNetwork(net).eval()
-    assert hall(images(2, (64, 64))).shape == hall(images(2, (24, 40))).shape == (2, 32)
+    prompted = PromptedNetwork(net).eval()
+    assert prompted(images(2, (64, 64))).shape == prompted(images(2, (24, 40))).shape == (2, 32)
     assert net.model.num_classes == 0
     assert TimmViT('vit_mini_patch8_64', num_classes=CLASSES).model.num_classes == CLASSES
 
@@ -85,19 +85,19 @@ def test_unknown_name():
 
 @pytest.mark.parametrize('model', ['resnet18', nn.Linear(2, 2)], ids=['resnet18', 'linear'])
 def test_not_a_vision_transformer(model):
-    with pytest.raises(ValueError, match=r'TimmViT takes timm VisionTransformers apart, not (ResNet|Linear)'):
+    with pytest.raises(ValueError, match=r'TimmViT wraps timm VisionTransformers, not (ResNet|Linear)'):
         TimmViT(model, **({'dynamic_img_size': None} if isinstance(model, str) else {}))
 
 
 @pytest.mark.parametrize('size', [(33, 32), (32, 31), (4, 4)])
 def test_a_size_that_patches_do_not_divide(size):
     with pytest.raises(ValueError, match=rf'patches of 8 x 8 px do not divide an image of {size[0]} x {size[1]} px'):
-        take_apart(tiny()).embed(images(size=size))
+        wrap_backbone(tiny()).embed(images(size=size))
 
 
 def test_another_size_where_positions_are_fixed():
     fixed = timm.create_model('vit_mini_patch8_64', embed_dim=32, depth=1, num_heads=2)
-    net = take_apart(fixed)
+    net = wrap_backbone(fixed)
     with pytest.raises(ValueError, match=r'an image of 32 x 32 px, but vit_mini.* was built for 64 x 64 px: .*dynamic'):
         net.embed(images(size=(32, 32)))
     tokens, context = net.embed(images(size=(64, 64)))
@@ -109,7 +109,7 @@ def test_another_size_where_positions_are_fixed():
 @pytest.mark.parametrize('training', [False, True])
 def test_attention_spelt_out_is_timms_own(network, training):
     """With a memory of no tokens, in training mode too: dropout and drop path at the same places, bit for bit."""
-    net = take_apart(tiny(network)).train(training)
+    net = wrap_backbone(tiny(network)).train(training)
     tokens, context = net.embed(images(4))
     nothing = torch.zeros(0, WIDTH)
     for layer in range(DEPTH):
@@ -123,7 +123,7 @@ def test_attention_spelt_out_is_timms_own(network, training):
 @pytest.mark.parametrize('network', TAKEN_APART)
 def test_memory_is_what_tokens_would_be_to_the_others(network):
     """A block of timm's on the longer sequence, less the rows of the memory; shared by the batch or of each sample."""
-    net = take_apart(tiny(network)).double()
+    net = wrap_backbone(tiny(network)).double()
     tokens, context = net.embed(images(3).double())
     for memory in (torch.randn(5, WIDTH).double(), torch.randn(3, 5, WIDTH).double()):
         longer = torch.cat([memory.expand(3, -1, -1), tokens], 1)
@@ -135,7 +135,7 @@ def test_memory_is_what_tokens_would_be_to_the_others(network):
 
 def test_without_fused_attention(monkeypatch):
     """timm's other way of computing the same."""
-    plain = take_apart(tiny())
+    plain = wrap_backbone(tiny())
     tokens, context = plain.embed(images())
     memory = torch.randn(5, WIDTH)
     for block in plain.model.blocks:
@@ -147,23 +147,25 @@ def test_without_fused_attention(monkeypatch):
 def test_attention_of_another_kind_keeps_its_doors_1_and_2():
     model = tiny()
     model.blocks[1].attn.gate = nn.Linear(WIDTH, WIDTH)
-    assert 'memory' not in take_apart(model).geometry.doors
+    assert 'memory' not in wrap_backbone(model).geometry.doors
 
     class Another(type(model.blocks[2].attn)):
         """Of a user, or of a later timm: computes who knows what."""
 
     model = tiny()
     model.blocks[2].attn.__class__ = Another
-    assert take_apart(model).geometry.doors == {'image', 'tokens', 'logits'}
+    assert wrap_backbone(model).geometry.doors == {'image', 'tokens', 'logits'}
 
 
 def test_take_apart_says_what_it_knows():
-    with pytest.raises(ValueError, match=re.escape('no net takes a torch.nn.modules.linear.Linear apart. Known: ')):
-        take_apart(nn.Linear(2, 2))
+    with pytest.raises(
+        ValueError, match=re.escape('no backbone wrapper supports torch.nn.modules.linear.Linear. Available wrappers: ')
+    ):
+        wrap_backbone(nn.Linear(2, 2))
 
 
 def test_init_weights_draws_nothing_new():
-    net = take_apart(tiny())
+    net = wrap_backbone(tiny())
     before = {name: value.clone() for name, value in net.state_dict().items()}
     net.init_weights()
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

@@ -8,11 +8,11 @@ from torchvision.models import VisionTransformer
 from torchvision.models.vision_transformer import ConvStemConfig
 
 import vptx
-from vptx.backbones import TorchvisionViT, take_apart
+from vptx.backbones import TorchvisionViT, wrap_backbone
 
 
 def test_facts_are_read_off_the_network():
-    net = take_apart(tiny('torchvision'))
+    net = wrap_backbone(tiny('torchvision'))
     facts = net.geometry
     assert (facts.widths, facts.patch, facts.image) == ((WIDTH,) * DEPTH, (PATCH, PATCH), (SIZE, SIZE))
     assert (facts.prefix, facts.tokens, facts.any_size) == (1, 1 + GRID**2, False)
@@ -22,7 +22,7 @@ def test_facts_are_read_off_the_network():
 
 def test_a_block_spelt_out_is_torchvisions_own():
     """With a memory of no tokens."""
-    net = take_apart(tiny('torchvision')).double()
+    net = wrap_backbone(tiny('torchvision')).double()
     tokens, context = net.embed(images().double())
     for layer in range(DEPTH):
         expected = net.block(tokens, layer, context)
@@ -52,11 +52,11 @@ def test_names_and_others():
         def forward(self, x):
             return x
 
-    with pytest.raises(ValueError, match=r'no net takes a .*Another apart'):
+    with pytest.raises(ValueError, match=r'no backbone wrapper supports .*Another'):
         vptx.attach(Another(SIZE, PATCH, 1, HEADS, WIDTH, WIDTH))
 
 
 def test_blocks_of_another_kind_keep_door_2():
     model = tiny('torchvision')
     model.encoder.layers[1] = nn.Identity()
-    assert take_apart(model).geometry.doors == {'image', 'tokens', 'logits'}
+    assert wrap_backbone(model).geometry.doors == {'image', 'tokens', 'logits'}

@@ -339,7 +339,7 @@ def test_damaged_features_are_told_and_computed_anew(tmp_path, how):
     told = []
     second.logger.warning = lambda text, *_: told.append(text)
     second.train()
-    assert any('is damaged' in text and 'computed anew' in text for text in told), told
+    assert any('is damaged' in text and 'computed again' in text for text in told), told
     assert not differences(first['state'], load(newest(tmp_path / 'second'))['state_dict'])
     assert (kept(tmp_path)[0] / 'about.json').read_bytes() in before.values()
 
@@ -354,7 +354,7 @@ def test_what_no_key_tells_is_found_when_images_are_looked_at_again(tmp_path, mo
     told = []
     run.logger.warning = lambda text, *_: told.append(text)
     run.train()
-    assert any('is not what the network makes of these images now; computed anew' in text for text in told)
+    assert any('is not what the network makes of these images now; computed again' in text for text in told)
     assert not differences(plain['state'], load(newest(tmp_path / 'second'))['state_dict'])
 
 

@@ -52,9 +52,9 @@ def test_counts_of_the_training_pass_cost_no_forward(tmp_path, estimates):
     )
     calls, said = [], []
     run.call_hook('before_run')
-    hall = run.model.backbone
-    hall.net.register_forward_hook(lambda *_: None)
-    classify = hall.net.classify
+    prompted = run.model.backbone
+    prompted.net.register_forward_hook(lambda *_: None)
+    classify = prompted.net.classify
 
     def listened(*inputs):
         logits = classify(*inputs)
@@ -62,7 +62,7 @@ def test_counts_of_the_training_pass_cost_no_forward(tmp_path, estimates):
         said.append(logits.argmax(1))
         return logits
 
-    hall.net.classify = listened
+    prompted.net.classify = listened
     labels = []
     step = run.call_hook
 
@@ -82,7 +82,7 @@ def test_counts_of_the_training_pass_cost_no_forward(tmp_path, estimates):
         by_hand[source, label] += 1
     assert torch.equal(estimates[1], by_hand)
     # The last epoch is not followed by one: prompts leave with the mapping that they were trained for.
-    assert hall.mapping.sources.tolist() == greedy(estimates[2].numpy(), 1).tolist()
+    assert prompted.mapping.sources.tolist() == greedy(estimates[2].numpy(), 1).tolist()
 
 
 def test_a_pass_of_its_own_as_published(tmp_path, estimates):

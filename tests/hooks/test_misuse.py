@@ -11,7 +11,7 @@ from networks import images, tiny
 from runs import hook, newest, runner, tiny_config
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.hooks import FeatureCacheHook, PromptInitHook, SafeCheckpointHook
 from vptx.hooks.prompt_tuning_hook import refuse_sharding
 from vptx.prompted import PromptedBackbone
@@ -110,7 +110,7 @@ def test_hooks_that_look_at_nothing_before_a_run_may_come_first(tmp_path):
 def test_a_model_that_was_prompted_already(tmp_path):
     run = runner(tmp_path)
     vptx.attach(run.model, dict(type='ShallowPrompter', num_tokens=2))
-    with pytest.raises(ValueError, match=r'has a prompter plugged in already: vptx\.detach\(model\) it first'):
+    with pytest.raises(ValueError, match=r'already has a prompter: vptx\.detach\(model\) it first'):
         run.train()
 
 
@@ -179,7 +179,7 @@ def test_full_tuning_that_nobody_asked_for_is_told_once(tmp_path):
 
 @pytest.mark.parametrize('case', ['prompted', 'asked for', 'evaluated', 'without gradients', 'frozen'])
 def test_nothing_is_told_where_it_is_meant(case, capfd):
-    model = PromptedBackbone(take_apart(tiny())).train()
+    model = PromptedBackbone(wrap_backbone(tiny())).train()
     run = partial(model, images())
     if case == 'prompted':
         vptx.attach(model, dict(type='DeepPrompter', num_tokens=2)).train()
@@ -196,7 +196,7 @@ def test_nothing_is_told_where_it_is_meant(case, capfd):
 
 
 def test_any_loop_is_told(capfd):
-    model = PromptedBackbone(take_apart(tiny())).train()
+    model = PromptedBackbone(wrap_backbone(tiny())).train()
     for _ in range(2):
         model(images())
     assert ''.join(capfd.readouterr()).count(WARNING) == 1

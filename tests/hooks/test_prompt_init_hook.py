@@ -6,25 +6,25 @@ from networks import WIDTH, images, tiny
 from runs import hook, runner
 
 import vptx
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.hooks.prompt_init_hook import fill_from_data
 
 
 def prompted(**prompter):
     torch.manual_seed(0)
-    return find_hall(vptx.attach(tiny(), {'num_tokens': 3, 'type': 'DeepPrompter', **prompter}))
+    return find_prompted_network(vptx.attach(tiny(), {'num_tokens': 3, 'type': 'DeepPrompter', **prompter}))
 
 
-def tokens_entering(hall, layer):
-    """What the patches look like in front of ``layer``, (B, N, D), by the hall's own forward."""
+def tokens_entering(network, layer):
+    """What the patches look like in front of ``layer``, (B, N, D), by the prompted network's own forward."""
     seen = []
-    block = hall.net.model.blocks[layer]
+    block = network.net.model.blocks[layer]
     handle = block.norm1.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     with torch.no_grad():
-        hall(images(4))
+        network(images(4))
     handle.remove()
     # norm1 sees the tokens and, at door 3, the memory: the tokens are those of a batch
-    return next(t for t in seen if t.dim() == 3)[:, hall.net.geometry.prefix :]
+    return next(t for t in seen if t.dim() == 3)[:, network.net.geometry.prefix :]
 
 
 def is_among(prompts, tokens):
@@ -34,12 +34,12 @@ def is_among(prompts, tokens):
 
 @pytest.mark.parametrize('pool', ['sample', 'mean'])
 def test_prompts_come_from_the_tokens_of_their_layer(pool):
-    hall = prompted()
-    before = [row.clone() for row in hall.prompter.embedding.rows]
-    fill_from_data(hall, [images(4)], pool)
-    for layer, row in enumerate(hall.prompter.embedding.rows):
+    network = prompted()
+    before = [row.clone() for row in network.prompter.embedding.rows]
+    fill_from_data(network, [images(4)], pool)
+    for layer, row in enumerate(network.prompter.embedding.rows):
         assert not torch.equal(row, before[layer])
-        tokens = tokens_entering(hall, layer)
+        tokens = tokens_entering(network, layer)
         if pool == 'sample':  # each prompt is one of the tokens
             assert is_among(row, tokens)
         else:  # the prompts average to what the tokens average to, up to neighbourhoods of unequal size
@@ -49,12 +49,12 @@ def test_prompts_come_from_the_tokens_of_their_layer(pool):
 
 def test_vipamin_goes_to_the_nearest_keys_and_beyond_the_values():
     """The equation worked out prompt by prompt."""
-    hall, options = prompted(), dict(nearest=5, expansion=0.25, energy=0.8)
-    before = [row.detach().clone() for row in hall.prompter.embedding.rows]
-    fill_from_data(hall, [images(4)], dict(type='vipamin', **options))
-    for layer, row in enumerate(hall.prompter.embedding.rows):
-        tokens = tokens_entering(hall, layer).flatten(0, 1)
-        to_key, to_value = hall.net.model.blocks[layer].attn.qkv.weight.detach()[WIDTH:].split(WIDTH)
+    network, options = prompted(), dict(nearest=5, expansion=0.25, energy=0.8)
+    before = [row.detach().clone() for row in network.prompter.embedding.rows]
+    fill_from_data(network, [images(4)], dict(type='vipamin', **options))
+    for layer, row in enumerate(network.prompter.embedding.rows):
+        tokens = tokens_entering(network, layer).flatten(0, 1)
+        to_key, to_value = network.net.model.blocks[layer].attn.qkv.weight.detach()[WIDTH:].split(WIDTH)
         _, squares, directions = torch.linalg.svd(tokens @ to_value.T, full_matrices=False)
         share = (squares**2).cumsum(0) / (squares**2).sum()
         reached = directions[: int((share < 0.8).sum()) + 1]
@@ -70,28 +70,28 @@ def test_vipamin_goes_to_the_nearest_keys_and_beyond_the_values():
 def test_the_same_seed_draws_the_same_tokens():
     drawn = []
     for seed in (1, 1, 2):
-        hall = prompted()
+        network = prompted()
         torch.manual_seed(seed)
-        fill_from_data(hall, [images(4)], 'sample')
-        drawn.append(torch.cat([row.detach() for row in hall.prompter.embedding.rows]))
+        fill_from_data(network, [images(4)], 'sample')
+        drawn.append(torch.cat([row.detach() for row in network.prompter.embedding.rows]))
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
 
 
-def test_only_the_prompts_change_and_the_hall_stays_in_its_mode():
-    hall = prompted().train()
-    others = {n: p.clone() for n, p in hall.state_dict().items() if not n.startswith('prompter')}
-    fill_from_data(hall, [images(2)], 'mean')
-    assert hall.training and hall.prompter.training and 'prompts' not in vars(hall.prompter)
-    assert all(torch.equal(value, hall.state_dict()[name]) for name, value in others.items())
+def test_only_the_prompts_change_and_the_network_stays_in_its_mode():
+    network = prompted().train()
+    others = {n: p.clone() for n, p in network.state_dict().items() if not n.startswith('prompter')}
+    fill_from_data(network, [images(2)], 'mean')
+    assert network.training and network.prompter.training and 'prompts' not in vars(network.prompter)
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in others.items())
 
 
 def test_shared_and_shallow_prompts_start_from_the_first_layer():
     for config in (dict(shared=True), dict(type='ShallowPrompter')):
-        hall = prompted(**config)
-        fill_from_data(hall, [images(4)], 'sample')
-        (row,) = hall.prompter.embedding.rows
+        network = prompted(**config)
+        fill_from_data(network, [images(4)], 'sample')
+        (row,) = network.prompter.embedding.rows
         with torch.no_grad():
-            tokens, _ = hall.net.embed(images(4))
+            tokens, _ = network.net.embed(images(4))
         assert is_among(row, tokens)
 
 
@@ -99,14 +99,14 @@ def test_what_cannot_start_from_tokens_is_refused():
     with pytest.raises(ValueError, match='project_dim'):
         fill_from_data(prompted(project_dim=WIDTH // 2), [images()], 'mean')
     with pytest.raises(ValueError, match='AddedPrompter cannot start from tokens'):
-        fill_from_data(find_hall(vptx.attach(tiny(), dict(type='AddedPrompter'))), [images()], 'mean')
+        fill_from_data(find_prompted_network(vptx.attach(tiny(), dict(type='AddedPrompter'))), [images()], 'mean')
     with pytest.raises(ValueError, match="unknown pool 'median'; there are sample, mean"):
         fill_from_data(prompted(), [images()], 'median')
     with pytest.raises(ValueError, match="pool 'vipamin' takes nearest, expansion, energy, not k"):
         fill_from_data(prompted(), [images()], dict(type='vipamin', k=3))
     with pytest.raises(ValueError, match='nearest of 1 or more, expansion and energy'):
         fill_from_data(prompted(), [images()], dict(type='vipamin', nearest=0))
-    swin = find_hall(vptx.attach(tiny('swin'), dict(type='DeepPrompter', num_tokens=3, layers=[0])))
+    swin = find_prompted_network(vptx.attach(tiny('swin'), dict(type='DeepPrompter', num_tokens=3, layers=[0])))
     with pytest.raises(ValueError, match='does not tell the weights of its keys and values'):
         fill_from_data(swin, [images()], 'vipamin')
 

@@ -10,7 +10,7 @@ from mmpretrain.models import StackedLinearClsHead
 from runs import differences, hook, interrupted, load, loader, net, newest, runner, write_weights
 
 import vptx
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.hooks import SafeCheckpointHook
 from vptx.registry import HOOKS, OPTIM_WRAPPER_CONSTRUCTORS
 
@@ -126,7 +126,7 @@ def test_converted_schedulers_count_iterations(tmp_path):
 def test_other_hooks_see_the_prompted_model(tmp_path):
     run = runner(tmp_path, hooks=[dict(type='Record', priority='VERY_HIGH'), hook()])
     run.train()
-    assert find_hall(recorded(run).seen).before is not None
+    assert find_prompted_network(recorded(run).seen).attach_state is not None
 
 
 @pytest.mark.parametrize('tune', [['head'], [r'head\.layers\.0\.fc', r'head\.layers\.1']], ids=['all', 'not its norm'])
@@ -344,7 +344,7 @@ def test_the_model_can_be_detached_after_the_run(tmp_path):
     run = runner(tmp_path)
     run.train()
     model = vptx.detach(run.model)
-    assert find_hall(model).before is None
+    assert find_prompted_network(model).attach_state is None
 
 
 def test_a_classifier_of_the_network_that_nothing_reads_is_not_trained(tmp_path):

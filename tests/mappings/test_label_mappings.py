@@ -10,7 +10,7 @@ from mmpretrain.models import ImageClassifier
 from networks import BACKBONES, CLASSES, NETWORKS, images, tiny
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.hooks.label_mapping_hook import mapping_table
 from vptx.mappings import BayesianMapping, CountedMapping, FrequencyMapping, IndexMapping, RandomMapping
 from vptx.mappings.frequency import ASSIGNMENTS, greedy, hungarian
@@ -74,11 +74,11 @@ def test_detach_takes_the_mapping_out(kind):
 
 @every_mapping
 def test_under_a_head_that_adds_nothing(kind):
-    hall = PromptedBackbone(take_apart(tiny()))
+    prompted = PromptedBackbone(wrap_backbone(tiny()))
     model = vptx.attach(
-        ImageClassifier(hall, head=dict(type='ClsHead')), mapping=dict(type=kind, num_classes=TARGETS)
+        ImageClassifier(prompted, head=dict(type='ClsHead')), mapping=dict(type=kind, num_classes=TARGETS)
     ).eval()
-    if isinstance(hall.mapping, CountedMapping):
+    if isinstance(prompted.mapping, CountedMapping):
         vptx.estimate_mapping(model, [(images(6), torch.arange(6) % TARGETS)])
     assert model(images(2), mode='tensor').shape == (2, TARGETS)
 
@@ -92,7 +92,7 @@ def test_it_reads_logits_and_nothing_else(kind):
     headless.reset_classifier(0)
     with pytest.raises(ValueError, match='was built without its classifier: num_classes=1000'):
         vptx.attach(headless, mapping=config)
-    backbone = ImageClassifier(PromptedBackbone(take_apart(tiny(next(iter(BACKBONES))))), head=dict(type='ClsHead'))
+    backbone = ImageClassifier(PromptedBackbone(wrap_backbone(tiny(next(iter(BACKBONES))))), head=dict(type='ClsHead'))
     with pytest.raises(ValueError, match='was built without its classifier'):
         vptx.attach(backbone, mapping=config)
 
@@ -278,6 +278,6 @@ def test_the_table_names_classes():
 def test_names_of_the_sources_are_known_for_imagenet():
     import timm
 
-    net = take_apart(timm.create_model('resnet10t'))
+    net = wrap_backbone(timm.create_model('resnet10t'))
     assert net.class_names[0].startswith('tench') and len(net.class_names) == 1000
-    assert take_apart(tiny()).class_names == ()
+    assert wrap_backbone(tiny()).class_names == ()

@@ -6,7 +6,7 @@ from networks import BACKBONES, NETWORKS, PATCH, SIZE, WIDTH, _convnet, _vit, co
 from torch import Tensor, nn
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.registry import PROMPTERS
 
 PROMPTERS.import_from_location()
@@ -28,18 +28,18 @@ def network(channels: int, **overlay) -> nn.Module:
 
 @pytest.mark.parametrize('name', [*NETWORKS, *BACKBONES])
 def test_channels_are_read_off_the_network(name):
-    assert take_apart(tiny(name)).geometry.channels == 3
+    assert wrap_backbone(tiny(name)).geometry.channels == 3
 
 
 def test_other_numbers_of_channels_are_read_too():
     for channels in (1, 4, 13):
-        assert take_apart(network(channels)).geometry.channels == channels
+        assert wrap_backbone(network(channels)).geometry.channels == channels
     convnet = _convnet('convnext_atto', depths=(1, 1, 1, 1), dims=(8, 8, 16, WIDTH), in_chans=4)
-    assert take_apart(convnet).geometry.channels == 4
+    assert wrap_backbone(convnet).geometry.channels == 4
     from mmpretrain.models import VisionTransformer
 
     arch = dict(embed_dims=WIDTH, num_layers=1, num_heads=4, feedforward_channels=WIDTH)
-    assert take_apart(VisionTransformer(arch, SIZE, PATCH, in_channels=4)).geometry.channels == 4
+    assert wrap_backbone(VisionTransformer(arch, SIZE, PATCH, in_channels=4)).geometry.channels == 4
 
 
 @pytest.mark.parametrize('channels', [1, 4, 13])

@@ -9,11 +9,11 @@ from networks import PATCH, WIDTH, tiny
 from safetensors.torch import save_file
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.prompters import PromptEmbedding
 from vptx.prompters.embedding import uniform_bound
 
-GEOMETRY = take_apart(tiny()).geometry
+GEOMETRY = wrap_backbone(tiny()).geometry
 BOUND = sqrt(6 / (3 * PATCH * PATCH + WIDTH))
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from networks import SIZE, classifier, images, tiny
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.prompters import (
     BorderPrompter,
     DeepPrompter,
@@ -28,7 +28,7 @@ CLIP = dict(mean=(0.481, 0.458, 0.408), std=(0.269, 0.261, 0.276))
 
 def bound(prompter, size=(SIZE, SIZE), **changes):
     facts = dict(image=size, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)) | changes
-    prompter.bind(replace(take_apart(tiny('ResNet')).geometry, **facts))
+    prompter.bind(replace(wrap_backbone(tiny('ResNet')).geometry, **facts))
     return prompter.train()
 
 
@@ -275,7 +275,7 @@ def test_a_learning_rate_is_converted(optimizer, power, lr):
     ends = []
     for space in ('normalised', 'unit'):
         prompter = bound(PixelPrompter(space=space), **facts)
-        geometry = replace(take_apart(tiny('ResNet')).geometry, **facts)
+        geometry = replace(wrap_backbone(tiny('ResNet')).geometry, **facts)
         rate = convert_lr(lr, 'normalised', space, geometry, power)
         steps = optimizer(prompter.parameters(), lr=rate, **({'eps': 1e-20} if power == 1 else {}))
         for _ in range(3):
@@ -288,7 +288,7 @@ def test_a_learning_rate_is_converted(optimizer, power, lr):
 
 
 def test_bahngs_rate_in_the_space_of_pixels():
-    geometry = replace(take_apart(tiny('ResNet')).geometry, **CLIP)
+    geometry = replace(wrap_backbone(tiny('ResNet')).geometry, **CLIP)
     assert convert_lr(40, 'normalised', 'unit', geometry) == pytest.approx(2.9, abs=0.05)
 
 
@@ -338,7 +338,7 @@ def test_what_cannot_be_stacked():
     [
         (lambda: BorderPrompter(0), 'width must be a whole number of at least 1, not 0'),
         (lambda: bound(BorderPrompter(16)), 'borders of 16 px leave nothing of the images of 32 x 32 px'),
-        (lambda: bound(ReprogramPrompter(32)), 'side=32 leaves no room around the image'),
+        (lambda: bound(ReprogramPrompter(32)), 'side=32 leaves no space around the image'),
         (lambda: ReprogramPrompter('8'), "side must be a whole number of at least 1, not '8'"),
         (lambda: bound(PatchPrompter(6, (28, 0))), r'a patch of 6 x 6 px at \(28, 0\) is not on an image of 32 x 32'),
         (lambda: PatchPrompter(-1), 'size must be a whole number'),

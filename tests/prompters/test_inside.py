@@ -14,10 +14,10 @@ from torch import Tensor, nn
 import vptx
 
 INSIDE = ['Adapter', 'AdaptFormer', 'LoRA', 'SSF']
-EXACT = ['Adapter', 'AdaptFormer', 'LoRA']  # the network itself to begin with
+EXACT = ['Adapter', 'AdaptFormer', 'LoRA']  # the network itself initially
 
 
-def plug(kind: str, **options) -> nn.Module:
+def attached(kind: str, **options) -> nn.Module:
     torch.manual_seed(1)
     return vptx.attach(tiny(), dict(type=kind, **options), tune=['head'])
 
@@ -30,13 +30,13 @@ def stir(module: nn.Module) -> None:
 
 @pytest.mark.parametrize('kind', EXACT)
 def test_it_begins_as_the_network_itself(kind):
-    assert torch.equal(plug(kind).eval()(images()), tiny()(images()))
+    assert torch.equal(attached(kind).eval()(images()), tiny()(images()))
 
 
 @pytest.mark.parametrize('kind', [*INSIDE, 'SideTuning'])
 def test_every_tensor_learns(kind):
     """The public code's adapter begins with zeros on both sides, and only its last bias ever changes."""
-    model = plug(kind)
+    model = attached(kind)
     before = deepcopy(dict(model.prompter.named_parameters()))
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.01)
     for seed in range(3):
@@ -49,7 +49,7 @@ def test_every_tensor_learns(kind):
 
 
 def counts(kind: str, **options) -> int:
-    return sum(parameter.numel() for parameter in plug(kind, **options).prompter.parameters())
+    return sum(parameter.numel() for parameter in attached(kind, **options).prompter.parameters())
 
 
 def test_counts_are_those_of_the_papers():
@@ -66,7 +66,7 @@ def test_counts_are_those_of_the_papers():
 
 @pytest.mark.parametrize('target', ['proj', 'fc1', 'fc2'])
 def test_lora_is_mmpretrains(target):
-    model = plug('LoRA', rank=3, alpha=6, targets=[target]).eval()
+    model = attached('LoRA', rank=3, alpha=6, targets=[target]).eval()
     stir(model.prompter)
     theirs = tiny()
     for layer, block in enumerate(theirs.blocks):
@@ -79,7 +79,7 @@ def test_lora_is_mmpretrains(target):
 
 
 def test_lora_on_queries_keys_and_values_is_another_weight():
-    model = plug('LoRA', rank=3, alpha=6, targets=['q', 'k', 'v']).eval()
+    model = attached('LoRA', rank=3, alpha=6, targets=['q', 'k', 'v']).eval()
     stir(model.prompter)
     theirs = tiny()
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_lora_on_queries_keys_and_values_is_another_weight():
 
 
 def test_ssf_is_another_weight():
-    model = plug('SSF').eval()
+    model = attached('SSF').eval()
     theirs = tiny()
     pairs = zip(model.prompter.sites, model.prompter.scales, model.prompter.shifts, strict=True)
     with torch.no_grad():
@@ -117,7 +117,7 @@ class Adapted(nn.Module):
 
 @pytest.mark.parametrize('kind', ['Adapter', 'AdaptFormer'])
 def test_bottlenecks_stand_where_their_papers_put_them(kind):
-    model = plug(kind).eval()
+    model = attached(kind).eval()
     stir(model.prompter)
     theirs = tiny()
     for layer, block in enumerate(theirs.blocks):
@@ -142,16 +142,16 @@ def test_side_tuning_blends_halfway_to_begin_with():
 
 
 def test_side_tuning_reads_a_file_of_alexnet_and_nothing_that_could_run(tmp_path):
-    drawn = plug('SideTuning').prompter
+    drawn = attached('SideTuning').prompter
     alexnet = {f'features.{name}': value for name, value in drawn.features.state_dict().items()}
     torch.save(alexnet, tmp_path / 'half.pth')
     with pytest.raises(ValueError, match=r'half\.pth does not hold the weights of AlexNet'):
-        plug('SideTuning', weights=str(tmp_path / 'half.pth'))
+        attached('SideTuning', weights=str(tmp_path / 'half.pth'))
     with pytest.raises(FileNotFoundError, match=r'none\.pth'):
-        plug('SideTuning', weights=str(tmp_path / 'none.pth'))
+        attached('SideTuning', weights=str(tmp_path / 'none.pth'))
     torch.save(Opens(tmp_path / 'ran'), tmp_path / 'bomb.pth')
     with pytest.raises(ValueError, match='could run code'):
-        plug('SideTuning', weights=str(tmp_path / 'bomb.pth'))
+        attached('SideTuning', weights=str(tmp_path / 'bomb.pth'))
     assert not (tmp_path / 'ran').exists()
 
 
@@ -162,7 +162,7 @@ def test_alexnet_without_a_network_says_where_to_put_it(tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     monkeypatch.setattr(torch.hub, 'download_url_to_file', no_network)
     with pytest.raises(FileNotFoundError, match=r'no route to host.*Fetch https://.*alexnet.*put it there'):
-        plug('SideTuning', weights='imagenet')
+        attached('SideTuning', weights='imagenet')
 
 
 def test_fixed_random_prompts_stay_as_drawn_and_travel_with_the_file(tmp_path):

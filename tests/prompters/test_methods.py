@@ -243,7 +243,7 @@ def test_a_note_with_a_task_for_each_sample():
 def test_a_note_goes_to_those_of_a_stack_that_take_it():
     model = vptx.attach(tiny(), [LoRA(2), Tasks(2)]).eval()
     assert model(images(), note=torch.tensor([0, 1])).shape == (2, CLASSES)
-    backbone = vptx.prompted.PromptedBackbone(vptx.backbones.take_apart(tiny()), 'cls')
+    backbone = vptx.prompted.PromptedBackbone(vptx.backbones.wrap_backbone(tiny()), 'cls')
     vptx.attach(backbone, Tasks(2))
     assert backbone(images(), note=torch.tensor([0, 1]))[0].shape == (2, WIDTH)
 

@@ -13,7 +13,7 @@ from networks import PATCH, SIZE, images, tiny
 from torch import nn
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.prompters import ChannelPrompter, PadPrompter, Prompter
 
 STEMS = ['plain', 'DINOv3', 'BEiT', 'ResNet', 'ConvNeXt', 'swin', 'torchvision']
@@ -21,7 +21,7 @@ every_stem = pytest.mark.parametrize('network', STEMS)
 
 
 def bound(prompter: Prompter, network: str = 'ResNet', **changes) -> Prompter:
-    prompter.bind(replace(take_apart(tiny(network)).geometry, **changes))
+    prompter.bind(replace(wrap_backbone(tiny(network)).geometry, **changes))
     return prompter
 
 
@@ -51,7 +51,7 @@ def test_of_an_image_that_is_no_square():
 def test_how_pixels_begin(init):
     torch.manual_seed(0)
     rows = bound(PadPrompter(pad_size=30, init=init)).rows.detach()
-    facts = take_apart(tiny('ResNet')).geometry
+    facts = wrap_backbone(tiny('ResNet')).geometry
     if init == 'zero':
         assert not rows.any()
     elif init == 'gaussian':
@@ -152,7 +152,7 @@ def test_channels_saved_and_loaded(network, tmp_path):
 
 def test_how_channels_begin():
     torch.manual_seed(0)
-    facts = take_apart(tiny('ResNet')).geometry
+    facts = wrap_backbone(tiny('ResNet')).geometry
     width, height, across = facts.stem
     bound_of_both = sqrt(6 / (3 * height * across + width))
     drawn = bound(ChannelPrompter(num_channels=8))

@@ -8,7 +8,7 @@ import torch
 from networks import DEPTH, GRID, PATCH, WIDTH, images, tiny
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.geometry import At
 from vptx.prompted import PromptedNetwork
 from vptx.prompters import AddedPrompter, DeepPrompter, PrependedPixelPrompter, Prompter, ShallowPrompter, TokenPrompter
@@ -17,7 +17,7 @@ PROMPTED = [DeepPrompter, ShallowPrompter, PrependedPixelPrompter]
 
 
 def bound(prompter: Prompter, network: str = 'plain', **options) -> Prompter:
-    prompter.bind(take_apart(tiny(network)).geometry, **options)
+    prompter.bind(wrap_backbone(tiny(network)).geometry, **options)
     return prompter
 
 
@@ -140,7 +140,7 @@ def test_one_added_vector_for_all_tokens_takes_any_image():
 
 @pytest.mark.parametrize('network', ['plain', 'registers', 'no class token'])
 def test_prompts_stand_between_prefix_and_patches(network):
-    net = take_apart(tiny(network))
+    net = wrap_backbone(tiny(network))
     prompter = ShallowPrompter(num_tokens=3)
     prompter.bind(net.geometry)
     tokens = torch.randn(2, net.geometry.tokens, WIDTH)
@@ -164,7 +164,7 @@ def test_pixels_go_through_the_patch_embedding_without_positions():
 def test_initial_pixels(init):
     torch.manual_seed(0)
     strip = bound(PrependedPixelPrompter(num_tokens=200, init=init), 'clip').strip.detach()
-    geometry = take_apart(tiny('clip')).geometry
+    geometry = wrap_backbone(tiny('clip')).geometry
     if init == 'uniform':
         limit = (6 / (3 * PATCH * PATCH + WIDTH)) ** 0.5
         assert strip.abs().max() <= limit
@@ -201,7 +201,7 @@ def test_the_base_does_nothing():
 
 
 def test_a_net_without_door_2():
-    net = take_apart(tiny())
+    net = wrap_backbone(tiny())
     net.geometry = replace(net.geometry, doors=frozenset({'image', 'logits'}))
     with pytest.raises(
         ValueError, match=r'DeepPrompter enters by tokens, but vit_base.* has no door tokens, only image'

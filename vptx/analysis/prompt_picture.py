@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.hooks.label_mapping_hook import strongest_sources
 from vptx.mappings.base import CountedMapping, LabelMapping
 from vptx.pixel_file import read_pixels
@@ -25,28 +25,28 @@ GREY = '0.35'
 
 
 def check_pixels(model: nn.Module) -> PromptedNetwork:
-    """The hall of a model whose prompter has pixels, on the image or beside it.
+    """The prompted network of a model whose prompter has pixels, on the image or beside it.
 
     Raises:
         ValueError: there are none.
     """
-    hall = find_hall(model)
-    if hall is None or ('image' not in hall.prompter.doors and hall.prompter.pixels() is None):
-        name = type(model if hall is None else hall.prompter).__name__
+    network = find_prompted_network(model)
+    if network is None or ('image' not in network.prompter.doors and network.prompter.pixels() is None):
+        name = type(model if network is None else network.prompter).__name__
         raise ValueError(f'{name} has no learnt pixels (door 1): there is nothing to show')
-    return hall
+    return network
 
 
 @contextmanager
 def seen_by(model: nn.Module, most: int = SHOWN) -> Iterator[list[Tensor]]:
     """Notes the first images (3, H, W) that the prompted network of ``model`` is given, normalised as it wants them."""
-    hall, seen = find_hall(model), list[Tensor]()
-    assert hall is not None
+    network, seen = find_prompted_network(model), list[Tensor]()
+    assert network is not None
 
     def note(module: nn.Module, inputs: tuple[Tensor]) -> None:
         seen.extend(inputs[0][: most - len(seen)].detach())
 
-    handle = hall.register_forward_pre_hook(note)
+    handle = network.register_forward_pre_hook(note)
     try:
         yield seen
     finally:
@@ -84,25 +84,25 @@ def _levels(largest: float) -> str:
     return f'\N{PLUS-MINUS SIGN}{levels:.{0 if levels >= 10 else 2}f}, of 255'
 
 
-def _learnt(hall: PromptedNetwork, mean: Tensor, std: Tensor, sample: Tensor) -> list[Panel]:
+def _learnt(network: PromptedNetwork, mean: Tensor, std: Tensor, sample: Tensor) -> list[Panel]:
     """Pictures of what is the same for all images."""
-    panels, prompter = [], hall.prompter
+    panels, prompter = [], network.prompter
     try:
-        found = read_pixels(hall)
+        found = read_pixels(network)
     except ValueError:
         found = None  # each image has its own, or none is added
     if found is not None and found.around:
         there = found.outside()
-        picture, told = _stretched(found.pixels(), there)
+        picture, description = _stretched(found.pixels(), there)
         picture = torch.cat([picture, there[None].to(picture)])
         _, _, height, width = found.window
-        panels.append(Panel('learnt pixels', _array(picture), f'{told}; around images of {height} x {width} px'))
+        panels.append(Panel('learnt pixels', _array(picture), f'{description}; around images of {height} x {width} px'))
     elif found is not None:
         change = found.pixels()
         largest = change.abs().max().item()
         picture = 0.5 + change / (2 * largest or 1)
-        told = f'grey is no change, black and white\nare {_levels(largest)}'
-        panels.append(Panel('learnt pixels, added', _array(picture), told))
+        description = f'grey is no change, black and white\nare {_levels(largest)}'
+        panels.append(Panel('learnt pixels, added', _array(picture), description))
         strength = 255 * change.abs().mean(0, keepdim=True)
         panels.append(Panel('their strength', _array(strength)[..., 0], 'mean over red, green and blue,\nof 255', True))
     channels = prompter.image(sample[None])[0, 3:]
@@ -110,12 +110,12 @@ def _learnt(hall: PromptedNetwork, mean: Tensor, std: Tensor, sample: Tensor) ->
         picture, low, high = channels[:3], channels.min().item(), channels.max().item()
         picture = (picture - low) / (high - low)
         picture = picture if len(picture) == 3 else picture[:1].expand(3, -1, -1)
-        told = f'drawn from black to white,\nfrom {low:.2f} to {high:.2f} as the network sees them'
-        panels.append(Panel(f'learnt channels ({len(channels)})', _array(picture), told))
+        description = f'drawn from black to white,\nfrom {low:.2f} to {high:.2f} as the network sees them'
+        panels.append(Panel(f'learnt channels ({len(channels)})', _array(picture), description))
     strip = prompter.pixels()
     if strip is not None:
-        picture, told = _stretched(_tiled(strip, *hall.net.geometry.patch) * std + mean)
-        panels.append(Panel('learnt patches', _array(picture), told))
+        picture, description = _stretched(_tiled(strip, *network.net.geometry.patch) * std + mean)
+        panels.append(Panel('learnt patches', _array(picture), description))
     return panels
 
 
@@ -142,14 +142,14 @@ def draw_prompt(model: nn.Module, images: Sequence[Tensor], captions: Sequence[s
     """
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
-    hall = check_pixels(model)
-    geometry = hall.net.geometry
+    network = check_pixels(model)
+    geometry = network.net.geometry
     mean, std = (
         torch.tensor(values or fallback, device=images[0].device)[:, None, None]
         for values, fallback in ((geometry.mean, (0.5,) * 3), (geometry.std, (0.25,) * 3))
     )
-    prompted = [hall.prompter.image(image[None])[0, :3] for image in images]
-    panels = _learnt(hall, mean, std, images[0])
+    prompted = [network.prompter.image(image[None])[0, :3] for image in images]
+    panels = _learnt(network, mean, std, images[0])
     rows = [('as they are', [image * std + mean for image in images])]
     if any(after.shape != before.shape or (after != before).any() for before, after in zip(images, prompted)):
         rows.append(('prompted', [image * std + mean for image in prompted]))
@@ -160,7 +160,7 @@ def draw_prompt(model: nn.Module, images: Sequence[Tensor], captions: Sequence[s
         rows.append(('what changed', [0.5 + change * std / (2 * largest) for change in alone]))
         note = f'Not the same for every image. Grey is no change, black and white are {_levels(largest)}'
 
-    mapped = _mapping(hall.mapping, (getattr(model, 'dataset_meta', None) or {}).get('classes') or (), hall)
+    mapped = _mapping(network.mapping, (getattr(model, 'dataset_meta', None) or {}).get('classes') or (), network)
     upper = 3.0 if panels or mapped else 0.0
     widths = [2.6] * len(panels) + [4.8] * bool(mapped)
     width = max(1.45 * SHOWN + 0.5, sum(widths))
@@ -173,7 +173,7 @@ def draw_prompt(model: nn.Module, images: Sequence[Tensor], captions: Sequence[s
         for axis, panel in zip(axes, panels):
             _draw_panel(axis, panel)
         if mapped:
-            _draw_mapping(axes[-1], hall.mapping, mapped)
+            _draw_mapping(axes[-1], network.mapping, mapped)
     _draw_rows(parts[-1, 0], rows, captions)
     parts[-1, 0].supxlabel(note, fontsize=8, color=GREY)
     return figure
@@ -199,30 +199,30 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
     axis.set_xlabel(panel.note, fontsize=8, color=GREY, loc='left')
 
 
-def _mapping(mapping: LabelMapping, classes: Sequence[str], hall: PromptedNetwork) -> list[tuple[str, str]]:
+def _mapping(mapping: LabelMapping, classes: Sequence[str], network: PromptedNetwork) -> list[tuple[str, str]]:
     """Target and sources, a line each; none where there is no mapping, or none yet."""
     if not mapping.num_classes or (isinstance(mapping, CountedMapping) and not mapping.ready):
         return []
-    lines, names = [], hall.net.class_names
+    lines, names = [], network.net.class_names
     for target, found, more in strongest_sources(mapping, LINES):
-        room = 34 if len(found) == 1 else 14
-        told = [
-            _short(names[source] if names else str(source), room) + ('' if weight == 1 else f' ({weight:.2f})')
-            for source, weight in found[:2]  # for which there is room
+        space = 34 if len(found) == 1 else 14
+        description = [
+            _short(names[source] if names else str(source), space) + ('' if weight == 1 else f' ({weight:.2f})')
+            for source, weight in found[:2]  # for which there is space
         ]
         lines.append(
             (
                 _short(classes[target] if classes else str(target), 18),
-                ', '.join(told) + ', ...' * (more or len(found) > 2),
+                ', '.join(description) + ', ...' * (more or len(found) > 2),
             )
         )
     return lines
 
 
-def _short(name: str, room: int) -> str:
-    """The first of several names for one thing, cut off where there is no room."""
+def _short(name: str, space: int) -> str:
+    """The first of several names for one thing, cut off where there is no space."""
     first = name.partition(',')[0]
-    return first if len(first) <= room else f'{first[: room - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}'
+    return first if len(first) <= space else f'{first[: space - 1].rstrip()}\N{HORIZONTAL ELLIPSIS}'
 
 
 def _draw_mapping(axis: Any, mapping: LabelMapping, lines: Sequence[tuple[str, str]]) -> None:
@@ -231,15 +231,15 @@ def _draw_mapping(axis: Any, mapping: LabelMapping, lines: Sequence[tuple[str, s
     axis.set_title(title, fontsize=10, fontweight='bold', loc='left')
     step = 1 / max(len(lines) + 1, 10)
     # Targets stand as far to the right as the longest of them needs.
-    room = 0.05 + 0.021 * max(len(target) for target, _ in lines)
+    space = 0.05 + 0.021 * max(len(target) for target, _ in lines)
     options = dict(fontsize=8, va='center', transform=axis.transAxes, in_layout=False)
     for i, (target, sources) in enumerate(lines):
         y = 1 - (i + 0.5) * step
-        axis.text(room - 0.02, y, target, ha='right', fontweight='bold', **options)
-        axis.text(room, y, f'\N{LEFTWARDS ARROW} {sources}', **options)
+        axis.text(space - 0.02, y, target, ha='right', fontweight='bold', **options)
+        axis.text(space, y, f'\N{LEFTWARDS ARROW} {sources}', **options)
     left = mapping.num_classes - len(lines)
     if left:
-        axis.text(room, 1 - (len(lines) + 0.5) * step, f'and {left} more', color=GREY, **options)
+        axis.text(space, 1 - (len(lines) + 0.5) * step, f'and {left} more', color=GREY, **options)
 
 
 def _draw_rows(part: Any, rows: Sequence[tuple[str, list[Tensor]]], captions: Sequence[str]) -> None:

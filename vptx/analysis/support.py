@@ -1,4 +1,4 @@
-"""What goes with what: every registered prompter on an example of every registered net, told by their doors."""
+"""Compatibility of every registered prompter with an example of every registered net, computed from their doors."""
 
 import inspect
 from collections.abc import Iterable, Sequence
@@ -50,18 +50,18 @@ def example(kind: type[Net]) -> Net:
 def meet(kind: type[Prompter], net: Net) -> tuple[frozenset[str], str]:
     """The doors by which a prompter, as it is by default, gets into a network; or none, and what the network says."""
     with torch.device('meta'):
-        hall = PromptedNetwork(net, OWN)
+        prompted = PromptedNetwork(net, OWN)
         prompter = kind()
         try:
-            hall.plug(prompter)
+            prompted.set_prompter(prompter)
         except ValueError as error:
             return frozenset(), str(error)
-    hall.plug(Prompter())  # take the hooks off again
+    prompted.set_prompter(Prompter())  # take the hooks off again
     return prompter.uses, ''
 
 
 def markdown() -> str:
-    """Three tables: prompters, networks, and which goes with which."""
+    """Three tables: prompters, networks, and their compatibility."""
     examples: dict[str, Net] = {}
     missing = []
     for name, kind in nets().items():

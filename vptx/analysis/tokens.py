@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 
 __all__ = ['attention_shares', 'batches_of', 'draw_shares', 'draw_tsne', 'features']
 
@@ -62,7 +62,7 @@ class _Listen(TorchFunctionMode):
         self.paid: list[tuple[int, Tensor]] = []
 
     def __enter__(self) -> '_Listen':
-        # No short ways: with plain arithmetic, memory and tokens are attended to at once; and where somebody looks at
+        # No short ways: with plain arithmetic, memory and tokens are attended to at once; and where a hook looks at
         # the tokens, the last layer computes them all.
         self._undo = ExitStack()
         self._undo.enter_context(sdpa_kernel(SDPBackend.MATH))
@@ -91,14 +91,14 @@ def attention_shares(model: nn.Module, batches: Iterable[dict]) -> np.ndarray:
     Raises:
         ValueError: a network without a class token, or one whose layers attend otherwise than by one softmax each.
     """
-    hall = find_hall(model)
-    if hall is None or not hall.net.geometry.prefix:
+    prompted = find_prompted_network(model)
+    if prompted is None or not prompted.net.geometry.prefix:
         raise ValueError('attention is shown of prompted networks with a class token')
-    prefix, depth, rows = hall.net.geometry.prefix, hall.net.geometry.depth, []
+    prefix, depth, rows = prompted.net.geometry.prefix, prompted.net.geometry.depth, []
     for batch in batches:
         data = model.data_preprocessor(batch, training=False)
-        patches = hall.net.geometry.length(0) - prefix
-        with _Listen(hall.net.model) as listening:
+        patches = prompted.net.geometry.length(0) - prefix
+        with _Listen(prompted.net.model) as listening:
             model.extract_feat(data['inputs'])
         if len(listening.paid) != depth:
             raise ValueError(

@@ -1,6 +1,9 @@
-"""Where a prompt enters: one file for each family of networks. The only room that imports timm."""
+"""Backbone wrappers: one file for each family of networks. Only this package and ``vptx.weights`` import timm."""
 
-from .base import Context, LayerOutput, Net, find_net, take_apart
+import warnings
+from typing import Any
+
+from .base import Context, LayerOutput, Net, find_net, wrap_backbone
 from .memory import KeyValue
 from .openmmlab_swin import OpenMMLabSwin
 from .openmmlab_vit import MMPretrainViT, MMSegViT
@@ -26,5 +29,12 @@ __all__ = [
     'TimmViT',
     'TorchvisionViT',
     'find_net',
-    'take_apart',
+    'wrap_backbone',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'take_apart':
+        warnings.warn('vptx.backbones.take_apart is vptx.backbones.wrap_backbone now', DeprecationWarning, stacklevel=2)
+        return wrap_backbone
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

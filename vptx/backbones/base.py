@@ -1,11 +1,12 @@
-"""Where a prompt enters: a library's network, taken apart.
+"""Backbone wrappers: a library's network, split into the parts of its forward.
 
-A net knows how to be taken apart, never a prompter. The hall (``vptx/prompted.py``) runs
+A net knows the parts of its forward, never a prompter. The prompted network (``vptx/prompted.py``) runs
 ``embed -> block 0 ... block L-1 -> finish``; without a prompter that computes exactly what the library computes.
 
-A layer is spelt out, or called, and nothing in between. Spelt out, it is computed from the weights of its modules, so
-that its attention can see keys and values that are no tokens. That is done only where :meth:`Net.is_spelt` finds
-nothing of anybody else's on these modules. Otherwise the library's own forward is called, and prompts are tokens in it.
+A layer is computed from its weights, or called, and nothing in between. Computed from its weights, it does not call its
+modules, so that its attention can see keys and values that are no tokens. That is done only where :meth:`Net.is_spelt`
+finds nothing of anybody else's on these modules. Otherwise the library's own forward is called, and prompts are tokens
+in it.
 """
 
 import sys
@@ -38,7 +39,7 @@ __all__ = [
     'kind_of',
     'measure_stem',
     'own_methods',
-    'take_apart',
+    'wrap_backbone',
 ]
 
 
@@ -49,7 +50,7 @@ class Context:
     Attributes:
         grid: (H', W'), the patches of the image as they are now; N = H' * W'.
         positions: those that attention adds by itself: rotations of the patches, or a bias between the tokens of the
-            image. None where the tokens carry theirs.
+            image. None where the tokens have them.
     """
 
     grid: tuple[int, int]
@@ -75,7 +76,7 @@ class LayerOutput(NamedTuple):
 
 
 class Net(BaseModule):
-    """A frozen network taken apart; a subclass knows one family of one library.
+    """Wrapper of a frozen network; a subclass supports one family of one library.
 
     Attributes:
         geometry: its facts; see :class:`~vptx.geometry.Geometry`.
@@ -85,15 +86,15 @@ class Net(BaseModule):
         stem: name in ``model`` of the convolution that sees the image, where ``geometry.stem`` has its shape.
         example: arguments for one of the family, of which :mod:`vptx.analysis.support` reads the doors; of a library
             that builds by configs, ``model`` is one.
-        stages: the layers whose feature maps a segmentation head takes where it is told no others.
+        stages: the layers whose feature maps a segmentation head takes by default.
         class_names: of its own classifier, where they are known.
         map_norm: what is done to these maps; see :class:`~vptx.readout.Maps`.
         own_rows: how many of the first tokens the network's own pooling and classifier read; None for all.
         taps: the layers that the network's own forward takes its outputs from, where that is not the last one alone;
             they go to :meth:`collect` instead of :meth:`classify`.
         positions: last components of the names of tensors that the library resizes to another image size.
-        replaced: the modules of a layer that are not called, or are called otherwise, where it is spelt out; by their
-            names in it, with the types that they may be of.
+        replaced: the modules of a layer that are not called, or are called otherwise, where it is computed from
+            weights; by their names in it, with the types that they may be of.
     """
 
     example: ClassVar[dict[str, Any]] = {}
@@ -265,7 +266,7 @@ class Net(BaseModule):
         raise NotImplementedError
 
     def is_spelt(self, layer: int) -> bool:
-        """Whether ``layer`` is spelt out where prompts act as keys and values alone, as it is now."""
+        """Whether ``layer`` is computed from weights where prompts act as keys and values alone, as it is now."""
         if 'memory' not in self.geometry.doors or has_global_hooks():
             return False
         module = self.module_of(layer)
@@ -273,15 +274,15 @@ class Net(BaseModule):
         return all(is_plain(part, kinds) for part, kinds in parts) and self.is_known(module)
 
     def is_known(self, module: nn.Module) -> bool:
-        """Whether :meth:`spell` computes what a layer of this make does, if nobody has changed anything of it."""
+        """Whether :meth:`spell` computes what a layer of this make does, if nothing of it was changed."""
         raise NotImplementedError
 
     def first_rows(
         self, tokens: Tensor, layer: int, context: Context, memory: Memory | None, rows: int
     ) -> Tensor | None:
         """What :meth:`block` makes of the first tokens, for a readout that reads no others: (B, M, D) -> (B, rows, D).
-        None where that is not less work, where the layer is not spelt out, or where somebody sees the others on their
-        way (:func:`~vptx.backbones.spelling.is_unseen`)."""
+        None where that is not less work, where the layer is not computed from weights, or where a hook sees the others
+        on their way (:func:`~vptx.backbones.spelling.is_unseen`)."""
         return None
 
     def keys_values(self, memory: Memory, layer: int) -> KeyValue:
@@ -349,7 +350,7 @@ def has_own_forward(model: nn.Module, path: str) -> bool:
 
 
 def kind_of(path: str) -> type[nn.Module] | None:
-    """The class ``'library.module.Class'``. Without importing the library: whoever made a model of such a class has,
+    """The class ``'library.module.Class'``. Without importing the library: code that made a model of such a class has,
     and others may not have it at all."""
     module, _, name = path.rpartition('.')
     return getattr(sys.modules.get(module), name, None)
@@ -408,7 +409,7 @@ def own_methods(net: Net | type[Net], model: nn.Module) -> str:
     )
 
 
-def take_apart(model: nn.Module) -> Net:
+def wrap_backbone(model: nn.Module) -> Net:
     """The net of a library's model.
 
     Raises:
@@ -417,8 +418,8 @@ def take_apart(model: nn.Module) -> Net:
     net = find_net(model)
     if net is None:
         raise ValueError(
-            f'no net takes a {type(model).__module__}.{type(model).__name__} apart'
-            f'{"".join(own_methods(kind, model) for kind in NETS.module_dict.values())}. Known: '
+            f'no backbone wrapper supports {type(model).__module__}.{type(model).__name__}'
+            f'{"".join(own_methods(kind, model) for kind in NETS.module_dict.values())}. Available wrappers: '
             f'{", ".join(sorted(NETS.module_dict))}. CONTRIBUTING.md, "Add a network", shows how to add one'
         )
     return net(model)

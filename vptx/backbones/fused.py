@@ -2,8 +2,8 @@
 
 Fused kernels of attention and of linear layers have no derivative of second order, no forward mode and no rule for
 ``torch.func``; some of them drop such a term without an error. Where anything of that kind is under way, the operators
-that have all derivatives take their place. So they do where operators are recorded or counted: whoever does that knows
-the common operators alone.
+that have all derivatives take their place. So they do where operators are recorded or counted: a tool that does that
+knows the common operators alone.
 """
 
 import torch

@@ -121,7 +121,7 @@ def attend(
     """Attention of (B, heads, M, d) to itself and to ``memory``; softmax asks no order. -> (B, M, heads * d)
 
     Args:
-        query, key, value: of the tokens, turned already by those who turn theirs.
+        query, key, value: of the tokens, rotated already where positions are rotated.
         memory: of all (heads, P, d), or (b, heads, P, d), each of which serves the next B / b of the batch; or None.
         dropout: of the weights.
         bias: added to the scores of the tokens' own keys: (heads, M, M), or (B, heads, M, M). A memory has none.
@@ -209,7 +209,7 @@ def split_heads(x: Tensor, heads: int, parts: int = 3) -> tuple[Tensor, ...]:
 
 
 def _is_apart(query: Tensor, key: Tensor, value: Tensor, memory: KeyValue, dropout: float, bias: Tensor | None) -> bool:
-    """Whether the fused attention that says how much its keys weigh, and can be told, computes this."""
+    """Whether the fused attention that says how much its keys weigh, and accepts this, computes this."""
     if (
         query.device.type != 'cpu'
         or dropout > 0
@@ -307,7 +307,7 @@ class _Apart(torch.autograd.Function):
         whole = [_gather(part, memory_key) for part in (grad, query, out, weight)]
         if any(ctx.needs_input_grad[i] for i in (0, 3, 4)):
             memory = _attention_backward(*whole[:2], memory_key, memory_value, *whole[2:], 0.0, False, scale=ctx.scale)
-        # In front of the first layer with prompts nobody asks for the tokens' own gradients.
+        # In front of the first layer with prompts the tokens' own gradients are not needed.
         if any(ctx.needs_input_grad[:3]):
             own = _attention_backward(grad, query, key, value, out, weight, 0.0, False, attn_mask=bias, scale=ctx.scale)
             if ctx.needs_input_grad[0]:

@@ -1,8 +1,8 @@
 """The Swin transformers of mmpretrain and of mmsegmentation, as their configs and checkpoints have them.
 
 ``mmpretrain/models/backbones/swin_transformer.py``, ``mmseg/models/backbones/swin.py``: one code base, and one net.
-Nothing is imported from either library: a model that is here has brought it. Unplugged or prompted, such a backbone
-gives its own tuple: the maps of the stages ``out_indices``, each through its own norm.
+Nothing is imported from either library: a model that is here has imported it. With or without a prompter, such a
+backbone gives its own tuple: the maps of the stages ``out_indices``, each through its own norm.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """The vision transformers of mmpretrain and of mmsegmentation, as their configs and checkpoints have them.
 
 ``mmpretrain/models/backbones/vision_transformer.py``, ``mmseg/models/backbones/vit.py``. Nothing is imported from
-either library: a model that is here has brought it. Unplugged or prompted, such a backbone gives its own tuple
+either library: a model that is here has imported it. With or without a prompter, such a backbone gives its own tuple
 (``out_type``, ``out_indices``), so that the neck and the head of its config go with it.
 """
 

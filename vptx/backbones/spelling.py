@@ -1,9 +1,9 @@
-"""Whether a layer may be spelt out, that is computed from the weights of its modules instead of by calling them.
+"""Whether a layer may be computed from the weights of its modules instead of by calling them.
 
-Whoever adapts, quantises, prunes, measures or shards a network does it by replacing a module, by a hook, by a
+A tool that adapts, quantises, prunes, measures or shards a network does it by replacing a module, by a hook, by a
 parametrisation or by a ``forward`` of the module's own. All of these act when the module is called, and none acts when
-its weights are read. So a layer is spelt out only if each module that the spelling replaces is exactly of a type that
-is known, and nothing of that kind is on it. This is asked at every forward.
+its weights are read. So a layer is computed from weights only if each module that the spelling replaces is exactly of a
+type that is known, and nothing of that kind is on it. This is asked at every forward.
 """
 
 from collections.abc import Callable, Iterable
@@ -55,7 +55,8 @@ def is_untouched(module: nn.Module) -> bool:
 
 
 def has_global_hooks() -> bool:
-    """Whether somebody listens to all modules that are called (``torch.nn.modules.module.register_module_...``)."""
+    """Whether a global hook listens to all modules that are called
+    (``torch.nn.modules.module.register_module_...``)."""
     return torch_module._has_any_global_hook()
 
 
@@ -68,7 +69,7 @@ def stand_in(module: nn.Module, forward: Callable[..., Tensor]) -> nn.Module:
 
 def is_unseen(*parts: nn.Module) -> bool:
     """Whether rows may be left out of what goes through ``parts``: all that is in them treats each row by itself,
-    nobody sees the rows, and no dropout draws for them."""
+    no hook sees the rows, and no dropout draws for them."""
     for module in (module for part in parts for module in part.modules()):
         if not type(module).__module__.startswith(_LIBRARIES) or not is_untouched(module):
             return False

@@ -22,19 +22,19 @@ __all__ = ['TimmNet', 'TimmTransformer']
 
 
 class TimmNet(Net):
-    """A network of timm, taken apart; the base of those of its families.
+    """A network of timm; the base class of the wrappers of its families.
 
     Args:
         model: a timm name such as ``'vit_base_patch16_224.orig_in21k'``, or a built model.
-        weights: ``'timm://NAME'`` or a file; its format is told by its content, see
+        weights: ``'timm://NAME'`` or a file; its format is recognised by its content, see
             :func:`~vptx.weights.load_weights`. None leaves them as they are: random, for a name.
-        positions: how those of the weights are brought to another image size, ``'bicubic'`` or ``'bilinear'``.
+        positions: how those of the weights are resized to another image size, ``'bicubic'`` or ``'bilinear'``.
         fresh: patterns of parts that do not take their weights, e.g. ``['norm', 'fc_norm']``.
         **arguments: of ``timm.create_model`` for a name: ``num_classes`` (0 without), ``depth``, ...
 
     Attributes:
-        families: the classes of timm that it takes apart.
-        rewritten: the methods of these that it computes itself, so that they have to be theirs.
+        families: the classes of timm that it wraps.
+        rewritten: the methods of these that it computes itself, so that these must not be overridden.
         built_with: arguments of a model built by name, unless others are given.
 
     Raises:
@@ -59,9 +59,7 @@ class TimmNet(Net):
             model = self._create(model, arguments)
         if not self.knows(model):
             known = ' and '.join(f'{kind.__name__}s' for kind in self.families if kind.__base__ not in self.families)
-            raise ValueError(
-                f'{type(self).__name__} takes timm {known} apart, not {_kind(model)}{own_methods(self, model)}'
-            )
+            raise ValueError(f'{type(self).__name__} wraps timm {known}, not {_kind(model)}{own_methods(self, model)}')
         self.model = model
         if weights:
             load_weights(model, weights, positions, fresh)

@@ -54,7 +54,8 @@ class TimmSwin(SwinNet, TimmTransformer):
         super().__init__(model, **others)
         model, embed = self.model, self.model.patch_embed
         self._count_layers(model.layers)
-        # Prompts in windows need the attention spelt out; with blocks of another kind only the image's door is open.
+        # Prompts in windows need the attention computed from weights; with blocks of another kind only the image's door
+        # is open.
         blocks = [block for stage in model.layers for block in stage.blocks]
         plain = all(self.is_known(block) for block in blocks)
         facts = self._facts(tuple(embed.img_size), tuple(embed.feat_ratio(as_scalar=False)))

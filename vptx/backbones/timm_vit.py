@@ -2,7 +2,7 @@
 registers, no class token, any image size.
 
 https://github.com/huggingface/pytorch-image-models, ``timm/models/vision_transformer.py`` and ``deit.py``. What EVA and
-BEiT share with it is here too: a block spelt out, so that its attention can see a memory.
+BEiT share with it is here too: a block computed from weights, so that its attention can see a memory.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ class TimmViT(TimmTransformer):
         model: a timm name such as ``'vit_base_patch16_224.orig_in21k'``, or a built model.
         **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name: ``img_size``,
             ``num_classes`` (0 without), ``depth``, ... Positions are interpolated at any image size
-            (``dynamic_img_size=True``), unless told otherwise.
+            (``dynamic_img_size=True``), by default.
     """
 
     families: ClassVar[tuple[type[nn.Module], ...]] = (VisionTransformer, VisionTransformerDistilled)
@@ -54,8 +54,8 @@ class TimmViT(TimmTransformer):
         super().__init__(model, **others)
         model = self.model
         embed = model.patch_embed
-        # Door 3 needs the attention spelt out, and sites their usual meaning; a block of another kind keeps its doors 1
-        # and 2.
+        # Door 3 needs the attention computed from weights, and sites their usual meaning; a block of another kind keeps
+        # its doors 1 and 2.
         plain = all(self.is_known(block) for block in model.blocks)
         width = model.embed_dim
         sites = self._find_sites((width,) * len(model.blocks)) if plain else ()

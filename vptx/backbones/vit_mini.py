@@ -1,4 +1,4 @@
-"""ViT-mini: the network of the mini world, half a ViT-Ti for 64 px images, in timm's registry.
+"""ViT-mini: the network of the mini benchmarks, half a ViT-Ti for 64 px images, in timm's registry.
 
 timm.create_model('vit_mini_patch8_64')        # 6 layers, width 192, 65 tokens, 2.7 M parameters
 """

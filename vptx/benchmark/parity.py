@@ -1,8 +1,8 @@
 """Whether prompts as keys and values are the same function on a device as on paper: in half precision, compiled in one
 graph, by every kernel of attention that the device has.
 
-The yardstick is the usual form of the same prompts, among the tokens of each layer, in single precision. How far output
-and prompt gradients are from it is compared with rounding and, in half precision, with how far the usual form is
+The reference is the same prompts, among the tokens of each layer, in single precision. How far output
+and prompt gradients are from it is compared with rounding and, in half precision, with how far the concatenated form is
 itself.
 """
 
@@ -24,7 +24,7 @@ __all__ = ['Way', 'compare_ways', 'faults', 'markdown']
 
 #: Kernels of fused attention; a device has some of them.
 FUSED = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION)
-#: How far single precision may be off, and half precision in terms of the usual form's.
+#: How far single precision may be off, and half precision in terms of that of concatenated prompts.
 ROUNDING, TIMES = 1e-3, 2.0
 
 
@@ -58,23 +58,23 @@ class Way:
 
 
 def compare_ways(
-    ours: Candidate, usual: Candidate, image: Tensor, half: torch.dtype, compiler: str, rounds: int
+    memory: Candidate, usual: Candidate, image: Tensor, half: torch.dtype, compiler: str, rounds: int
 ) -> list[Way]:
-    """Every way to compute ``ours``, beside two to compute ``usual``.
+    """Every way to compute ``memory``, beside two to compute ``usual``.
 
     Args:
-        ours: with prompts that enter as memory, without dropout.
-        usual: the same with prompts among the tokens; is given the values of ``ours``.
+        memory: with prompts that enter as memory, without dropout.
+        usual: the same with prompts among the tokens; is given the values of ``memory``.
         image: (B, 3, H, W).
         half: the precision of autocast.
         compiler: backend of ``torch.compile``.
         rounds: in which all are timed in turn.
     """
     with torch.no_grad():
-        for parameter, other in zip(ours.trains, usual.trains, strict=True):
+        for parameter, other in zip(memory.trains, usual.trains, strict=True):
             other.copy_(parameter)
     torch.compiler.reset()
-    compiled = torch.compile(ours.model, backend=compiler, fullgraph=True)
+    compiled = torch.compile(memory.model, backend=compiler, fullgraph=True)
 
     def step(
         candidate: Candidate,
@@ -93,18 +93,18 @@ def compare_ways(
     steps = {
         Way('usual form, float32'): partial(step, usual, single),
         Way(f'usual form, {name}'): partial(step, usual, half),
-        Way('float32', (ROUNDING, ROUNDING)): partial(step, ours, single),
+        Way('float32', (ROUNDING, ROUNDING)): partial(step, memory, single),
     }
     reference, usual_half = (run() for run in list(steps.values())[:2])
     off = TIMES * _apart(usual_half[0], reference[0]), TIMES * _apart(usual_half[1], reference[1])
     steps |= {
-        Way(name, off): partial(step, ours, half),
-        Way(f'{name}, compiled in one graph', off): partial(step, ours, half, compiled),
-        Way(f'{name}, plain attention', off): partial(step, ours, half, kernel=partial(sdpa_kernel, SDPBackend.MATH)),
+        Way(name, off): partial(step, memory, half),
+        Way(f'{name}, compiled in one graph', off): partial(step, memory, half, compiled),
+        Way(f'{name}, plain attention', off): partial(step, memory, half, kernel=partial(sdpa_kernel, SDPBackend.MATH)),
     }
     for kernel in FUSED:
         way = Way(f'{name}, {kernel.name.split("_")[0].lower()} attention', off, may_refuse=True)
-        steps[way] = partial(step, ours, half, kernel=partial(sdpa_kernel, kernel))
+        steps[way] = partial(step, memory, half, kernel=partial(sdpa_kernel, kernel))
     for way, run in steps.items():
         try:
             with warnings.catch_warnings():
@@ -121,8 +121,8 @@ def compare_ways(
     return list(steps)
 
 
-def _apart(ours: Tensor, theirs: Tensor) -> float:
-    return ((ours - theirs).norm() / theirs.norm()).item()
+def _apart(memory: Tensor, expected: Tensor) -> float:
+    return ((memory - expected).norm() / expected.norm()).item()
 
 
 def faults(ways: Sequence[Way]) -> list[str]:

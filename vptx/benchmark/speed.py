@@ -1,7 +1,7 @@
 """How fast a method is beside the frozen network that it adapts, so that anyone can measure it again.
 
 All candidates of a network share its weights and take turns, round after round, in one process: what else the machine
-does strikes them alike, and a ratio is that of two times of the same round. The yardsticks are
+does strikes them alike, and a ratio is that of two times of the same round. The baselines are
 
 * ``floor``: the library's own frozen network, forward and backward down to its embedded image, which is the least that
   anything learnt in front of the first layer can cost; of inference, its forward;
@@ -28,7 +28,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 import vptx
-from vptx.backbones import take_apart
+from vptx.backbones import wrap_backbone
 from vptx.files import write_whole
 from vptx.prompted import PromptedNetwork
 from vptx.readout import OWN
@@ -60,7 +60,7 @@ class Candidate:
     """A way to train a network, sharing its weights with others.
 
     Attributes:
-        name: of the method, or of the yardstick.
+        name: of the method, or of the baseline.
         model: (B, 3, H, W) -> (B, C).
         trains: the parameters that do; the others are as ``model`` left them when another's turn comes.
         foldable: whether :func:`vptx.fold` makes its inference faster.
@@ -144,7 +144,7 @@ def read_methods(
 
 
 def candidates(network: nn.Module, methods: Mapping[str, tuple[dict | None, Sequence[str]]]) -> list[Candidate]:
-    """The yardsticks, and each method with its concatenated form where that is another.
+    """The baselines, and each method with its concatenated form where that is another.
 
     Args:
         network: a library's own, with a classifier.
@@ -166,7 +166,7 @@ def candidates(network: nn.Module, methods: Mapping[str, tuple[dict | None, Sequ
         model = vptx.attach(another(), prompter, tune)
         found.append(Candidate(name, model, _trained(model), _is_foldable(model)))
         if found[-1].foldable:
-            net = take_apart(another())
+            net = wrap_backbone(another())
             net.geometry = replace(net.geometry, doors=net.geometry.doors - {'memory'})
             net.first_rows = lambda *arguments: None  # type: ignore[method-assign]
             model = vptx.attach(PromptedNetwork(net, OWN), prompter, tune)
@@ -225,7 +225,7 @@ def measure(
         rounds: after the passes in which memory and multiply-adds are counted.
         dtype: other than float32, that of autocast.
         clock: ``'wall'``, or ``'cpu'``, the time that the process was given: for a machine that others use too.
-        say: told of each round, counted from 1, and of the results so far.
+        say: called after each round, counted from 1, and of the results so far.
     """
     device = image.device
 
@@ -365,7 +365,7 @@ def _ratios(times: Sequence[float], floor: Sequence[float]) -> list[float]:
 def plot(by_network: Mapping[str, Sequence[Result]], path: str | Path) -> None:
     """Draw ratios to the floor into a PNG: a row of panels for each network, a line for each candidate.
 
-    A dot is the median, the bar behind it goes from the lowest to the highest round; grey are yardsticks.
+    A dot is the median, the bar behind it goes from the lowest to the highest round; grey are baselines.
     """
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
@@ -381,8 +381,8 @@ def plot(by_network: Mapping[str, Sequence[Result]], path: str | Path) -> None:
                     _ratios(result.infer, floor.infer),
                     [result.kept / floor.kept],
                 )[column]
-                is_yardstick = result.name in (FLOOR, FULL) or result.name.endswith(CONCATENATED)
-                colour = '0.55' if is_yardstick else '#0072B2'
+                is_baseline = result.name in (FLOOR, FULL) or result.name.endswith(CONCATENATED)
+                colour = '0.55' if is_baseline else '#0072B2'
                 panel.plot([min(ratios), max(ratios)], [line, line], color=colour, alpha=0.35, linewidth=5)
                 panel.plot(median(ratios), line, 'o', color=colour, markersize=6, markeredgecolor='white')
                 place = dict(xytext=(7, 0), textcoords='offset points', va='center', size=8)

@@ -126,7 +126,7 @@ def _load_from(config: Config, path: str | Path) -> None:
 
 
 def _name_classes(config: Config, path: str | Path) -> None:
-    """Number the classes of test images as a run's file does, which needs no images to train on."""
+    """Number the classes of test images as a run's file does, which needs no training images."""
     loader = config.get('test_dataloader') or {}
     data = loader.get('dataset') or {}
     if data.get('type') in ('CustomImages', CustomImages) and not data.keys() & {'classes', 'metainfo'}:

@@ -1,4 +1,4 @@
-"""On what: the mini world and a VTAB of it, which need no download; VTAB-1k and FGVC; images of one's own; and public
+"""On what: the mini benchmarks, which need no download; VTAB-1k and FGVC; your own images; and public
 data sets with a validation split held out."""
 
 from .benchmarks import BenchmarkTask, Task

@@ -16,7 +16,7 @@ def check_split(split: str, splits: Sequence[str]) -> str:
 
 @contextmanager
 def extra(package: str) -> Iterator[None]:
-    """Say how to install a package that only the mini world needs, if importing it in this context fails."""
+    """Say how to install a package that only the mini benchmarks need, if importing it in this context fails."""
     try:
         yield
     except ImportError as error:

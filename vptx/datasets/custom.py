@@ -44,10 +44,11 @@ class CustomImages(ImageList):
     def class_names(self, root: Path) -> Sequence[str]:
         named, found, empty = self._entries(root, 'train')
         if empty:
-            told = found.report()
+            skipped = found.report()
             raise ValueError(
                 f'{root.absolute() / "train"} has folders without images: {", ".join(empty)}'
-                f'{f" (passed over: {told})" if told else ""}. Each would take a label, or shift those of others: '
+                f'{f" (passed over: {skipped})" if skipped else ""}. Each would take a label, or shift those of '
+                'others: '
                 'remove them, or name the classes: classes=[...]'
             )
         return sorted({name for _, name in named})

@@ -2,7 +2,7 @@
 
 Pixel centres are not where they are elsewhere (half_pixel_centers=False), and nothing is smoothed before an image is
 made smaller: output pixel i of n looks at input position i * m / n, between floor(i * m / n) and the one after it. On
-32 px images brought to 224 px, that is a shift of three pixels against every other resize.
+32 px images resized to 224 px, that is a shift of three pixels against every other resize.
 """
 
 import numpy as np

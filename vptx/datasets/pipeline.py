@@ -1,4 +1,4 @@
-"""How a config reads and prepares an image for its test: the same for whoever predicts."""
+"""How a config reads and prepares an image for its test: the same wherever it is used for prediction."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +60,7 @@ class ImageReader:
         """What a batch is collated from, and the image as it was loaded, (H, W, C), usually BGR.
 
         Raises:
-            ValueError: the file cannot be read, or a transform leaves it out. A loader or transform of somebody else's
+            ValueError: the file cannot be read, or a transform leaves it out. A loader or transform of another package
                 may raise anything.
         """
         try:

@@ -15,12 +15,12 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.features.deterministic import Deterministic, NotFrozenError, generator_states
 from vptx.features.images import sample_to_json
 from vptx.features.store import Features
 from vptx.files import digest
-from vptx.prompted import Known, PromptedNetwork
+from vptx.prompted import PartialForward, PromptedNetwork
 from vptx.prompters.base import Prompter
 from vptx.trainable import trained_names
 
@@ -44,29 +44,29 @@ class FrozenPart:
         self, model: nn.Module, loader: DataLoader, training: bool, precision: Callable[[], AbstractContextManager]
     ) -> None:
         self.model, self.loader, self.training, self.precision = model, loader, training, precision
-        hall = find_hall(model)
-        if hall is None or not isinstance(getattr(model, 'backbone', None), PromptedNetwork):
+        prompted = find_prompted_network(model)
+        if prompted is None or not isinstance(getattr(model, 'backbone', None), PromptedNetwork):
             raise NotFrozenError(f'{type(model).__name__} has no prompted backbone: PromptTuningHook makes one')
-        self.hall: PromptedNetwork = hall
+        self.network: PromptedNetwork = prompted
         self.data = Deterministic(loader.dataset)
         with self._running(False):  # what is tuned, such as batch statistics, does not see these images
             self.layer = self._find_layer()
-            one = torch.ones(1, 1, device=next(self.hall.parameters()).device)
+            one = torch.ones(1, 1, device=next(self.network.parameters()).device)
             self.dtype, self.device = (one @ one).dtype, one.device.type
 
     @contextmanager
     def _running(self, training: bool) -> Iterator[None]:
-        before = self.hall.training
-        self.hall.train(training)
+        before = self.network.training
+        self.network.train(training)
         try:
             with self.precision():
                 yield
         finally:
-            self.hall.train(before)
+            self.network.train(before)
 
     def _find_layer(self) -> int | None:
         try:
-            return self.hall.frozen_until(self._images([self.data[0]]))
+            return self.network.frozen_until(self._images([self.data[0]]))
         except NotFrozenError:
             raise
         except ValueError as error:
@@ -83,37 +83,37 @@ class FrozenPart:
         return images
 
     @torch.no_grad()
-    def _compute(self, images: Tensor) -> Known:
+    def _compute(self, images: Tensor) -> PartialForward:
         before = generator_states()
-        known = self.hall.begin(images, self.layer)
+        partial = self.network.begin(images, self.layer)
         if generator_states() != before:
             raise NotFrozenError('the frozen part of the network draws at random (dropout, drop path)')
-        if not all(isinstance(tensor, Tensor) and len(tensor) == len(images) for tensor in known.tensors):
-            raise NotFrozenError(f'{self.hall.net.geometry.name} gives more than tensors, an image each')
-        return known
+        if not all(isinstance(tensor, Tensor) and len(tensor) == len(images) for tensor in partial.tensors):
+            raise NotFrozenError(f'{self.network.net.geometry.name} gives more than tensors, an image each')
+        return partial
 
-    def spot_check(self, number: int) -> tuple[list[int], Known, type[BaseDataElement]]:
+    def spot_check(self, number: int) -> tuple[list[int], PartialForward, type[BaseDataElement]]:
         """What it makes now of so many images, first and last among them; their indices, and the kind of samples."""
         indices = sorted({round(i) for i in np.linspace(0, len(self.data) - 1, number)})
         items = [self.data[index] for index in indices]
         with self._running(self.training):
             return indices, self._compute(self._images(items)), type(items[0]['data_samples'])
 
-    def agrees(self, features: Features, indices: Sequence[int], known: Known) -> bool:
+    def agrees(self, features: Features, indices: Sequence[int], partial: PartialForward) -> bool:
         """Whether kept features are what it makes of these images, to half of the digits."""
         tolerance = max(torch.finfo(self.dtype).eps ** 0.5, 1e-2 if self.device == 'cuda' else 0)  # there TF32 may be
         for place, index in enumerate(indices):
-            kept, now = features[index], [tensor[place].detach().cpu() for tensor in known.tensors]
+            kept, now = features[index], [tensor[place].detach().cpu() for tensor in partial.tensors]
             if [(t.shape, t.dtype) for t in kept] != [(t.shape, t.dtype) for t in now]:
                 return False
             for pair in zip(kept, now):
-                ours, theirs = (torch.nan_to_num(tensor.double()) for tensor in pair)
-                if (ours - theirs).norm() > tolerance * theirs.norm():
+                stored, computed = (torch.nan_to_num(tensor.double()) for tensor in pair)
+                if (stored - computed).norm() > tolerance * computed.norm():
                     return False
         return True
 
     def same_labels(self, features: Features) -> bool:
-        """Whether kept samples have the labels of the data set, as far as it tells them without its images."""
+        """Whether kept samples have the labels of the data set, as far as it gives them without its images."""
         info: Any = getattr(self.data.dataset, 'get_data_info', None)
         for index, sample in enumerate(features.samples if info else ()):
             label, kept = info(index).get('gt_label'), sample['data'].get('gt_label')
@@ -136,12 +136,12 @@ class FrozenPart:
 
     def about(self, config: Any, split: str) -> dict[str, Any]:
         """All that the features depend on."""
-        hall, data = self.hall, self.data.dataset
+        prompted, data = self.network, self.data.dataset
         loader = config.get(f'{split}_dataloader')
         if not isinstance(loader, dict) or not isinstance(loader.get('dataset'), dict):
-            raise NotFrozenError(f'nobody knows what data {split} on: make the Runner by from_cfg')
-        trained = set(trained_names(hall))
-        parts = (hall.net, hall.prompter, hall.map_norms, self.model.data_preprocessor)
+            raise NotFrozenError(f'it is unknown what data {split} on: make the Runner by from_cfg')
+        trained = set(trained_names(prompted))
+        parts = (prompted.net, prompted.prompter, prompted.map_norms, self.model.data_preprocessor)
         tensors = [
             (f'{number}.{name}', tensor)
             for number, (part, prefix) in enumerate(zip(parts, ('net.', 'prompter.', 'map_norms.', '-')))
@@ -149,19 +149,19 @@ class FrozenPart:
             if not tensor.requires_grad and f'{prefix}{name}' not in trained
         ]
         model = config.model
-        plug = [entry.get('prompter') for entry in config.get('custom_hooks', []) if 'prompter' in entry]
+        configured = [entry.get('prompter') for entry in config.get('custom_hooks', []) if 'prompter' in entry]
         said = dict(
             backbone=model.get('backbone'),
             preprocessor=model.get('data_preprocessor') or config.get('data_preprocessor'),
             # Beyond its own weights: in front of a layer, a prompter has not begun.
-            prompter=plug if self.layer is None and type(hall.prompter) is not Prompter else None,
+            prompter=configured if self.layer is None and type(prompted.prompter) is not Prompter else None,
             dataset=loader['dataset'],
         )
         return dict(
             format=FORMAT,
-            network=hall.net.geometry.name,
+            network=prompted.net.geometry.name,
             layer=self.layer,
-            readout=str(hall.readout),
+            readout=str(prompted.readout),
             weights=digest(tensors),
             training=self.training,
             precision=f'{self.dtype} {torch.get_float32_matmul_precision()} {self.device}',

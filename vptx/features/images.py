@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from vptx.features.deterministic import NotFrozenError
 from vptx.features.store import DTYPES, Features
-from vptx.prompted import Known
+from vptx.prompted import PartialForward
 
 __all__ = ['CachedImages', 'insert_features', 'sample_to_json']
 
@@ -51,11 +51,11 @@ class CachedImages(Dataset):
         dataset: the data set.
         features: of its images, in their order.
         kind: of its data samples.
-        known: what the features are, of any images.
+        partial: what the features are, of any images.
     """
 
-    def __init__(self, dataset: Any, features: Features, kind: type[BaseDataElement], known: Known) -> None:
-        self.dataset, self.features, self.kind, self.known = dataset, features, kind, known
+    def __init__(self, dataset: Any, features: Features, kind: type[BaseDataElement], partial: PartialForward) -> None:
+        self.dataset, self.features, self.kind, self.partial = dataset, features, kind, partial
 
     def __len__(self) -> int:
         return len(self.features)
@@ -65,7 +65,7 @@ class CachedImages(Dataset):
         sample = self.kind(metainfo={name: _tuples(value) for name, value in said['meta'].items()})
         for name, (values, dtype) in said['data'].items():
             sample.set_field(torch.tensor(values, dtype=DTYPES[dtype]), name)
-        sample.set_field(self.known.holding(self.features[index]), FEATURES_KEY, field_type='metainfo')
+        sample.set_field(self.partial.holding(self.features[index]), FEATURES_KEY, field_type='metainfo')
         return dict(inputs=torch.zeros(3, 1, 1), data_samples=sample)  # a pixel, for the preprocessor to do its work on
 
     def __getattr__(self, name: str) -> Any:
@@ -80,5 +80,5 @@ def insert_features(preprocessor: nn.Module, inputs: tuple, batch: dict) -> dict
     if not samples or FEATURES_KEY not in samples[0]:
         return None
     carried = [sample.pop(FEATURES_KEY) for sample in samples]
-    stacked = tuple(torch.stack(tensors) for tensors in zip(*(known.tensors for known in carried), strict=True))
+    stacked = tuple(torch.stack(tensors) for tensors in zip(*(partial.tensors for partial in carried), strict=True))
     return dict(batch, inputs=carried[0].holding(stacked).to(batch['inputs'].device))

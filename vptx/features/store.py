@@ -1,4 +1,4 @@
-"""Features of images on disk: written whole or not at all, read by any number of processes at the same time.
+"""Features of images on disk: written atomically, read by any number of processes at the same time.
 
     <folder>/features.npy    (n, F): row i is what a network made of image i, flattened
     <folder>/about.json      of what they are features, their shapes, the images' labels and names, a check sum
@@ -47,7 +47,7 @@ class Features:
     """What a network made of n images.
 
     Attributes:
-        rows: (n, F), mapped from the file: what nobody asks for takes no memory.
+        rows: (n, F), mapped from the file: what is not read takes no memory.
         shapes: of the tensors that a row holds, one after the other.
         dtype: of these.
         samples: what the data set says of each image beside its pixels, plain JSON types.
@@ -135,15 +135,15 @@ def read_features(folder: Path, about: dict[str, Any]) -> Features:
         ValueError: it is damaged, or holds features of something else.
     """
     try:
-        told = read_json(folder / ABOUT)
-        if not isinstance(told, dict) or not isinstance(told.get('content'), str):
+        record = read_json(folder / ABOUT)
+        if not isinstance(record, dict) or not isinstance(record.get('content'), str):
             raise ValueError(f'{ABOUT} has no content')
         rows = np.load(existing(folder / ROWS), mmap_mode='r', allow_pickle=False)
         check = sha256(np.ascontiguousarray(rows).data)
-        check.update(told['content'].encode())
-        if check.hexdigest() != told['sha256']:
+        check.update(record['content'].encode())
+        if check.hexdigest() != record['sha256']:
             raise ValueError('its check sum does not agree')
-        content = json.loads(told['content'])
+        content = json.loads(record['content'])
         said, (shapes, dtype, samples) = content['about'], _checked(rows, content)
     except FileNotFoundError:
         if folder.is_dir():

@@ -1,4 +1,4 @@
-"""When things happen: plug, slim, guard, resume."""
+"""What happens during a run, and when: attach, slim checkpoints, checks, resume."""
 
 from .data_guard_hook import DataGuardHook
 from .feature_cache_hook import FeatureCacheHook, NotFrozenError

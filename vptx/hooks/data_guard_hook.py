@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.checkpoint import check_classes
 from vptx.image_files import shown
 from vptx.registry import HOOKS
@@ -103,9 +103,9 @@ def _check_metrics(runner: Runner, split: str) -> None:
     metrics = getattr(evaluator, 'metrics', evaluator)
     classes = _classes(runner.train_dataloader.dataset) if split == 'val' else ()
     model = unwrap_model(runner.model)
-    hall = find_hall(model)
+    prompted = find_prompted_network(model)
     number = len(classes) or getattr(getattr(model, 'head', None), 'num_classes', None)
-    number = number or (hall.mapping.num_classes if hall is not None else None)
+    number = number or (prompted.mapping.num_classes if prompted is not None else None)
     from mmpretrain.evaluation import Accuracy
 
     for metric in metrics if isinstance(metrics, Sequence) else [metrics]:

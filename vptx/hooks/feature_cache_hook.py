@@ -18,7 +18,7 @@ from vptx.features.frozen import FrozenPart
 from vptx.features.images import CachedImages, insert_features
 from vptx.features.store import Features, read_features, write_features
 from vptx.files import alone
-from vptx.prompted import Known
+from vptx.prompted import PartialForward
 from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
 
@@ -29,7 +29,7 @@ CHECKED_WHEN_READ, CHECKED_WHEN_WRITTEN = 2, 16  # images that are run through t
 
 @HOOKS.register_module()
 class FeatureCacheHook(Hook):
-    """Keeps on disk what the frozen part of a network makes of the images to train on, to validate and to test with.
+    """Keeps on disk what the frozen part of a network makes of the training, validation and test images.
 
         custom_hooks = [dict(type='PromptTuningHook', tune=['head']), dict(type='FeatureCacheHook')]
 
@@ -87,17 +87,17 @@ class FeatureCacheHook(Hook):
         try:
             with restored_generators():
                 frozen = FrozenPart(model, loader, split == 'train', precision)
-                known = self._find_or_compute(runner, frozen, frozen.about(runner.cfg, split))
+                partial = self._find_or_compute(runner, frozen, frozen.about(runner.cfg, split))
         except NotFrozenError as error:
-            told = f'features of {split} cannot be kept: {error}'
+            message = f'features of {split} cannot be kept: {error}'
             if self.required:
-                raise NotFrozenError(f'{told}. Leave FeatureCacheHook out') from error
-            runner.logger.info(told)
+                raise NotFrozenError(f'{message}. Leave FeatureCacheHook out') from error
+            runner.logger.info(message)
             return
-        if known is None:
+        if partial is None:
             return
         # A loader keeps its data set, for the sake of its sampler: there are as many images as before.
-        object.__setattr__(loader, 'dataset', known)
+        object.__setattr__(loader, 'dataset', partial)
         # A row is read sooner than it is passed on by a worker.
         loader.num_workers, loader.timeout, loader.prefetch_factor, loader._iterator = 0, 0, None, None
         if not self._hands_over:
@@ -108,18 +108,18 @@ class FeatureCacheHook(Hook):
         key = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
         name = f'{about["network"]}-{type(frozen.loader.dataset).__name__}-{key}'.replace('/', '_')
         place = self.folder / name
-        indices, known, kind = frozen.spot_check(CHECKED_WHEN_READ)
-        size = len(frozen.data) * sum(t[0].numel() * t.element_size() for t in known.tensors) / 1e9
+        indices, partial, kind = frozen.spot_check(CHECKED_WHEN_READ)
+        size = len(frozen.data) * sum(t[0].numel() * t.element_size() for t in partial.tensors) / 1e9
         if size > self.gigabytes:
             runner.logger.warning(
                 f'features of {len(frozen.data):,} images would take {size:.1f} GB, more than gigabytes='
                 f'{self.gigabytes:g}: computed as ever'
             )
             return None
-        features = self._find(runner, frozen, place, about, indices, known)
+        features = self._find(runner, frozen, place, about, indices, partial)
         if features is None:
             with alone(self.folder / '.locks' / name):
-                features = self._find(runner, frozen, place, about, indices, known)
+                features = self._find(runner, frozen, place, about, indices, partial)
                 if features is None:
                     self._clear(place)
                     for left in self.folder.glob(f'.{name}.*'):
@@ -136,23 +136,29 @@ class FeatureCacheHook(Hook):
                             'or depends on the batch'
                         )
                     runner.logger.info(f'features of {len(features):,} images, {size * 1e3:.1f} MB, kept in {place}')
-        return CachedImages(frozen.loader.dataset, features, kind, known)
+        return CachedImages(frozen.loader.dataset, features, kind, partial)
 
     def _find(
-        self, runner: Runner, frozen: FrozenPart, place: Path, about: dict[str, Any], indices: list[int], known: Known
+        self,
+        runner: Runner,
+        frozen: FrozenPart,
+        place: Path,
+        about: dict[str, Any],
+        indices: list[int],
+        partial: PartialForward,
     ) -> Features | None:
         try:
             features = read_features(place, about)
         except FileNotFoundError:
             return None
         except ValueError as error:
-            runner.logger.warning(f'{error}; computed anew')
+            runner.logger.warning(f'{error}; computed again')
             return None
         if len(features) != len(frozen.data) or not frozen.same_labels(features):
-            runner.logger.warning(f'{place} is damaged: its labels are not those of the data set; computed anew')
+            runner.logger.warning(f'{place} is damaged: its labels are not those of the data set; computed again')
             return None
-        if not frozen.agrees(features, indices, known):
-            runner.logger.warning(f'{place} is not what the network makes of these images now; computed anew')
+        if not frozen.agrees(features, indices, partial):
+            runner.logger.warning(f'{place} is not what the network makes of these images now; computed again')
             return None
         runner.logger.info(f'features of {len(features):,} images taken from {place}')
         return features

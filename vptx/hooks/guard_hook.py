@@ -109,10 +109,10 @@ def _check_ranks(runner: Runner) -> None:
         return
     model = unwrap_model(runner.model)
     state, kept = model.state_dict(), kept_names(model)
-    ours = digest((name, state[name]) for name in kept), fingerprint(model)
-    for what, mine in zip(('what trains', 'the frozen network'), ours, strict=True):
-        found = [bytes(theirs.tolist()).hex() for theirs in all_gather(torch.tensor(list(bytes.fromhex(mine))))]
-        other = [rank for rank, theirs in enumerate(found) if theirs != found[0]]
+    digests = digest((name, state[name]) for name in kept), fingerprint(model)
+    for what, mine in zip(('what trains', 'the frozen network'), digests, strict=True):
+        found = [bytes(each.tolist()).hex() for each in all_gather(torch.tensor(list(bytes.fromhex(mine))))]
+        other = [rank for rank, each in enumerate(found) if each != found[0]]
         if other:
             raise RuntimeError(
                 f'{what} begins with other values in process {", ".join(map(str, other))} than in process 0: all of '

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.readout import OWN
 
 __all__ = ['check_head']
@@ -21,25 +21,27 @@ def check_head(model: nn.Module) -> None:
     # Not on `import vptx`: it takes seconds.
     from mmpretrain.models.heads import LinearClsHead, StackedLinearClsHead, VisionTransformerClsHead
 
-    hall, head = find_hall(model), getattr(model, 'head', None)
+    prompted, head = find_prompted_network(model), getattr(model, 'head', None)
     reads_vectors = isinstance(head, (LinearClsHead, StackedLinearClsHead, VisionTransformerClsHead))
-    if hall is None or not reads_vectors or getattr(model, 'neck', None) is not None:
+    if prompted is None or not reads_vectors or getattr(model, 'neck', None) is not None:
         return
-    name, readout, wanted = type(head).__name__, hall.readout, head.in_channels
-    if hall.mapping.num_classes:
+    name, readout, wanted = type(head).__name__, prompted.readout, head.in_channels
+    if prompted.mapping.num_classes:
         raise ValueError(
-            f'mapping={type(hall.mapping).__name__} gives the scores of {hall.mapping.num_classes} classes, which '
+            f'mapping={type(prompted.mapping).__name__} gives the scores of {prompted.mapping.num_classes} classes, '
+            'which '
             f"{name} would read as features: set model.head=dict(type='ClsHead', _delete_=True)"
         )
     if readout == 'map' or isinstance(readout, dict) or readout == 'maps':
         raise ValueError(
             f"readout={readout!r} gives feature maps, and {name} reads vectors: set readout='mean'"
-            f"{' or cls' if hall.net.has_class_token else ''}, or model.neck=dict(type='GlobalAveragePooling')"
+            f"{' or cls' if prompted.net.has_class_token else ''}, or model.neck=dict(type='GlobalAveragePooling')"
         )
-    width = hall.net.geometry.classes if readout == OWN else _width(hall.net.geometry.widths)
+    width = prompted.net.geometry.classes if readout == OWN else _width(prompted.net.geometry.widths)
     if width and width != wanted:
         raise ValueError(
-            f'{name} reads {wanted} features, and readout={readout!r} of {hall.net.geometry.name} gives {width}: set '
+            f'{name} reads {wanted} features, and readout={readout!r} of {prompted.net.geometry.name} gives {width}: '
+            'set '
             f'model.head.in_channels={width}'
         )
 

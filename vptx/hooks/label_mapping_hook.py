@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.mappings.base import CountedMapping, LabelMapping
 from vptx.prompted import PromptedNetwork
 from vptx.registry import HOOKS
@@ -36,30 +36,30 @@ def estimate_mapping(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]])
     Raises:
         ValueError: a model without a mapping that is estimated, or no batches.
     """
-    hall = find_hall(model)
-    if hall is None or not isinstance(hall.mapping, CountedMapping):
+    prompted = find_prompted_network(model)
+    if prompted is None or not isinstance(prompted.mapping, CountedMapping):
         raise ValueError(f'{type(model).__name__} has no label mapping that is estimated from images')
-    hall.mapping.estimate(_count(hall, batches))
+    prompted.mapping.estimate(_count(prompted, batches))
 
 
 @torch.no_grad()
-def _count(hall: PromptedNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+def _count(prompted: PromptedNetwork, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     """A (K, C) over all ranks, in eval mode."""
-    was_training, mapping, counts = hall.training, hall.mapping, _nothing(hall)
-    hall.eval()
+    was_training, mapping, counts = prompted.training, prompted.mapping, _nothing(prompted)
+    prompted.eval()
     for images, labels in batches:
-        counts += mapping.count(hall.read(images.to(counts.device)), _targets(labels, mapping))
-    hall.train(was_training)
+        counts += mapping.count(prompted.read(images.to(counts.device)), _targets(labels, mapping))
+    prompted.train(was_training)
     all_reduce(counts)  # a rank without images, of a few among many ranks, takes part with zeros
     if not counts.any():
         raise ValueError('a label mapping is estimated from training images, and there are none')
     return counts
 
 
-def _nothing(hall: PromptedNetwork) -> Tensor:
+def _nothing(prompted: PromptedNetwork) -> Tensor:
     """A (K, C) before the first image."""
-    device = next(hall.parameters()).device
-    return torch.zeros(hall.net.geometry.classes, hall.mapping.num_classes, device=device)
+    device = next(prompted.parameters()).device
+    return torch.zeros(prompted.net.geometry.classes, prompted.mapping.num_classes, device=device)
 
 
 def _targets(labels: Tensor, mapping: CountedMapping) -> Tensor:
@@ -101,7 +101,7 @@ def strongest_sources(mapping: LabelMapping, most: int = 20) -> list[tuple[int, 
 
 @HOOKS.register_module()
 class LabelMappingHook(Hook):
-    """Estimates a label mapping before training, and anew in each epoch if it wants to be.
+    """Estimates a label mapping before training, and again in each epoch if it needs to be.
 
     Counts are summed over all ranks, every image once, so any number of them gives the same mapping. The last epoch is
     not followed by an estimate: prompts leave the run with the mapping that they were trained for.
@@ -115,9 +115,9 @@ class LabelMappingHook(Hook):
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:
-        hall = find_hall(unwrap_model(runner.model))
-        assert hall is not None  # the hook that registers this one has plugged it
-        self._hall = hall
+        prompted = find_prompted_network(unwrap_model(runner.model))
+        assert prompted is not None  # the hook that registers this one has attached it
+        self._network = prompted
         self._handles: list = []
         mapping = self._mapping
         if mapping is None:
@@ -129,18 +129,18 @@ class LabelMappingHook(Hook):
                 f'not a {type(runner.train_loop).__name__}'
             )
         if not mapping.ready:
-            self._estimate(runner, _count(self._hall, self._pass(runner)))
+            self._estimate(runner, _count(self._network, self._pass(runner)))
 
     @property
     def _mapping(self) -> CountedMapping | None:
-        return self._hall.mapping if isinstance(self._hall.mapping, CountedMapping) else None
+        return self._network.mapping if isinstance(self._network.mapping, CountedMapping) else None
 
     def before_train_epoch(self, runner: Runner) -> None:
         mapping = self._mapping
         if mapping is None or not mapping.every:
             return
         if mapping.online:
-            self._counts, self._seen = _nothing(self._hall), 0
+            self._counts, self._seen = _nothing(self._network), 0
             # What the network sees and says: batch augmentations mix images and labels in the preprocessor.
             preprocess = unwrap_model(runner.model).data_preprocessor
             self._handles = [
@@ -148,7 +148,7 @@ class LabelMappingHook(Hook):
                 mapping.register_forward_pre_hook(self._hear_logits),
             ]
         elif runner.epoch and runner.epoch % mapping.every == 0:
-            self._estimate(runner, _count(self._hall, self._pass(runner)))
+            self._estimate(runner, _count(self._network, self._pass(runner)))
 
     def after_train_iter(
         self,
@@ -221,7 +221,7 @@ class LabelMappingHook(Hook):
         self._log(runner, changed)
 
     def _log(self, runner: Runner, changed: str = '') -> None:
-        mapping = self._hall.mapping
+        mapping = self._network.mapping
         classes = getattr(runner.train_dataloader.dataset, 'metainfo', {}).get('classes') or ()
-        table = mapping_table(mapping, classes, self._hall.net.class_names)
+        table = mapping_table(mapping, classes, self._network.net.class_names)
         runner.logger.info(f'{type(mapping).__name__} of {mapping.num_classes} classes{changed}\n{table}')

@@ -27,7 +27,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.geometry import At
 from vptx.prompted import PromptedNetwork
 from vptx.prompters.base import TokenPrompter, check_whole
@@ -122,13 +122,13 @@ def find_pool(pool: str | dict) -> Callable[..., Tensor]:
 
 
 @torch.no_grad()
-def fill_from_data(hall: PromptedNetwork, batches: Iterable[Tensor], pool: str | dict) -> None:
-    """Fill the prompts of ``hall`` in place, from one pass over ``batches`` for each prompted layer.
+def fill_from_data(prompted: PromptedNetwork, batches: Iterable[Tensor], pool: str | dict) -> None:
+    """Fill the prompts of ``prompted`` in place, from one pass over ``batches`` for each prompted layer.
 
-    Ranks fill theirs together, from the images of all of them, and alike.
+    Ranks fill their prompts together, from the images of all of them, and alike.
 
     Args:
-        hall: with a prompter that holds a :class:`~vptx.prompters.PromptEmbedding`.
+        prompted: with a prompter that holds a :class:`~vptx.prompters.PromptEmbedding`.
         batches: images (B, 3, H, W), normalised as the network wants them.
         pool: one of :data:`POOLS`; see :func:`find_pool`.
 
@@ -137,16 +137,16 @@ def fill_from_data(hall: PromptedNetwork, batches: Iterable[Tensor], pool: str |
             cannot tell the weights that the pool asks for.
     """
     fill = find_pool(pool)
-    prompter = hall.prompter
+    prompter = prompted.prompter
     rows = getattr(getattr(prompter, 'embedding', None), 'rows', ())
-    if not isinstance(prompter, TokenPrompter) or not rows or rows[0].shape[-1] != hall.net.geometry.widths[0]:
+    if not isinstance(prompter, TokenPrompter) or not rows or rows[0].shape[-1] != prompted.net.geometry.widths[0]:
         raise ValueError(
             f'{type(prompter).__name__} cannot start from tokens: its prompts are no tokens of width '
-            f'{hall.net.geometry.widths[0]} (a project_dim has to go)'
+            f'{prompted.net.geometry.widths[0]} (a project_dim has to go)'
         )
-    was_training, batches = hall.training, list(batches)
-    hall.eval()
-    prefix = hall.net.geometry.prefix
+    was_training, batches = prompted.training, list(batches)
+    prompted.eval()
+    prefix = prompted.net.geometry.prefix
     own = prompter.prompts
     for row, layer in zip(rows, prompter.layers, strict=False):  # shared prompts have one row: that of the first layer
         seen: list[Tensor] = []
@@ -159,11 +159,11 @@ def fill_from_data(hall: PromptedNetwork, batches: Iterable[Tensor], pool: str |
         prompter.prompts = listen  # type: ignore[method-assign]
         try:
             for images in batches:
-                hall(images)
+                prompted(images)
         finally:
             del prompter.prompts
-        row.copy_(fill(torch.cat(seen), row, partial(hall.net.key_value_weights, layer)))
-    hall.train(was_training)
+        row.copy_(fill(torch.cat(seen), row, partial(prompted.net.key_value_weights, layer)))
+    prompted.train(was_training)
 
 
 @HOOKS.register_module()
@@ -179,7 +179,7 @@ class PromptInitHook(Hook):
         batches: how many training batches to look at, on each rank.
 
     Note:
-        Comes after PromptTuningHook, which plugs the prompter in, and before EMAHook's first update.
+        Comes after PromptTuningHook, which attaches the prompter, and before EMAHook's first update.
     """
 
     priority = 'VERY_HIGH'
@@ -193,9 +193,9 @@ class PromptInitHook(Hook):
         if runner.iter > 0:
             return
         model = unwrap_model(runner.model)
-        hall = find_hall(model)
-        if hall is None or hall.before is None:
+        prompted = find_prompted_network(model)
+        if prompted is None or prompted.attach_state is None:
             raise ValueError('PromptInitHook fills the prompts of PromptTuningHook: add that one to custom_hooks')
         data = islice(iter(runner.train_dataloader), self.batches)
-        fill_from_data(hall, (model.data_preprocessor(batch)['inputs'] for batch in data), self.pool)
+        fill_from_data(prompted, (model.data_preprocessor(batch)['inputs'] for batch in data), self.pool)
         runner.logger.info(f'prompts filled from {self.batches} training batches of each process ({self.pool})')

@@ -1,4 +1,4 @@
-"""The plug: one entry in ``custom_hooks`` turns a stock config into prompt tuning."""
+"""One entry in ``custom_hooks`` turns a stock config into prompt tuning."""
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -17,7 +17,7 @@ from mmengine.utils import is_method_overridden as overrides
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vptx.attach import attach, find_hall
+from vptx.attach import attach, find_prompted_network
 from vptx.checkpoint import adopt, check_resumable, complete, frozen_sources, initialise, is_stock, last_checkpoint
 from vptx.hooks.data_guard_hook import DataGuardHook
 from vptx.hooks.guard_hook import GuardHook
@@ -38,7 +38,7 @@ __all__ = ['PromptTuningHook', 'refuse_sharding']
 
 @HOOKS.register_module()
 class PromptTuningHook(Hook):
-    """Plugs a prompter into the Runner's model and trains it and what ``tune`` names, nothing else.
+    """Attaches a prompter to the Runner's model and trains only it and what ``tune`` names.
 
         custom_hooks = [
             dict(type='PromptTuningHook', prompter=dict(type='DeepPrompter', num_tokens=50, dropout=0.1), tune=['head'])
@@ -91,7 +91,7 @@ class PromptTuningHook(Hook):
         self.readout = readout
         self.mapping = mapping
         self.resume_settings = resume_settings
-        self._around_hall: list[nn.Module] | None = None
+        self._other_parts: list[nn.Module] | None = None
         self.part = part
         self.load_head = load_head
 
@@ -99,22 +99,22 @@ class PromptTuningHook(Hook):
         if not isinstance(runner, Runner):
             _refuse(f'a {type(runner).__name__}', 'runner_type and strategy')
         model = unwrap_model(runner.model)
-        hall = find_hall(model)
-        if self._around_hall is not None and hall is not None and hall.before is not None:
+        prompted = find_prompted_network(model)
+        if self._other_parts is not None and prompted is not None and prompted.attach_state is not None:
             return  # train() and then test() of the same Runner
         self._check_place(runner.hooks)
         refuse_sharding(runner.cfg)
         check_unserved(runner.cfg)
         for line in misspelt_keys(runner.cfg):
             runner.logger.warning(line)
-        if hall is None and hasattr(model, 'init_weights'):
+        if prompted is None and hasattr(model, 'init_weights'):
             # The Runner does so after this, and only to train; a stock backbone reads its init_cfg while it is one.
             initialise(model)
         model = attach(model, self.prompter, self.tune, self.readout, self.mapping, at=self.part)
         _check_classifier(model)
         check_head(model)
         serve_prompter_loss(model)
-        self._around_hall = list(_around(model, find_hall(model)))
+        self._other_parts = list(_around(model, find_prompted_network(model)))
         runner.logger.info(f'what trains:\n{trainable_table(model)}')
         # The Runner has wrapped the model and built optimizer and schedulers already: again, with what is there now.
         runner.model = _wrap(runner, model)
@@ -199,8 +199,9 @@ class PromptTuningHook(Hook):
             complete(model, checkpoint, where, frozen_sources(runner.cfg), head=self.load_head or runner._resume)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | tuple | list | None = None) -> None:
-        # The loop has put all of the model in training mode, and the hall has seen to itself only.
-        for part in self._around_hall or ():
+        # The train loop called `model.train()`. The prompted backbone corrects its own mode; the other parts are
+        # corrected here.
+        for part in self._other_parts or ():
             set_mode(part, True)
 
 
@@ -227,13 +228,13 @@ def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
         )
 
 
-def _around(model: nn.Module, hall: nn.Module | None) -> Iterator[nn.Module]:
+def _around(model: nn.Module, prompted: nn.Module | None) -> Iterator[nn.Module]:
     """The largest parts of ``model`` that are not in the prompted network and do not hold it."""
     for part in model.children():
-        if hall not in part.modules():
+        if prompted not in part.modules():
             yield part
-        elif part is not hall:
-            yield from _around(part, hall)
+        elif part is not prompted:
+            yield from _around(part, prompted)
 
 
 def _check_classifier(model: nn.Module) -> None:
@@ -242,15 +243,17 @@ def _check_classifier(model: nn.Module) -> None:
     Raises:
         ValueError: says so, and what to do.
     """
-    hall = find_hall(model)
-    if hall.readout == OWN or hall.net.classifier is None:
+    prompted = find_prompted_network(model)
+    if prompted.readout == OWN or prompted.net.classifier is None:
         return
-    own = {id(parameter) for parameter in hall.net.classifier.parameters()}
+    own = {id(parameter) for parameter in prompted.net.classifier.parameters()}
     unread = [name for name, parameter in model.named_parameters() if id(parameter) in own and parameter.requires_grad]
     if unread:
         raise ValueError(
-            f'tune matches {", ".join(unread)}, the own classifier of {hall.net.geometry.name}, which nothing reads '
-            f"with readout='{hall.readout}': name the head above it more closely, as in tune=['head.fc'], or build the "
+            f'tune matches {", ".join(unread)}, the own classifier of {prompted.net.geometry.name}, which nothing '
+            'reads '
+            f"with readout='{prompted.readout}': name the head above it more closely, as in tune=['head.fc'], or "
+            'build the '
             'network without (num_classes=0)'
         )
 

@@ -4,14 +4,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 
 __all__ = ['add_prompter_loss', 'serve_prompter_loss']
 
 
 def serve_prompter_loss(model: nn.Module) -> None:
     """Have a model of OpenMMLab add the terms of its prompter wherever it computes losses, in each of its processes."""
-    network = find_hall(model)
+    network = find_prompted_network(model)
     if network is not None and network.prompter.adds_loss:
         model.register_forward_hook(add_prompter_loss, with_kwargs=True)
 
@@ -23,7 +23,7 @@ def add_prompter_loss(model: nn.Module, inputs: tuple, options: dict[str, Any], 
     Raises:
         TypeError: terms that are no tensors by name.
     """
-    network = find_hall(model)
+    network = find_prompted_network(model)
     if options.get('mode') != 'loss' or not isinstance(output, dict) or network is None:
         return output
     terms = network.prompter.loss()

@@ -76,7 +76,7 @@ class ResumeHook(Hook):
             optimizer, state = runner.optim_wrapper.optimizer, checkpoint['optimizer']
             check_optimizer(optimizer, state, where)
             if not state['state'] and 'gradients' not in checkpoint and keeps_state(optimizer):
-                runner.logger.warning(f'{where} holds no averages of {type(optimizer).__name__}: they begin anew')
+                runner.logger.warning(f'{where} holds no averages of {type(optimizer).__name__}: they start again')
         for scheduler, state in zip(_schedulers(runner), _states(checkpoint)):
             check_schedule(scheduler, state, where)
         for hook, (count, best) in zip(_early_stopping(runner), record.get('early_stopping', ())):
@@ -98,20 +98,15 @@ class ResumeHook(Hook):
     def _compare(self, runner: Runner, checkpoint: dict, where: str, record: Mapping) -> None:
         """Say what the config has set otherwise than the run that wrote the checkpoint, and which of them holds."""
         optimizer: OptimWrapper = runner.optim_wrapper
-        ours, theirs = optimizer.state_dict(), checkpoint['optimizer']
+        own, saved = optimizer.state_dict(), checkpoint['optimizer']
         kinds = record.get('optimizer', 'another optimizer'), type(optimizer.optimizer).__name__
         optional = {'loss_scaler', 'base_param_settings'}
-        groups = list(zip(ours['param_groups'], theirs['param_groups'], strict=False))
-        same_shape = [len(g['params']) for g in ours['param_groups']] == [
-            len(g['params']) for g in theirs['param_groups']
+        groups = list(zip(own['param_groups'], saved['param_groups'], strict=False))
+        same_shape = [len(g['params']) for g in own['param_groups']] == [
+            len(g['params']) for g in saved['param_groups']
         ]
         other_names = any(_settings(a).keys() - _settings(b).keys() for a, b in groups)
-        if (
-            (record and kinds[0] != kinds[1])
-            or other_names
-            or not same_shape
-            or (ours.keys() ^ theirs.keys()) - optional
-        ):
+        if (record and kinds[0] != kinds[1]) or other_names or not same_shape or (own.keys() ^ saved.keys()) - optional:
             what = 'other groups of parameters' if kinds[0] == kinds[1] else kinds[0]
             raise ValueError(
                 f'{where} holds the state of {what}, which {kinds[1]} of this config cannot go on with. Resume with '
@@ -260,10 +255,10 @@ def _take_settings(runner: Runner, checkpoint: dict) -> None:
             for scheduler in schedulers:
                 if not scheduler.by_epoch or (epoch and done % (iteration // epoch) == 0):
                     scheduler.step()
-    ours, theirs = runner.optim_wrapper.state_dict(), checkpoint['optimizer']
-    both = zip(theirs['param_groups'], ours['param_groups'], strict=True)
-    theirs['param_groups'] = [{**then, **now} for then, now in both]  # timm's Lamb counts its steps there
-    if 'base_param_settings' in ours:
-        theirs['base_param_settings'] = ours['base_param_settings']
+    own, saved = runner.optim_wrapper.state_dict(), checkpoint['optimizer']
+    both = zip(saved['param_groups'], own['param_groups'], strict=True)
+    saved['param_groups'] = [{**then, **now} for then, now in both]  # timm's Lamb counts its steps there
+    if 'base_param_settings' in own:
+        saved['base_param_settings'] = own['base_param_settings']
     checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in _schedulers(runner)]
     runner.logger.info('the settings of optimizer and schedule are those of the config, not of the checkpoint')

@@ -13,7 +13,7 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from vptx.attach import find_hall
+from vptx.attach import find_prompted_network
 from vptx.files import loads_again
 from vptx.kept import kept_names, place_of
 from vptx.prompt_file import describe, names_in_file, write_prompt
@@ -77,7 +77,7 @@ class SlimCheckpointHook(Hook):
         model = unwrap_model(runner.model)
         if not self._facts:
             meta = getattr(runner.train_dataloader.dataset, 'metainfo', {})
-            text = _text(runner.cfg, find_hall(model).frozen_from)
+            text = _text(runner.cfg, find_prompted_network(model).frozen_from)
             self._facts = describe(model, text, meta.get('classes') or ())
         names = kept_names(model)
         tensors: Mapping[str, Tensor] = {name: checkpoint['state_dict'][name] for name in names}
@@ -100,7 +100,7 @@ def _text(config: Config, frozen_from: str | None) -> str:
 
     Args:
         config: of the run.
-        frozen_from: the model zoo's checkpoint that its frozen weights are from: its ``load_from`` to begin with.
+        frozen_from: the model zoo's checkpoint that its frozen weights are from: its ``load_from`` initially.
     """
     config = deepcopy(config)
     for name in _OF_THE_RUN:

@@ -1,8 +1,8 @@
 """How the classes of a network are read as those of a task: door 4, K source logits -> C target logits.
 
-A mapping knows how many there are of each, never a network. The hall (``vptx/prompted.py``) calls it on what the
-network's own classifier gives. All but the learnt one are a matrix, y = x W with W (K, C): one or a few ones in each
-column for an index, anything for the Bayesian ones.
+A mapping knows how many there are of each, never a network. The prompted network (``vptx/prompted.py``) calls it on
+what the network's own classifier gives. All but the learnt one are a matrix, y = x W with W (K, C): one or a few ones
+in each column for an index, anything for the Bayesian ones.
 """
 
 from typing import Any
@@ -94,7 +94,8 @@ class CountedMapping(LabelMapping):
     def forward(self, logits: Tensor) -> Tensor:
         if not self.ready:
             raise RuntimeError(
-                f'{type(self).__name__} is estimated from training images, and nobody has yet: train by a config with '
+                f'{type(self).__name__} is estimated from training images, and has not been estimated yet: train by a '
+                'config with '
                 'PromptTuningHook, load a prompt file, or call vptx.estimate_mapping(model, batches)'
             )
         return self._map(logits)

@@ -20,7 +20,7 @@ __all__ = ['BayesianMapping']
 
 @MAPPINGS.register_module()
 class BayesianMapping(CountedMapping):
-    """BLM, or, with ``top``, BLM+: a matrix (K, C), estimated anew in each epoch.
+    """BLM, or, with ``top``, BLM+: a matrix (K, C), estimated again in each epoch.
 
     A class that no image has been seen of is the average of all sources, where the public code divides by zero.
 

@@ -1,7 +1,7 @@
 """A target class is the source class that its images are most often taken for.
 
 Chen et al., "Understanding and Improving Visual Prompting: A Label-Mapping Perspective" (ILM-VP), CVPR 2023,
-https://arxiv.org/abs/2211.11635; once, as Tsai et al., ICML 2020, https://arxiv.org/abs/2007.08714, or anew as prompts
+https://arxiv.org/abs/2211.11635; once, as Tsai et al., ICML 2020, https://arxiv.org/abs/2007.08714, or again as prompts
 are learnt. With A (K, C), how often an image of class t is taken for an s, sources are given to targets one to one:
 
 * greedily, as published: the largest A[s, t] first; of equals the lowest s, then the lowest t;
@@ -87,7 +87,7 @@ class FrequencyMapping(CountedMapping):
 
 @MAPPINGS.register_module()
 class IterativeMapping(FrequencyMapping):
-    """As :class:`FrequencyMapping`, estimated anew in each epoch, with the prompts as they have become (ILM).
+    """As :class:`FrequencyMapping`, estimated again in each epoch, with the prompts as they have become (ILM).
 
     Args:
         num_classes: C.

@@ -2,7 +2,7 @@
 
 Elsayed et al., "Adversarial Reprogramming of Neural Networks", ICLR 2019, https://arxiv.org/abs/1806.11146, and Bahng
 et al., "Exploring Visual Prompts for Adapting Large-Scale Models", 2022, https://arxiv.org/abs/2203.17274, take the
-first C classes; a random choice is the yardstick of Chen et al., CVPR 2023, https://arxiv.org/abs/2211.11635.
+first C classes; a random choice is the baseline of Chen et al., CVPR 2023, https://arxiv.org/abs/2211.11635.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def indicator(sources: Tensor, number: int) -> Tensor:
 
 
 def check_sources(number: int, sources: Tensor, name: str) -> None:
-    """Refuse fewer source classes than ``sources`` (C, m) has room for, each being used once.
+    """Refuse fewer source classes than ``sources`` (C, m) has space for, each being used once.
 
     Raises:
         ValueError: says how many there are.

@@ -59,21 +59,21 @@ def check_schedule(scheduler: Any, state: Any, where: str | Path) -> None:
     Raises:
         ValueError: begins with ``where``, and says what is no such number.
     """
-    told = f'{where} cannot be resumed from: of {type(scheduler).__name__},'
+    prefix = f'{where} cannot be resumed from: of {type(scheduler).__name__},'
     own = {k: v for k, v in scheduler.state_dict().items() if not callable(v)}
     if not isinstance(state, Mapping) or 'last_step' not in state:
-        raise ValueError(f'{told} there is no last_step')
-    _check_settings(own, state, told)
+        raise ValueError(f'{prefix} there is no last_step')
+    _check_settings(own, state, prefix)
 
 
-def _check_settings(own: Mapping[str, Any], found: Mapping[str, Any], told: str) -> None:
+def _check_settings(own: Mapping[str, Any], found: Mapping[str, Any], prefix: str) -> None:
     for name, value in own.items():
         if name not in found:
             continue
         least = -1 if name == 'last_step' else 0  # -1: of a schedule that has not begun
         below = name in ('lr', 'initial_lr', 'last_step') and _is_number(found[name]) and found[name] < least
         if below or not _is_alike(found[name], value, name == 'best'):
-            raise ValueError(f'{told} {name} is {short(found[name])}, expected such as {short(value)}')
+            raise ValueError(f'{prefix} {name} is {short(found[name])}, expected such as {short(value)}')
 
 
 def _is_alike(found: Any, own: Any, unbounded: bool) -> bool:

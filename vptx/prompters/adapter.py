@@ -22,7 +22,7 @@ __all__ = ['Adapter', 'Bottleneck']
 
 
 class Bottleneck(nn.Module):
-    """(..., D) -> (..., D) through ``hidden`` units; gives zeros to begin with."""
+    """(..., D) -> (..., D) through ``hidden`` units; gives zeros initially."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()

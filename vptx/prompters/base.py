@@ -2,7 +2,7 @@
 
 A prompter knows shapes (:class:`~vptx.geometry.Geometry`), never a network. The prompted network (``vptx/prompted.py``)
 calls its methods in the order in which they stand here; those it does not override leave everything as it is. Methods
-that act in a layer are told where they are by ``at`` (:class:`~vptx.geometry.At`).
+that act in a layer get ``at``, which says where they are (:class:`~vptx.geometry.At`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ def check_whole(name: str, number: int, least: int = 1) -> int:
 
 
 class Prompter(BaseModule):
-    """A prompter that does nothing: the base of all others, and what an unplugged network has.
+    """A prompter that does nothing: the base of all others, and that of a network without a prompter.
 
     Attributes:
         doors: those it needs; a network that lacks one is refused when the two are put together.
@@ -119,7 +119,7 @@ class Prompter(BaseModule):
 
         Tokens (P, D), or (B, P, D), of which the layer makes keys and values, or these themselves, raw:
         ``KeyValue`` of (heads, P, d), or (B, heads, P, d). ``geometry.heads`` and ``geometry.head_width`` have the
-        shapes. A layer that has to be called, since somebody has changed a module of it, takes tokens alone.
+        shapes. A layer that has to be called, because a module of it was changed, takes tokens alone.
         """
         return None
 
@@ -129,7 +129,7 @@ class Prompter(BaseModule):
 
     def between(self, tokens: Tensor, at: At) -> Tensor:
         """Door 3, in the middle of a layer, after the shortcut around attention and before the second norm:
-        (B, M, D) -> (B, M, D). A layer that has to be called, since somebody has changed a module of it, has no middle:
+        (B, M, D) -> (B, M, D). A layer that has to be called, because a module of it was changed, has no middle:
         that is an error of the forward."""
         return tokens
 
@@ -149,7 +149,7 @@ class Prompter(BaseModule):
         return tokens
 
     def loss(self) -> Mapping[str, Tensor]:
-        """Terms that training adds to the loss, by name; asked for after a forward. None to begin with."""
+        """Terms that training adds to the loss, by name; asked for after a forward. None initially."""
         return {}
 
     def plain(self) -> 'Prompter | None':
@@ -196,8 +196,8 @@ give_old_names(Prompter)
 class TokenPrompter(Prompter):
     """Prompt tokens between the prefix and the patches, put in before each of ``layers``.
 
-    A subclass says what they are (:meth:`prompts`). How they get in is decided here, by what is read: where nobody
-    uses the outputs of the prompts, they only ever act as keys and values, and the same numbers come from door 3 for
+    A subclass says what they are (:meth:`prompts`). How they get in is decided here, by what is read. If the outputs of
+    the prompts are not used, the prompts only act as keys and values, and the same numbers come from door 3 for
     a fraction of the work; elsewhere they go in as tokens (door 2).
 
     Args:
@@ -236,7 +236,7 @@ class TokenPrompter(Prompter):
             raise ValueError(f'layers {bad} are out of range: {geometry.name} has layers 0 to {depth - 1}')
         self.layers = tuple(sorted({layer % depth for layer in asked}))
         self.prefix = geometry.prefix
-        # At which layers do prompts come out as tokens that somebody uses: the next layer, or the readout?
+        # Layers whose prompt outputs are used, by the next layer or by the readout.
         goes_on = [self.carry and layer + 1 not in self.layers for layer in range(depth)]
         goes_on[-1] = reads_prompts
         used = {layer for layer in range(self.layers[0], depth) if goes_on[layer]}

@@ -76,7 +76,7 @@ class CoordinatorPrompter(ImagePrompter):
             raise ValueError(
                 f'channels={self.channels} make a map of {prod(self.map)} numbers, which the {seen} of '
                 f"{self.encoder.geometry.name}'s class token fill: {seen // prod(self.map[1:]) + 1} channels or more "
-                'have room for a trigger'
+                'have space for a trigger'
             )
         self.trigger = nn.Parameter(torch.empty(prod(self.map) - seen).uniform_(0, 0.1))
         parts: list[nn.Module] = []

@@ -4,7 +4,7 @@ Every layer gets P vectors of its own, and what it makes of them is thrown away 
 
     [x_i, _, E_i] = L_i([x_{i-1}, P_{i-1}, E_{i-1}]),    i = 1 ... L
 
-A prompt whose output nobody reads acts through its key and value alone, K = W_k LN_1(P), V = W_v LN_1(P). That is
+A prompt whose output is not used acts through its key and value alone, K = W_k LN_1(P), V = W_v LN_1(P). That is
 door 3: exact, and the prompt costs neither a query, nor an output projection, nor an MLP.
 """
 

@@ -152,7 +152,7 @@ class PlacedPrompter(ImagePrompter):
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         if self.side >= min(geometry.image):
             raise ValueError(
-                f'side={self.side} leaves no room around the image: {geometry.name} sees '
+                f'side={self.side} leaves no space around the image: {geometry.name} sees '
                 f'{geometry.image[0]} x {geometry.image[1]} px'
             )
         super().bind(geometry, reads_prompts)

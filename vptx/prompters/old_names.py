@@ -1,4 +1,5 @@
-"""Prompters that were written for vptx 0.1, with the names and signatures of that version. Goes with the next release.
+"""Prompters that were written for vptx 0.1, with the names and signatures of that version. The next release
+removes this file.
 
 A class that defines an old name gets the new one, which calls it; a base class answers to the old names too, so that
 ``super().enter(tokens, layer)`` works. Where an old method expects the number of a layer, it gets one that knows the
@@ -15,7 +16,7 @@ from vptx.geometry import At
 
 __all__ = ['adapt', 'give_old_names']
 
-#: Old names of methods that are told where they are, and of all others.
+#: Old names of methods that now take ``at``, and of all others.
 LOCATED = dict(enter='before_layer', leave='after_layer')
 OTHERS = dict(
     beside='at_end', brought='frozen_tensors', sees_the_end='needs_all_tokens', sees_the_image='needs_image_at_end'

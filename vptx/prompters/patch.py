@@ -1,8 +1,8 @@
 """A learnt patch on the image: Bahng et al., "Exploring Visual Prompts for Adapting Large-Scale Models", 2022,
 https://arxiv.org/abs/2203.17274 ("fixed patch", "random patch")
 
-Theirs has one random position for a whole batch, drawn outside of the seeded generators and at evaluation too. Here
-every sample has its own, drawn from the run's generator, and evaluation knows one position.
+The public code has one random position for a whole batch, drawn outside of the seeded generators and at evaluation too.
+Here every sample has its own, drawn from the run's generator, and evaluation knows one position.
 """
 
 import torch
@@ -50,8 +50,8 @@ class PatchPrompter(ImagePrompter):
 
     def allocate(self, geometry: Geometry) -> None:
         size = self.patch_size
-        self.corner = [start + room * (start < 0) for start, room in zip(self.position, self.size, strict=True)]
-        if any(start < 0 or start + size > room for start, room in zip(self.corner, self.size)):
+        self.corner = [start + space * (start < 0) for start, space in zip(self.position, self.size, strict=True)]
+        if any(start < 0 or start + size > space for start, space in zip(self.corner, self.size)):
             raise ValueError(
                 f'a patch of {size} x {size} px at {tuple(self.position)} is not on an image of {self.size[0]} x '
                 f'{self.size[1]} px'
@@ -65,8 +65,8 @@ class PatchPrompter(ImagePrompter):
             return F.pad(patch, (left, width - left - size, top, height - top - size))
         # Drawn on the CPU: the same positions on every device.
         rows, columns = (
-            (torch.randint(room - size + 1, (canvas.shape[0], 1)) + torch.arange(size)).to(canvas.device)
-            for room in self.size
+            (torch.randint(space - size + 1, (canvas.shape[0], 1)) + torch.arange(size)).to(canvas.device)
+            for space in self.size
         )
         where = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)[:, None].expand(-1, patch.shape[0], -1)
         empty = patch.new_zeros(canvas.shape[0], patch.shape[0], height * width)

@@ -43,7 +43,7 @@ def in_network(space: str, geometry: Geometry) -> tuple[Tensor, Tensor]:
     """The size that one of a space has for the network, and the colour that zero has: two (C, 1, 1).
 
     Raises:
-        ValueError: nobody knows how the network's pixels are normalised.
+        ValueError: the normalisation of the network's pixels is unknown.
     """
     if space == 'normalised':
         return torch.ones(geometry.channels, 1, 1), torch.zeros(geometry.channels, 1, 1)
@@ -61,8 +61,8 @@ def convert_lr(lr: float, source: str, target: str, geometry: Geometry, power: i
     Args:
         power: 2 for SGD, whose steps grow with the gradient; 1 for Adam and for normalised gradients, whose do not.
     """
-    (_, theirs), (_, ours) = _space(source, geometry), _space(target, geometry)
-    return lr * float(((theirs / ours) ** power).mean())
+    (_, source_unit), (_, target_unit) = _space(source, geometry), _space(target, geometry)
+    return lr * float(((source_unit / target_unit) ** power).mean())
 
 
 @torch.no_grad()

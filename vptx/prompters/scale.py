@@ -1,7 +1,7 @@
 """A learnt frame, and how large the image is in it: Tsao et al., "AutoVP: An Automated Visual Prompting Framework and
 Benchmark", ICLR 2024, https://arxiv.org/abs/2310.08381
 
-    x' = zoom(pad(x), z) + M(z) * sigmoid(W),    z in [0.1, 5], 1 to begin with
+    x' = zoom(pad(x), z) + M(z) * sigmoid(W),    z in [0.1, 5], 1 initially
 
 z is learnt through the zoom alone: the mask M, zero on a square of int(side * z) pixels, has no gradient.
 """
@@ -24,7 +24,7 @@ class ScalePrompter(PlacedPrompter):
     a small ``lr_mult``.
 
     Args:
-        side: pixels of a side of the image to begin with.
+        side: pixels of a side of the image initially.
         space, bound, init: of :class:`~vptx.prompters.image.ImagePrompter`.
     """
 

@@ -3,7 +3,7 @@ https://arxiv.org/abs/1912.13503, as Jia et al. 2022 set it up.
 
 A small network looks at the same image, and its feature is blended with that of the frozen one:
 
-    y = s(alpha) * f(x) + (1 - s(alpha)) * W g(x),    s the logistic function, alpha = 0 to begin with
+    y = s(alpha) * f(x) + (1 - s(alpha)) * W g(x),    s the logistic function, alpha = 0 initially
 
 g is the convolutional part of AlexNet, all of which trains. It is added to every token after the final norm, which is
 the same for the class token and for any average of tokens.

@@ -20,8 +20,8 @@ class StackedPrompter(Prompter):
     """Prompters one after the other: each sees what the ones before it made of image and tokens.
 
     Args:
-        prompters: or their configs. One of them may add tokens: prompts that stand at one place could not be told
-            apart. Memories of several become one, as attention asks no order of keys.
+        prompters: or their configs. One of them may add tokens: prompts that stand at one place could not be
+            distinguished. Memories of several become one, as attention asks no order of keys.
 
     Raises:
         ValueError: none; when bound, two that add tokens, or one on an image that has more channels by then.
@@ -83,7 +83,7 @@ class StackedPrompter(Prompter):
         if len(adding) > 1:
             raise ValueError(
                 f'of the prompters of a stack one may add tokens, not {" and ".join(adding)}, with {geometry.name} and '
-                'this readout. Deep prompts of all layers add none where nobody reads their outputs, in networks with '
+                'this readout. Deep prompts of all layers add none where their outputs are not read, in networks with '
                 'the door memory'
             )
         self.prompts_at_end = any(prompter.prompts_at_end for prompter in self.prompters)

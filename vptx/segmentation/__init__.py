@@ -1,4 +1,4 @@
-"""Prompts under mmsegmentation's decode heads. The only room that imports mmseg."""
+"""Prompts under mmsegmentation's decode heads. The only package that imports mmseg."""
 
 from .annotations import CheckedLoadAnnotations
 from .colours import colours, dataset_meta

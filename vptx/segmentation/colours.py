@@ -1,4 +1,4 @@
-"""Colours of classes, where nobody gives any, and what a trained segmentor says its classes are."""
+"""Colours of classes, where none are given, and what a trained segmentor says its classes are."""
 
 from collections.abc import Mapping, Sequence
 from colorsys import hsv_to_rgb

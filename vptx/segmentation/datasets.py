@@ -218,7 +218,7 @@ def _numbered(labels: Mapping[int | str, str | None], classes: Sequence[str]) ->
 
 @DATASETS.register_module()
 class ADE20K(Checked, ADE20KDataset):
-    """ADE20K, 150 classes, 20,210 images to train on and 2,000 to validate: Zhou et al., CVPR 2017."""
+    """ADE20K, 150 classes, 20,210 training and 2,000 validation images: Zhou et al., CVPR 2017."""
 
     HOW_TO_GET = (
         'Download http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip and unpack it in data/ade, so '
@@ -229,7 +229,7 @@ class ADE20K(Checked, ADE20KDataset):
 
 @DATASETS.register_module()
 class PascalContext(Checked, PascalContextDataset):
-    """PASCAL Context, 59 classes and background, 4,998 images to train on and 5,105 to validate: Mottaghi et al., CVPR
+    """PASCAL Context, 59 classes and background, 4,998 training and 5,105 validation images: Mottaghi et al., CVPR
     2014."""
 
     HOW_TO_GET = (

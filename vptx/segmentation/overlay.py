@@ -59,7 +59,7 @@ def overlay(
         classes: names.
         palette: an RGB colour for each.
         opacity: of the colours.
-        longest: pixels of the longer side of the picture, from 320 up; the photograph is brought to it.
+        longest: pixels of the longer side of the picture, from 320 up; the photograph is resized to it.
     """
     colours = np.asarray(palette, np.uint8)
     height, width = labels.shape
@@ -72,15 +72,15 @@ def overlay(
     letter = max(12, max(size) // 50)
     font = ImageFont.load_default(letter)
     texts = [f'{classes[label]}  {_percent(counts[label] / labels.size)}' for label in rows]
-    line, room = round(1.6 * letter), round(max(font.getlength(text) for text in texts)) + 4 * letter
+    line, column_width = round(1.6 * letter), round(max(font.getlength(text) for text in texts)) + 4 * letter
     columns = -(-len(rows) // max(1, (size[1] - letter) // line))
-    sheet = Image.new('RGB', (size[0] + columns * room, size[1]), 'white')
+    sheet = Image.new('RGB', (size[0] + columns * column_width, size[1]), 'white')
     sheet.paste(Image.blend(photograph, painted, opacity))
     pen = ImageDraw.Draw(sheet)
     per_column = -(-len(rows) // columns)
     for place, (label, text) in enumerate(zip(rows, texts)):
         column, row = divmod(place, per_column)
-        left, top = size[0] + column * room + letter, letter // 2 + row * line
+        left, top = size[0] + column * column_width + letter, letter // 2 + row * line
         box = (left, top, left + letter, top + letter)
         pen.rectangle(box, fill=tuple(map(int, colours[label])), outline='black')
         pen.text((left + 1.6 * letter, top + letter / 2), text, fill='black', font=font, anchor='lm')

@@ -3,7 +3,7 @@
 A plain sliding window keeps the logits of all classes at full resolution, several times over: 7.2 GB for one copy of
 150 classes on 4000 x 3000 pixels. All that is wanted of them is the best class of each pixel. So a large image is
 gone through from top to bottom: windows add their logits to the rows that they cover, rows that no further window
-covers are averaged, brought to the size of the photograph a few at a time, decided, and forgotten. The numbers are
+covers are averaged, resized to the size of the photograph a few at a time, decided, and forgotten. The numbers are
 added in the plain order.
 """
 

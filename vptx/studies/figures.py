@@ -69,8 +69,8 @@ def draw_comparison(outcomes: Sequence[Outcome]) -> Figure:
                 y, style = line + step * (i - (len(nets) - 1) / 2), _style(i)
                 panel.hlines(y, min(o.test), max(o.test), style['color'], alpha=0.35, linewidth=5)
                 panel.plot(mean(o.test), y, **style, markersize=6, markeredgecolor='white')
-        told = place % columns > 0 and [*methods] == [*list(tasks.values())[place - 1]]
-        panel.set_yticks(range(len(methods)), [''] * len(methods) if told else [*methods])
+        labelled = place % columns > 0 and [*methods] == [*list(tasks.values())[place - 1]]
+        panel.set_yticks(range(len(methods)), [''] * len(methods) if labelled else [*methods])
         panel.set_ylim(len(methods) - 0.5, -0.5)
         panel.set_title(task, loc='left', fontweight='bold')
         panel.set_xlabel(f'test {next(o.metric for o in outcomes if o.task == task)}, %')

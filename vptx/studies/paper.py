@@ -1,4 +1,4 @@
-"""The paper's own numbers, to stand beside ours where the task is the same.
+"""The paper's own numbers, to compare with those of vptx where the task is the same.
 
 Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119: test accuracy in per cent, mean of five
 seeds. Tasks: tables 13 and 14, ViT-B/16 supervised on ImageNet-21k. Groups: table 1; table 2 of Swin-B, table 5 of the

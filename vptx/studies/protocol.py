@@ -1,4 +1,4 @@
-"""The paper's protocol: a grid on the images to train on, chosen by those to choose by, then the test split.
+"""The paper's protocol: a grid on the training images, selected on the validation images, then the test split.
 
     selection:  train on 'train', the end judged on 'val', every point of the grid, one seed
     final:      train on ``final.split`` at the chosen point, the end judged on 'test', every seed of ``final.seeds``
@@ -6,7 +6,7 @@
 A config without ``grid`` gets one of learning rates alone, multiples of its own; while the best is at an end, the grid
 grows there. An empty grid is one point, the config as it is. One without ``final`` trains on the same images again.
 
-What is compared, and so chosen by nobody, are configs, nets, tasks and the ``variants`` of a config: settings by name,
+What is compared, and not selected from, are configs, nets, tasks and the ``variants`` of a config: settings by name,
 with a study, selection and final runs, for each of them.
 
 A run of the selection is built without a test split: there is none that it could see.
@@ -190,7 +190,7 @@ class Study:
         keep_apart(record, self.out / self.name)
 
     def selection(self) -> list[Run]:
-        """The runs that validation chooses from; a grid of ours grows where the best is at its end."""
+        """The runs that validation chooses from; a default grid grows where the best is at its end."""
         runs = [self._select(point) for point in points(self.config)]
         for _ in range(GROWS if self.grows else 0):
             trials = [run.read() for run in runs]
@@ -292,7 +292,8 @@ def studies(
     factors: Sequence[float] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> list[Study]:
-    """A study for each net, config, variant of it, and task. All are read before one is run: a mistake is told at once.
+    """A study for each net, config, variant of it, and task. All are read before one is run: a mistake is reported at
+    once.
 
     Args:
         configs: config files; ``grid``, ``method_grid``, ``variants`` and ``final`` in them are explained in
@@ -355,8 +356,8 @@ def check_data(found: Sequence[Study]) -> None:
 def experiment(found: Sequence[Study], out: str | Path, jobs: int = 1) -> list[Outcome]:
     """Run studies by the protocol at the head of this file, each run in a process of its own.
 
-    What is finished is kept and not run again; what fails is told, is run again the next time, and takes nothing else
-    with it. :func:`report` leaves in ``out`` what is known so far.
+    What is finished is kept and not run again; what fails is reported, is run again the next time, and takes nothing
+    else with it. :func:`report` leaves in ``out`` what is known so far.
 
     Args:
         found: of :func:`studies`.

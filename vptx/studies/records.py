@@ -4,7 +4,7 @@
     <out>/<method>/<task>/config.json               of one: its config with everything resolved
     <out>/<method>/<task>/.../result.json           of one run
 
-Results of others are data to whoever reads them. A file that is damaged is named; keys that a later version has added
+Results of others are data to their reader. A file that is damaged is named; keys that a later version has added
 are passed over.
 """
 
@@ -156,7 +156,7 @@ def read_config(path: Path, parts: Sequence[str] = ('model', 'custom_hooks', 'te
     if not isinstance(found, dict):
         raise ValueError(f'{path} is damaged: there is no config in it')
     found = _from_json(found)
-    found.pop('custom_imports', None)  # what it names is imported by whoever trusts it
+    found.pop('custom_imports', None)  # what it names is imported by the user, who trusts it
     scope = found.get('default_scope')
     for module in [scope] * (scope in SCOPES) + ['vptx.segmentation'] * (scope == 'mmseg'):
         import_module(module)

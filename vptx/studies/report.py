@@ -149,9 +149,9 @@ def accuracies(found: Found, methods: Sequence[str]) -> str:
                 bold = len(rows) > 1 and column in row and row[column] == best[column]
                 text = _number(row, column, tasks)
                 lines[-1].append((f'**{text}**' if bold else text) + '†' * ((method, column) in holes))
-            theirs = _with_means(PAPER.get(method, {}), tasks) | PAPER_GROUPS.get((method, suite), {})
-            if theirs.keys() & set(columns):
-                cells = (f'*{_number(theirs, column, tasks)}*' if column in theirs else DASH for column in columns)
+            paper = _with_means(PAPER.get(method, {}), tasks) | PAPER_GROUPS.get((method, suite), {})
+            if paper.keys() & set(columns):
+                cells = (f'*{_number(paper, column, tasks)}*' if column in paper else DASH for column in columns)
                 lines.append([f'*{short[method]}, Jia et al.*', *cells])
         if rows:
             head = (column.removeprefix('mini_') if column in tasks else f'*{column}*' for column in columns)
@@ -257,7 +257,7 @@ def significance(found: Found) -> list[tuple[str, str, int, float, float, float]
     tests = []
     kinds = {o.method: (o.config, o.variant) for o in found.outcomes}
     for one, other in combinations(found.methods(), 2):
-        if not any(mine == theirs for mine, theirs in zip(kinds[one], kinds[other], strict=True)):
+        if not any(mine == paper for mine, paper in zip(kinds[one], kinds[other], strict=True)):
             continue
         a, b = found.means(one), found.means(other)
         tasks = [task for task in a if task in b]
@@ -492,8 +492,8 @@ figcaption, .note {{ color: #666; font-size: 14px; max-width: 52em }}
 summary {{ cursor: pointer; color: #0072b2 }}
 </style>
 """
-# Rows that a table shows without being asked, and columns whose headings still have room side by side.
-SHOWN, ROOM = 30, 9
+# Rows that a table shows without being asked, and columns whose headings still fit side by side.
+SHOWN, COLUMNS = 30, 9
 
 
 def _contents(sections: Iterable[Section]) -> str:
@@ -509,7 +509,7 @@ def _html(text: str) -> str:
         if block.startswith('|'):
             head, rule, *rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
             kinds = [' class="n"' if mark.endswith(':') else '' for mark in rule]
-            wide = ' class="wide"' if len(head) > ROOM else ''
+            wide = ' class="wide"' if len(head) > COLUMNS else ''
             made = f'<table{wide}><thead>{_row(head, kinds, "th")}</thead><tbody>'
             made += ''.join(_row(row, kinds, 'td') for row in rows) + '</tbody></table>'
             many = len(rows) > SHOWN

@@ -30,7 +30,7 @@ except ImportError as error:
 
 __all__ = ['connect', 'sweep']
 
-# Of the objects that Ray passes between processes; ours are configs. Its own default is a third of the memory.
+# Of the objects that Ray passes between processes; here they are configs. Its own default is a third of the memory.
 STORE = 100 * 2**20
 
 
@@ -40,9 +40,9 @@ def connect(address: str | None = None) -> None:
     Args:
         address: as ``ray.init`` takes it; ``'local'`` joins none.
     """
-    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # a research tool reports to nobody
-    os.environ.setdefault('TUNE_DISABLE_AUTO_CALLBACK_LOGGERS', '1')  # results are ours to write,
-    logging.getLogger('ray.tune.analysis.experiment_analysis').setLevel(logging.ERROR)  # and missed by nobody
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # a research tool sends no reports
+    os.environ.setdefault('TUNE_DISABLE_AUTO_CALLBACK_LOGGERS', '1')  # vptx writes the results,
+    logging.getLogger('ray.tune.analysis.experiment_analysis').setLevel(logging.ERROR)  # and are not needed
     os.environ.setdefault('RAY_AIR_NEW_OUTPUT', '0')  # the other progress table cuts names off
     if address is None:
         try:
@@ -62,12 +62,12 @@ def connect(address: str | None = None) -> None:
 
 
 class _Report(Hook):
-    """Tells Ray what validation says on the way; Ray's answer may end the process's run here."""
+    """Reports validation scores to Ray during a run; Ray's answer may end the process's run here."""
 
     priority = 'LOWEST'
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        if metrics and runner.epoch < runner.max_epochs:  # the end is told when its result is kept
+        if metrics and runner.epoch < runner.max_epochs:  # the end is reported when its result is kept
             tune.report(dict(score=metrics[metric_of(runner.cfg, 'val')], epoch=runner.epoch))
 
 
@@ -118,8 +118,8 @@ class _Keep(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **_: Any) -> None:
         run = self.runs[trial.config['run']]
         self.failed.append(run.name)
-        told = run.folder / 'error.txt'
-        reason = told.read_text().strip().splitlines()[-1] if told.is_file() else 'its process died'
+        error_file = run.folder / 'error.txt'
+        reason = error_file.read_text().strip().splitlines()[-1] if error_file.is_file() else 'its process died'
         print(f'{run} FAILED: {reason}; see {run.folder}', flush=True)
 
 
@@ -171,7 +171,7 @@ def sweep(
         cpus: processors for each run, which is how many threads it has.
         gpus: share of a GPU for each run: with 0.25, four runs share one; by default a whole one, where there are any.
         asha: stop runs of the selection that fall behind three quarters of their study's. One that was stopped is not
-            chosen from, and is begun anew by a sweep without this.
+            chosen from, and is started again by a sweep without this.
         judge_every: epochs between two looks at validation, of runs that may be stopped; by default a tenth of all.
 
     Returns:

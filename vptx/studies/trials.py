@@ -118,17 +118,17 @@ class Run:
         Args:
             watch: called with the Runner before it trains.
         """
-        told = self.folder / 'error.txt'
-        with alone(self.folder):  # a run that outlived whoever started it may still be at it
+        receiver = self.folder / 'error.txt'
+        with alone(self.folder):  # a run that outlived the process that started it may still be at it
             done = self.read()
             if done and not done.stopped:
                 return done
-            told.unlink(missing_ok=True)
+            receiver.unlink(missing_ok=True)
             try:
                 import_modules_from_strings(**self.config.get('custom_imports', dict(imports=[])))  # in a new process
                 return self.write(self._do(watch))
             except Exception:
-                write_whole(told, traceback.format_exc().encode())
+                write_whole(receiver, traceback.format_exc().encode())
                 raise
 
     def _do(self, watch: Callable[[Runner], None] | None) -> Trial:
@@ -194,7 +194,7 @@ def side_by_side(todo: Callable[[], Sequence[Run]], jobs: int = 1) -> Iterator[t
     """Do runs, each in a process of its own; yield each as it ends, with the reason if it has no result.
 
     Args:
-        todo: gives the runs that are to be done, most urgent first; asked anew whenever there is room for one.
+        todo: gives the runs that are to be done, most urgent first; asked again whenever another one can start.
         jobs: how many go side by side; PyTorch's threads are divided among them.
 
     Raises:
@@ -210,17 +210,17 @@ def side_by_side(todo: Callable[[], Sequence[Run]], jobs: int = 1) -> Iterator[t
         while True:
             busy = {run for *_, run in running.values()}
             for run in [run for run in todo() if run not in busy][: jobs - len(running)]:
-                told, tell = context.Pipe(duplex=False)
+                receiver, tell = context.Pipe(duplex=False)
                 process = context.Process(target=_do, args=(run, threads, tell))
                 process.start()
                 tell.close()  # is the other's now
-                running[process.sentinel] = process, told, run
+                running[process.sentinel] = process, receiver, run
             if not running:
                 return
             for sentinel in wait(list(running)):
-                process, told, run = running.pop(sentinel)
+                process, receiver, run = running.pop(sentinel)
                 process.join()
-                yield run, _reason(process.exitcode, told)
+                yield run, _reason(process.exitcode, receiver)
     finally:
         for process, *_ in running.values():
             process.terminate()
@@ -243,12 +243,12 @@ def _do(run: Run, threads: int, tell: Any) -> None:
             raise SystemExit(1) from None
 
 
-def _reason(status: int, told: Any) -> str:
+def _reason(status: int, receiver: Any) -> str:
     """Why a process has left no result, if it has not."""
     if status == 0:
         return ''
     try:
-        nothing_there, message, kind = told.recv()
+        nothing_there, message, kind = receiver.recv()
     except EOFError:
         return f'killed by signal {-status}' if status < 0 else f'exit status {status}'
     if nothing_there:

@@ -1,8 +1,9 @@
-"""Public weights in: whatever the file, its tensors get the names and sizes of a timm model, and all of it is told.
+"""Load public checkpoints: convert tensor names and sizes to those of a timm model, and report what happened to every
+tensor.
 
 :func:`load_weights` is the one entry. ``read.py`` makes a file named tensors, ``hub.py`` finds the files that timm
 publishes, ``layouts/`` knows the names that others give, ``report.py`` is the table, ``export.py`` the way back.
-Beside ``vptx.backbones`` this is the only room that imports timm: the converters of its models are used here.
+Beside ``vptx.backbones`` this is the only package that imports timm: the converters of its models are used here.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ def load_weights(model: nn.Module, source: str | Path, positions: str = 'bicubic
     the model must have a place in it. Only a classifier may be missing, superfluous or of another shape.
 
     Args:
-        source: a file, whose format and layout are told by its content, ``'timm://NAME'``, or ``'https://...'``.
+        source: a file, whose format and layout are recognised by its content, ``'timm://NAME'``, or ``'https://...'``.
         positions: how positions are interpolated to the model's image size: ``'bicubic'`` as timm does, or
             ``'bilinear'``, the zoom of the VPT paper. Swin's relative position tables are always resized as timm does.
         fresh: parts that are left as the model was built, whatever the file holds: patterns over whole components of
@@ -103,14 +104,14 @@ def _compare(model: nn.Module, converted: Converted, source: str, fresh: Sequenc
     strange = [name for name, root in roots.items() if hasattr(model, root) and root not in head_roots]
 
     faults = {'it lacks': lacking, 'these have other shapes:': misshapen, 'the model has no place for': strange}
-    told = [f'{fault} {_some(names)}' for fault, names in faults.items() if names]
+    problems = [f'{fault} {_some(names)}' for fault, names in faults.items() if names]
     if any(name.startswith('fc_norm.') for name in lacking):
-        told.append(
+        problems.append(
             "a model that averages has its norm after that, the file before: build it with global_pool='token' and "
             "read out the mean, or begin a new norm with fresh=['norm', 'fc_norm']"
         )
-    if told:
-        raise ValueError(f'{source} does not fit this {kind}: {"; ".join(told)}')
+    if problems:
+        raise ValueError(f'{source} does not fit this {kind}: {"; ".join(problems)}')
     return report
 
 

@@ -5,7 +5,7 @@ What was trained here so goes through the same converters as what others publish
 * supervision: Google's ``.npz``, with the classifier, whose classes a label mapping can read as others;
 * MAE: ``{'model': ...}`` in MAE's names, a ``.pth``;
 * MoCo v3: ``{'epoch', 'arch', 'state_dict': 'module.base_encoder...'}``, a ``.pth.tar``. The momentum
-  encoder, which is there in the authors' files and nobody loads, is left out.
+  encoder, which is there in the authors' files and is not needed, is left out.
 """
 
 import re
@@ -26,7 +26,7 @@ from .read import read_tensors
 
 __all__ = ['export_backbone', 'to_google']
 
-_OURS, _THEIRS, _HEAD = 'backbone.net.model.', 'backbone.', 'head.fc.'
+_PROMPTED, _STOCK, _HEAD = 'backbone.net.model.', 'backbone.', 'head.fc.'
 _BLOCK = r'^blocks\.(\d+)\.'
 _TO_GOOGLE: Rules = [
     (r'^cls_token$', 'cls'),
@@ -58,21 +58,21 @@ def export_backbone(checkpoint: str | Path, out: str | Path) -> Path:
     tensors = read_tensors(checkpoint)
     buffer = BytesIO()
     if any(name.startswith('momentum_encoder.') for name in tensors):
-        encoder = rename(_halved(tensors, _OURS), [('^', 'module.base_encoder.')])
+        encoder = rename(_halved(tensors, _PROMPTED), [('^', 'module.base_encoder.')])
         epoch = safe_load(checkpoint).get('meta', {}).get('epoch', 0)
         torch.save(dict(epoch=epoch, arch='vit', state_dict=encoder), buffer)
         extension = '.pth.tar'
     elif 'neck.mask_token' in tensors:
-        torch.save(dict(model=rename(_halved(tensors, _THEIRS), mm_vit.RULES)), buffer)
+        torch.save(dict(model=rename(_halved(tensors, _STOCK), mm_vit.RULES)), buffer)
         extension = '.pth'
-    elif any(name.startswith(_OURS) for name in tensors):
-        network = _halved(tensors, _OURS) | rename(_halved(tensors, _HEAD), [('^', 'head.')])
+    elif any(name.startswith(_PROMPTED) for name in tensors):
+        network = _halved(tensors, _PROMPTED) | rename(_halved(tensors, _HEAD), [('^', 'head.')])
         arrays: dict[str, Any] = {k: v.numpy() for k, v in to_google(network).items()}
         np.savez(buffer, **arrays)
         extension = '.npz'
     else:
         raise ValueError(
-            f'{checkpoint} is no run of supervision ({_OURS}*), of MAE (neck.mask_token) or of MoCo v3 '
+            f'{checkpoint} is no run of supervision ({_PROMPTED}*), of MAE (neck.mask_token) or of MoCo v3 '
             f'(momentum_encoder.*); it holds {", ".join(list(tensors)[:5])}, ...'
         )
     path = Path(f'{out}{extension}')

@@ -1,4 +1,4 @@
-"""A weight file as named tensors, told by its content: an extension is only a habit.
+"""A weight file as named tensors, recognised by its content: an extension is only a habit.
 
 Nothing here runs what a file carries: numpy without pickle, torch with ``weights_only``, safetensors.
 """

@@ -1,4 +1,4 @@
-"""Images that nobody photographed: categories drawn by formulas, to pre-train small networks on.
+"""Artificial images: categories drawn by formulas, to pre-train small networks on.
 
 Kataoka et al. 2020, Pre-training without Natural Images, https://arxiv.org/abs/2101.08515
 Kataoka et al. 2022, Replacing Labeled Real-image Datasets with Auto-generated Contours,
@@ -159,7 +159,7 @@ def dress(alpha: np.ndarray, rng: Generator, coarsest: float) -> np.ndarray:
 class Family:
     """One category of a family: built with the category's own rng and its index within the family."""
 
-    coarsest: float  # the share of an image's resolution that still tells the family's categories apart
+    coarsest: float  # the share of an image's resolution that still distinguishes the family's categories
 
     def __init__(self, rng: Generator, index: int) -> None:
         raise NotImplementedError

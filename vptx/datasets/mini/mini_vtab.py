@@ -1,5 +1,5 @@
-"""A VTAB-1k in small, of ten tasks that need no download: 64 px, 200 images to train on, 100 to choose by, 500 to
-test with, in the three groups of Zhai et al. 2019, https://arxiv.org/abs/1910.04867
+"""Mini-VTAB: ten tasks that need no download, with images of 64 px: 200 training, 100 validation and 500 test
+images, in the three groups of Zhai et al. 2019, https://arxiv.org/abs/1910.04867
 
     Natural        digits on photographs, photographs by a patch, drawn objects on photographs
     Specialized    surfaces by their spectrum; vessels of a retina and stain of a tissue, measured
@@ -30,7 +30,7 @@ from vptx.registry import DATASETS
 __all__ = ['MINI_VTAB', 'MiniTask', 'MiniVTAB']
 
 SIZE = 64
-WORLD = 7  # of drawn categories: networks of ours are pre-trained on world 0
+WORLD = 7  # of drawn categories: the mini networks are pre-trained on world 0
 SPLITS = ('train', 'val', 'test')
 Draw = Callable[[Generator, str, int], tuple[np.ndarray, int]]  # rng, split, i -> (64, 64, 3) uint8, label
 

@@ -74,7 +74,7 @@ class PhotoPatches(ArrayDataset):
         num_train: training images; fewer are a sub-set of more, and the other splits stay as they are.
         num_val: validation images.
         num_test: test images.
-        grey: without colour, which tells many of the photographs by itself.
+        grey: without colour, which identifies many of the photographs.
         size: pixels of a side.
         seed: of places, sizes, brightness and contrast.
         kwargs: of mmpretrain's BaseDataset.

@@ -3,8 +3,8 @@
 Ground: regions of six photographs inside scikit-image's wheel, each its upper three fifths for training and of the
 rest, 8 pixels further down, the left half for validation and the right half for testing, so that no pixel is in two
 splits. Things: closed contours filled with the pictures of six formula-driven categories (``formula.py``) of a world
-that no backbone of ours was trained on. Colour, brightness and contrast are drawn at random for ground and things
-alike: what tells the classes apart is texture.
+that no mini backbone was trained on. Colour, brightness and contrast are drawn at random for ground and things
+alike: what distinguishes the classes is texture.
 """
 
 from functools import cache

@@ -1,8 +1,8 @@
-"""Public layouts of names, each brought to timm's: one file for each.
+"""Public layouts of names, each converted to timm's: one file for each.
 
 A layout is a module with ``NAME``, ``knows(names) -> bool`` and ``convert(tensors, model) -> tensors``. It renames what
 it knows and passes on the rest, so nothing that was not asked for can take a place in the model, and all of it is
-told. Add one: write the module, put it into :data:`LAYOUTS`.
+reported. Add one: write the module, put it into :data:`LAYOUTS`.
 """
 
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ def _convert(tensors: Mapping[str, Tensor], model: nn.Module, positions: str) ->
     if layout is not timm_names:
         bare = layout.convert(bare, model)
     done = timm_names.convert(bare, model, positions)
-    # timm renames without copying, so what is nowhere in its result was dropped, or made anew in another size.
+    # timm renames without copying, so what is nowhere in its result was dropped, or made again in another size.
     still, resized = {value.untyped_storage().data_ptr() for value in done.values()}, {}
     for name, value in bare.items():
         here = 'pos_embed' if name == 'visual.positional_embedding' else name

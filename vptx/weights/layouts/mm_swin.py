@@ -1,8 +1,8 @@
 """OpenMMLab's Swin, mmpretrain's and mmseg's: ``stages.0.blocks.0.attn.w_msa.qkv.weight``.
 
 https://github.com/open-mmlab/mmpretrain, ``mmpretrain/models/backbones/swin_transformer.py``. It merges four patches
-into one in another order than Swin's authors and timm do: channel by channel, and within one row by row; theirs is
-patch by patch, column by column.
+into one in another order than Swin's authors and timm do: channel by channel, and within one row by row; that of
+mmpretrain is patch by patch, column by column.
 """
 
 import re
