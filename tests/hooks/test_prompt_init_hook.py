@@ -16,15 +16,10 @@ def prompted(**prompter):
 
 
 def tokens_entering(network, layer):
-    """What the patches look like in front of ``layer``, (B, N, D), by the prompted network's own forward."""
-    seen = []
-    block = network.net.model.blocks[layer]
-    handle = block.norm1.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    """What the patches look like in front of ``layer``, (B, N, D), by the network's own forward."""
+    # Not by a hook on the layer, which would then be called, with prompts among its tokens.
     with torch.no_grad():
-        network(images(4))
-    handle.remove()
-    # norm1 sees the tokens and, at door 3, the memory: the tokens are those of a batch
-    return next(t for t in seen if t.dim() == 3)[:, network.net.geometry.prefix :]
+        return network.begin(images(4), layer).value[:, network.net.geometry.prefix :]
 
 
 def is_among(prompts, tokens):
