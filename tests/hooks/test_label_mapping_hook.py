@@ -101,7 +101,7 @@ def test_without_prompts_nothing_trains_and_the_run_ends(tmp_path, kind):
     assert all(torch.equal(value, run.model.state_dict()[name]) for name, value in before.items())
     tensors, _ = read_prompt(tmp_path / 'prompt.safetensors')
     (name,) = tensors
-    assert name.startswith('backbone.mapping.')
+    assert name.startswith('mapping.')
     alone = runner(tmp_path / 'alone', load_from=str(tmp_path / 'prompt.safetensors'), **config(kind, prompter=None))
     assert alone.test() == run.test()
 
