@@ -149,7 +149,7 @@ def test_a_map_smaller_than_the_window():
 
 @pytest.mark.parametrize('net', [MMPretrainViT, MMSegViT, OpenMMLabSwin])
 def test_another_model_is_refused(net):
-    with pytest.raises(ValueError, match=rf'{net.__name__} takes mm.* apart, not Linear'):
+    with pytest.raises(ValueError, match=rf'{net.__name__} wraps mm.*, not Linear'):
         net(nn.Linear(2, 2))
 
 

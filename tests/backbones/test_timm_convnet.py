@@ -109,7 +109,5 @@ def test_pooling_of_another_kind_is_the_networks_own(pooling):
 
 
 def test_not_a_convnet():
-    with pytest.raises(
-        ValueError, match='TimmConvNet wraps timm ResNets and ResNetV2s and ConvNeXts apart, not Linear'
-    ):
+    with pytest.raises(ValueError, match='TimmConvNet wraps timm ResNets and ResNetV2s and ConvNeXts, not Linear'):
         TimmConvNet(nn.Linear(2, 2))

@@ -65,7 +65,7 @@ def test_a_subclass_that_computes_something_else_is_refused(kind, method):
     message = rf'supports .*{kind.__name__}\. It is of the family of TimmViT, but has its own {method}.*load'
     with pytest.raises(ValueError, match=message):
         vptx.attach(kind(**VIT), DEEP)
-    with pytest.raises(ValueError, match=rf'apart, not {kind.__name__}\. It is of the family of TimmViT'):
+    with pytest.raises(ValueError, match=rf'VisionTransformers, not {kind.__name__}\. It is of the family of TimmViT'):
         TimmViT(kind(**VIT))
 
 

@@ -36,7 +36,7 @@ def test_by_name_it_has_no_classifier_and_takes_any_size():
 
 @pytest.mark.parametrize('model', ['resnet18', nn.Linear(2, 2)], ids=['resnet18', 'linear'])
 def test_not_a_swin(model):
-    with pytest.raises(ValueError, match=r'TimmSwin wraps timm SwinTransformers .* apart, not (ResNet|Linear)'):
+    with pytest.raises(ValueError, match=r'TimmSwin wraps timm SwinTransformers .*, not (ResNet|Linear)'):
         TimmSwin(model, **({'dynamic_img_size': None} if isinstance(model, str) else {}))
 
 

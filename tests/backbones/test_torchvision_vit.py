@@ -43,7 +43,7 @@ def test_a_convolutional_stem_and_a_layer_before_the_classifier():
 
 
 def test_names_and_others():
-    with pytest.raises(ValueError, match='TorchvisionViT takes torchvision VisionTransformers apart, not SqueezeNet'):
+    with pytest.raises(ValueError, match='TorchvisionViT wraps torchvision VisionTransformers, not SqueezeNet'):
         TorchvisionViT('squeezenet1_0')
     with pytest.raises(ValueError, match='Unknown model vit_b_17'):
         TorchvisionViT('vit_b_17')

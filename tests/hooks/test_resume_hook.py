@@ -145,8 +145,7 @@ def test_the_prompt_file_is_the_state_after_the_last_iteration(tmp_path, checkpo
     state = run.model.state_dict()
     tensors, _ = read_prompt(tmp_path / 'prompt.safetensors')
     assert tensors
-    named = {name: state[ours] for ours, name in names_in_file(run.model).items()}
-    assert not differences(tensors, named)
+    assert not differences(tensors, {name: state[ours] for ours, name in names_in_file(run.model).items()})
 
 
 # Checkpoints name no files

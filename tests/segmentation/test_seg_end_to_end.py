@@ -37,9 +37,10 @@ def trained(start, data, tmp_path_factory):
 def test_the_prompt_file_holds_prompts_and_heads(trained):
     tensors, facts = read_prompt(trained / 'work' / 'prompt.safetensors')
     assert facts['classes'] == list(CLASSES)
-    assert {name.split('.')[0] for name in tensors} == {'backbone', 'decode_head', 'auxiliary_head'}
-    assert {name for name in tensors if name.startswith('backbone.')} == set(facts['prompts'])
-    assert 'decode_head.up_convs.0.0.bn.running_mean' in tensors
+    outside = {name for name in tensors if name.startswith('outside.')}
+    assert {name.split('.')[1] for name in outside} == {'decode_head', 'auxiliary_head'}
+    assert tensors.keys() - outside == set(facts['prompts'])
+    assert 'outside.decode_head.up_convs.0.0.bn.running_mean' in tensors
 
 
 def test_killed_and_resumed_it_ends_bit_equal(start, data, trained, tmp_path):

@@ -59,7 +59,7 @@ class OpenMMLabSwin(SwinNet):
 
     def __init__(self, model: nn.Module) -> None:
         if not self.knows(model):
-            raise ValueError(f'OpenMMLabSwin takes {" and ".join(_PATHS)} apart, not {type(model).__name__}')
+            raise ValueError(f'OpenMMLabSwin wraps {" and ".join(_PATHS)}, not {type(model).__name__}')
         if getattr(model, 'out_after_downsample', False):
             raise ValueError('OpenMMLabSwin takes maps as they leave a stage, not with out_after_downsample=True')
         super().__init__()

@@ -36,7 +36,7 @@ class _OpenMMLabViT(Net):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         if not self.knows(model):
-            raise ValueError(f'{type(self).__name__} takes {self.path} apart, not {type(model).__name__}')
+            raise ValueError(f'{type(self).__name__} wraps {self.path}, not {type(model).__name__}')
         self.model = model
         self.replaced = self._find_replaced()
         plain = all(self.is_known(block) for block in model.layers)

@@ -70,8 +70,9 @@ class TimmViT(TimmTransformer):
             ),
             sites=sites,
             heads=tuple(block.attn.num_heads for block in model.blocks) if plain else (),
+            # Of a quantised layer, too, whose weight is no tensor; that of another library's layer may have no width.
             head_widths=tuple(
-                _projection(block.attn)[0].shape[0] // (3 * block.attn.num_heads) for block in model.blocks
+                getattr(block.attn.proj, 'in_features', width) // block.attn.num_heads for block in model.blocks
             )
             if plain
             else (),

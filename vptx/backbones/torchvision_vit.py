@@ -48,7 +48,7 @@ class TorchvisionViT(Net):
         name = model if isinstance(model, str) else ''
         network = get_model(model, **arguments) if isinstance(model, str) else model
         if not self.knows(network):
-            raise ValueError(f'TorchvisionViT takes torchvision VisionTransformers apart, not {type(network).__name__}')
+            raise ValueError(f'TorchvisionViT wraps torchvision VisionTransformers, not {type(network).__name__}')
         self.model = network
         layers, side = network.encoder.layers, network.image_size
         pixels = ViT_B_16_Weights.IMAGENET1K_V1.transforms()  # the same for all of its weights
