@@ -92,7 +92,6 @@ class Notes(Prompter):
         return tokens
 
 
-@PROMPTERS.register_module(force=True)
 class SmallPrompts(DeepPrompter):
     """Prompts that training is to keep small."""
 
@@ -321,6 +320,7 @@ def test_the_loss_of_a_prompter_reaches_the_optimizer(tmp_path):
         val_evaluator=None,
     )
     rows = {}
+    PROMPTERS.register_module(module=SmallPrompts)
     for kind in ('DeepPrompter', 'SmallPrompts'):
         run = runner(tmp_path / kind, hooks=[hook(dict(type=kind, num_tokens=3))], **once)
         run.train()
@@ -343,7 +343,7 @@ def test_a_loss_that_is_none(tmp_path):
         def loss(self):
             return self.embedding.rows[0].sum()
 
-    PROMPTERS.register_module(name='Wrong', module=Wrong, force=True)
+    PROMPTERS.register_module(module=Wrong)
     with pytest.raises(TypeError, match=r'loss\(\) of Wrong must return a dict of tensors by name'):
         runner(tmp_path, hooks=[hook(dict(type='Wrong', num_tokens=3))]).train()
 
