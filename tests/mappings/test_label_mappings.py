@@ -217,7 +217,7 @@ def test_frequency_reads_the_prompted_network():
 
 def test_not_estimated():
     model = vptx.attach(tiny(), mapping=dict(type='FrequencyMapping', num_classes=2))
-    with pytest.raises(RuntimeError, match='FrequencyMapping is estimated from .*, and has not been estimated yet'):
+    with pytest.raises(RuntimeError, match=r'FrequencyMapping is estimated from .*, and has not been estimated yet'):
         model(images())
     with pytest.raises(ValueError, match='from training images, and there are none'):
         vptx.estimate_mapping(model, [])
