@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import vptx
-from vptx.cli.arguments import add_common_arguments
-from vptx.cli.configs import load_config
+from vptx.configs import load_config
+from vptx_cli.arguments import add_common_arguments
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob('*.md')), *sorted(ROOT.glob('docs/*.md'))]

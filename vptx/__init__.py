@@ -3,7 +3,11 @@
 model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPrompter', num_tokens=50), tune=['head'])
 """
 
-from vptx import hooks, openmmlab, optim  # noqa: F401  they register themselves, and close gaps of MMEngine
+# isort: split
+from vptx import openmmlab  # noqa: F401  closes gaps of MMEngine, before others import OpenMMLab's packages
+
+# isort: split
+from vptx import hooks, optim  # noqa: F401  they register themselves
 from vptx.apis import init_model
 from vptx.attach import attach, detach, fold
 from vptx.hooks import estimate_mapping
