@@ -127,4 +127,14 @@ def _of_vptx(fromfile: Callable[..., Config]) -> Callable[..., Config]:
     return found
 
 
+def _of_vptx_as_base(find: Callable[[str, str], tuple]) -> Callable[[str, str], tuple]:
+    @wraps(find)
+    def found(cfg_path: str, filename: str) -> tuple:
+        # No scope: what vptx registers is found from every scope, and its configs name things of several libraries.
+        return (str(find_config(cfg_path)), None) if cfg_path.startswith('vptx::') else find(cfg_path, filename)
+
+    return found
+
+
 Config.fromfile = staticmethod(_of_vptx(Config.fromfile))
+Config._get_cfg_path = staticmethod(_of_vptx_as_base(Config._get_cfg_path))

@@ -1,7 +1,7 @@
 """Command line arguments of the tools, with the names that mmpretrain's users know."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vptx_cli.configs import complete_configs
 
@@ -13,7 +13,11 @@ __all__ = [
     'add_config_arguments',
     'add_study_arguments',
     'at_least_1',
+    'read',
 ]
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 CONFIG_HELP = 'a config file, or the name of one that comes with vptx, such as mini/digits_vpt_deep'
 
@@ -108,3 +112,14 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
         help='settings to override in all, as key.of.setting=value',
     )
     parser.add_argument('--features', metavar='FOLDER', help=FEATURES_HELP)
+
+
+def read(args: argparse.Namespace) -> 'Config':
+    """The config that the arguments describe (:func:`vptx.configs.load_config`); what is wrong with them ends the
+    command with the error alone."""
+    from vptx.configs import load_config
+
+    try:
+        return load_config(args)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f'{type(error).__name__}: {error}') from error

@@ -6,7 +6,7 @@ vptx test mini/digits_vpt_deep work_dirs/digits_vpt_deep/prompt.safetensors
 import argparse
 import json
 
-from vptx_cli.arguments import add_common_arguments
+from vptx_cli.arguments import add_common_arguments, read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from mmengine.dist import is_main_process
 
-    from vptx.configs import load_config, make_runner
+    from vptx.configs import make_runner
     from vptx.files import write_whole
 
-    metrics = make_runner(load_config(args)).test()
+    metrics = make_runner(read(args)).test()
     if args.out and is_main_process():
         text = json.dumps(metrics, indent=1, default=lambda value: value.tolist())  # a confusion matrix is a tensor
         write_whole(args.out, text.encode())

@@ -6,7 +6,7 @@ vptx train my_config.py --work-dir work_dirs/mine --resume
 
 import argparse
 
-from vptx_cli.arguments import FEATURES_HELP, add_common_arguments
+from vptx_cli.arguments import FEATURES_HELP, add_common_arguments, read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from vptx.configs import load_config, make_runner
+    from vptx.configs import make_runner
 
-    make_runner(load_config(args)).train()
+    make_runner(read(args)).train()
