@@ -19,7 +19,9 @@ readme = here / 'README.md'
 mini = ['scikit-learn>=1.3', 'scikit-image>=0.22']
 seg = ['onedl-mmsegmentation>=1.4', 'ftfy', 'regex']
 sweep = ['ray[tune]>=2.40']
+export = ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'openvino>=2025.0']
 extras = {
+    'export': export,
     'mini': mini,
     'seg': seg,
     'sweep': sweep,
@@ -28,6 +30,8 @@ extras = {
         *mini,
         *seg,
         *sweep,
+        *export,
+        'setuptools>=68',
         'pytest>=8',
         'pytest-randomly>=3.16',
         'pytest-xdist>=3.5',

@@ -10,6 +10,7 @@ from vptx import openmmlab  # noqa: F401  closes gaps of MMEngine, before others
 from vptx import hooks, optim  # noqa: F401  they register themselves
 from vptx.apis import init_model
 from vptx.attach import attach, detach, fold
+from vptx.export import export_model
 from vptx.hooks import estimate_mapping
 from vptx.pixel_file import export_pixels
 from vptx.prompt_file import load_prompt, save_prompt
@@ -20,6 +21,7 @@ __all__ = [
     'attach',
     'detach',
     'estimate_mapping',
+    'export_model',
     'export_pixels',
     'fold',
     'init_model',

@@ -20,6 +20,7 @@ COMMANDS = {
     'report': 'report',
     'benchmark': 'benchmark',
     'list': 'list',
+    'export': 'export',
     'doctor': 'doctor',
     'export-pixels': 'export_pixels',
     'export-backbone': 'export_backbone',
