@@ -1,7 +1,6 @@
 """One layer of a frozen network with a prompter: what the forward of images and the forward of texts have in common."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -16,22 +15,11 @@ from vptx.backbones.memory import Memory
 from vptx.geometry import At, Site
 from vptx.prompters.base import Prompter
 
-__all__ = ['OUTSIDE', 'PromptedLayers', 'silent', 'stamp']
+__all__ = ['OUTSIDE', 'PromptedLayers', 'stamp']
 
 OUTSIDE = At(None)
 #: Where the forward that is running is, for prompters that act inside: one network may serve several threads.
 _here: ContextVar[At] = ContextVar('here', default=OUTSIDE)
-_silent: ContextVar[bool] = ContextVar('silent', default=False)
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """Prompters that act inside leave everything as it is here."""
-    token = _silent.set(True)
-    try:
-        yield
-    finally:
-        _silent.reset(token)
 
 
 class PromptedLayers(BaseModule):
@@ -115,10 +103,8 @@ class PromptedLayers(BaseModule):
             _here.reset(token)
 
     def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        compiling = torch.compiler.is_compiling()
-        if not compiling and _silent.get():
-            return output
-        return self.prompter.inside(site, inputs[0], output, self._compiled_at if compiling else _here.get())
+        at = self._compiled_at if torch.compiler.is_compiling() else _here.get()
+        return self.prompter.inside(site, inputs[0], output, at)
 
 
 def stamp(tensor: Tensor) -> tuple[int, int]:

@@ -13,21 +13,22 @@ Three things make it cheap and change no number beyond rounding, because attenti
 Many classes are computed in parts, whose activations are computed again in the backward pass.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vptx.backbones.memory import KeyValue
 from vptx.backbones.open_clip_text import OpenCLIPText, TextContext
 from vptx.binding import bind
-from vptx.geometry import join_memories
-from vptx.layers import OUTSIDE, PromptedLayers, silent, stamp
+from vptx.geometry import At, Site, join_memories
+from vptx.layers import OUTSIDE, PromptedLayers, stamp
 from vptx.prompters.base import Prompter
 from vptx.prompters.stack import StackedPrompter
 from vptx.registry import PROMPTERS, TEXT_TOWERS, build
@@ -38,6 +39,8 @@ __all__ = ['AVERAGES', 'PromptedText', 'Sentences', 'check_names']
 AVERAGES = ('normalised', 'raw')
 #: How many rows are computed at a time; of a tower of ViT-B/16's shape each keeps about a third of a megabyte.
 ROWS = 4096
+#: Whose forward calls the modules of a tower.
+_running: ContextVar[Any] = ContextVar('running', default=None)
 
 
 class Sentences(NamedTuple):
@@ -249,11 +252,9 @@ class PromptedText(PromptedLayers):
         plain = object.__new__(PromptedText)
         plain.__dict__.update({**self.__dict__, '_modules': {**self._modules, 'prompter': Prompter()}, '_exact': True})
 
-        def compute() -> Tensor:
-            with silent():
-                return plain._features([plain._by_template(text, self.classes) for text in templates], None)
-
-        return self._remember(templates, compute)
+        return self._remember(
+            templates, lambda: plain._features([plain._by_template(text, self.classes) for text in templates], None)
+        )
 
     def _remember(self, key: Any, compute: Any) -> Tensor:
         """What ``compute`` gives without gradients, computed again where a number that it may depend on has changed."""
@@ -403,6 +404,22 @@ class PromptedText(PromptedLayers):
             else:
                 tokens = self._called(at, net.last_row, tokens, layer, context, memory, row)
         return net.finish_pooled(net.finish(tokens[:, 0])).unflatten(0, (number, -1))
+
+    # Several heads may hold one tower, and listen to its modules: each acts in its own forward alone.
+
+    def _called(self, at: At, function: Callable[..., Any], *inputs: Any) -> Any:
+        if torch.compiler.is_compiling() or not self.prompter.sites:
+            return super()._called(at, function, *inputs)
+        token = _running.set(self)
+        try:
+            return super()._called(at, function, *inputs)
+        finally:
+            _running.reset(token)
+
+    def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling() and _running.get() is not self:
+            return output
+        return super()._inside(site, module, inputs, output)
 
     # What a module is asked
 

@@ -102,8 +102,9 @@ class TextHead(LabelMapping):
     def score(self, x: Tensor, features: Tensor) -> Tensor:
         """Embeddings of images (B, d), and features of classes (C, d), or (B, C, d) of each image -> (B, C)"""
         x, features = F.normalize(x, dim=-1), features.to(x.dtype)
-        cosines = x @ features.T if features.dim() == 2 else (features @ x[:, :, None])[..., 0]
-        return (self.scale * cosines + self.text.net.logit_bias).to(x.dtype)
+        scaled = (self.scale * x).to(x.dtype)
+        logits = scaled @ features.T if features.dim() == 2 else (features @ scaled[:, :, None])[..., 0]
+        return logits + self.text.net.logit_bias.to(x.dtype)
 
     def matrix(self) -> Tensor:
         """scale * Z^T (d, C), for embeddings of length 1.
