@@ -5,7 +5,6 @@ image -> embed -> look -> (merge, before_layer, block, after_layer) x L -> finis
 
 import logging
 from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 

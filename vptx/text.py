@@ -13,6 +13,7 @@ Three things make it cheap and change no number beyond rounding, because attenti
 Many classes are computed in parts, whose activations are computed again in the backward pass.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
@@ -73,7 +74,10 @@ def check_names(classes: Any) -> tuple[str, ...]:
     names = tuple(name.replace('_', ' ') for name in classes)
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
-        print_log(f'equal class names, which get equal scores: {", ".join(twice)}', 'current', 30)
+        more = f' and {len(twice) - 5} more' if len(twice) > 5 else ''
+        print_log(
+            f'equal class names, which get equal scores: {", ".join(twice[:5])}{more}', 'current', logging.WARNING
+        )
     return names
 
 
@@ -132,7 +136,9 @@ class PromptedText(PromptedLayers):
         if isinstance(tower, dict):
             tower = build(TEXT_TOWERS, {'type': 'OpenCLIPText', **tower})
         if not isinstance(tower, OpenCLIPText):
-            raise ValueError(f'tower is described by dict(model=..., pretrained=...), or is a text tower, not {tower!r}')
+            raise ValueError(
+                f'tower is described by dict(model=..., pretrained=...), or is a text tower, not {tower!r}'
+            )
         self._frozen = (tower.eval().requires_grad_(False),)
         several = isinstance(prompter, Sequence) and not isinstance(prompter, str)
         self.prompter = StackedPrompter(prompter) if several else build(PROMPTERS, prompter) or Prompter()

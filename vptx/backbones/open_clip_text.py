@@ -60,7 +60,9 @@ class CausalAttention(nn.Module):
         self.qkv.weight, self.qkv.bias = library.in_proj_weight, bias
         self.proj = library.out_proj
 
-    def forward(self, x: Tensor, memory: KeyValue | None = None, first: bool = True, row: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, memory: KeyValue | None = None, first: bool = True, row: Tensor | None = None
+    ) -> Tensor:
         """Normed tokens (B, M, D) -> (B, M, D), or of one row of each (B, 1, D).
 
         Args:
@@ -287,9 +289,7 @@ class OpenCLIPText(Net):
             attention.first = context.first
         return Spelling(block.ln_1, attention, block.ls_1, partial(_feed, block))
 
-    def last_row(
-        self, tokens: Tensor, layer: int, context: Context, memory: KeyValue | None, row: Tensor
-    ) -> Tensor:
+    def last_row(self, tokens: Tensor, layer: int, context: Context, memory: KeyValue | None, row: Tensor) -> Tensor:
         """What a layer makes of one row of each text: (B, M, D) and which one (B,) -> (B, 1, D)."""
         block = self.model.transformer.resblocks[layer]
         seen = self.attentions[layer](block.ln_1(tokens), memory, row=row)
@@ -321,9 +321,7 @@ class OpenCLIPText(Net):
 
 
 #: Where a block has its sites; those of attention are modules of ours.
-_SITES = dict(
-    norm1='ln_1', qkv='', proj='', attn='', norm2='ln_2', fc1='mlp.c_fc', fc2='mlp.c_proj', mlp='mlp'
-)
+_SITES = dict(norm1='ln_1', qkv='', proj='', attn='', norm2='ln_2', fc1='mlp.c_fc', fc2='mlp.c_proj', mlp='mlp')
 
 
 class _Attends:

@@ -65,7 +65,9 @@ class ContextPrompter(Prompter):
             raise ValueError(f'position must be one of {", ".join(POSITIONS)}, not {position!r}')
         self.depth = check_whole('depth', depth)
         if depth > 1 and (class_specific or position != 'end'):
-            raise ValueError("prompts of several layers (depth) stand in front of the name, for all classes: position='end'")
+            raise ValueError(
+                "prompts of several layers (depth) stand in front of the name, for all classes: position='end'"
+            )
         self.position, self.per_class = position, class_specific
         self.start = words
         self.phrase = words or ' '.join(['X'] * self.slots)

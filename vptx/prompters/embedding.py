@@ -72,7 +72,9 @@ class PromptEmbedding(BaseModule):
         # One bound for all rows: the public code takes the first width for every stage of a Swin too.
         of_texts = 'words' in geometry.doors
         if of_texts and init == 'uniform':
-            raise ValueError(f"init='uniform' has the bound of a patch embedding, which {geometry.name} lacks: 'normal'")
+            raise ValueError(
+                f"init='uniform' has the bound of a patch embedding, which {geometry.name} lacks: 'normal'"
+            )
         self._fill(init or ('normal' if of_texts else 'uniform'), uniform_bound(geometry, shapes[0][1]))
 
     @property
