@@ -1,8 +1,8 @@
 """Where names become classes.
 
-Prompters, nets, text towers and label mappings have registries of their own. Everything else that vptx adds (hooks, datasets,
-optimizer wrapper constructors) goes into MMEngine's root registries, so that a stock config finds it whatever its
-``default_scope``.
+Prompters, nets, text towers and label mappings have registries of their own. Everything else that vptx adds (hooks,
+datasets, optimizer wrapper constructors) goes into MMEngine's root registries, so that a stock config finds it whatever
+its ``default_scope``.
 """
 
 from difflib import get_close_matches

@@ -161,8 +161,8 @@ class PromptedText(PromptedLayers):
         lacking = self.prompter.doors - geometry.doors
         if lacking:
             raise ValueError(
-                f'{type(self.prompter).__name__} enters by {", ".join(sorted(self.prompter.doors))}, but the text tower '
-                f'{geometry.name} has no door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}'
+                f'{type(self.prompter).__name__} enters by {", ".join(sorted(self.prompter.doors))}, but the text '
+                f'tower {geometry.name} has no door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}'
             )
         bind(self.prompter, geometry, False)
         self._exact = not self.prompter.sites
@@ -208,7 +208,7 @@ class PromptedText(PromptedLayers):
         for name in names:
             ids = self.net.encode(f'{prompter.phrase} {name}.')
             name_length = len(self.net.encode(name)) - 2
-            ahead = {'end': number, 'middle': number // 2, 'front': 0}[prompter.position]
+            ahead = {'end': number, 'middle': number // 2, 'front': 0}[prompter.name_at]
             words, rest = ids[1 : 1 + number], ids[1 + number :]
             texts.append([ids[0], *words[:ahead], *rest[:name_length], *words[ahead:], *rest[name_length:]])
             if ahead == number:
@@ -224,8 +224,8 @@ class PromptedText(PromptedLayers):
         length = len(texts[longest])
         if length + gap > context:
             raise ValueError(
-                f'the class name {names[longest]!r} is too long: with the words around it, it has {length + gap} tokens, '
-                f'and the text tower {self.net.geometry.name} takes {context}. Texts are never cut: shorten the name, '
+                f'the class name {names[longest]!r} is too long: with the words around it, it has {length + gap} '
+                f'tokens, and the text tower {self.net.geometry.name} takes {context}. Texts are never cut: shorten the name, '
                 'the template or the prompt'
             )
         ids = torch.zeros(len(texts), length, dtype=torch.long)
@@ -297,10 +297,10 @@ class PromptedText(PromptedLayers):
         spelt = all(map(net.is_spelt, range(net.geometry.depth)))
         if prompter.sites and not spelt:
             raise ValueError(
-                f'{type(prompter).__name__} acts inside the layers of the text tower {net.geometry.name}, which have to '
-                'be called, as a module of theirs has a hook or is not as its library made it: take the change off'
+                f'{type(prompter).__name__} acts inside the layers of the text tower {net.geometry.name}, which have '
+                'to be called, as a module of theirs has a hook or is not as its library made it: take the change off'
             )
-        device = net.model.positional_embedding.device
+        device = next(net.parameters()).device
         sentences = sentences._replace(
             ids=sentences.ids.to(device), last=sentences.last.to(device), slots=sentences.slots.to(device)
         )

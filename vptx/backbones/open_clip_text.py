@@ -152,7 +152,7 @@ class OpenCLIPText(Net):
             name, text = f'open_clip.{type(model).__name__}', _text_side(model)
         else:
             sizes = dict(width=width, layers=layers, heads=heads, context_length=context, vocab_size=vocab)
-            config = dict(embed_dim=embed, text_cfg=sizes, quick_gelu=quick_gelu)
+            config: dict[str, Any] = dict(embed_dim=embed, text_cfg=sizes, quick_gelu=quick_gelu)
             if model is not None:
                 name, config = model, library.get_model_config(model)
                 if config is None:
@@ -183,7 +183,7 @@ class OpenCLIPText(Net):
                 f'the tokenizer is not that of {name}: it has {self.tokenizer.vocab_size} tokens, the tower '
                 f'{size[0]}: give the file of its byte pairs as bpe_path'
             )
-        heads = tuple(attention.heads for attention in self.attentions)
+        per_layer = tuple(attention.num_heads for attention in map(_attention_of, blocks))
         self.geometry = Geometry(
             name=name,
             widths=(size[1],) * depth,
@@ -195,7 +195,7 @@ class OpenCLIPText(Net):
             std=(1.0,) * 3,
             doors=frozenset({'words', 'tokens', 'memory', 'inside'}),
             sites=tuple(self._sites()),
-            heads=heads,
+            heads=per_layer,
             word_vectors=self.word_vectors,
         )
 
@@ -215,8 +215,8 @@ class OpenCLIPText(Net):
         )
         if fault:
             raise ValueError(
-                f'the text tower of {name} is not supported: {fault}, as in SigLIP and CoCa. Supported are causal towers '
-                "that are read at EOT: OpenAI's CLIP, LAION's, DataComp's, MetaCLIP, DFN"
+                f'the text tower of {name} is not supported: {fault}, as in SigLIP and CoCa. Supported are causal '
+                "towers that are read at EOT: OpenAI's CLIP, LAION's, DataComp's, MetaCLIP, DFN"
             )
 
     def _sites(self) -> Iterable[Site]:
@@ -277,10 +277,8 @@ class OpenCLIPText(Net):
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
         length = tokens.shape[1]
         own = self.model.attn_mask
-        if length <= len(own):
-            mask = own[:length, :length]
-        else:
-            mask = own.new_full((length, length), -torch.inf).triu(1)
+        longer = length > len(own)
+        mask = own.new_full((length, length), -torch.inf).triu(1) if longer else own[:length, :length]
         return self.model.transformer.resblocks[layer](tokens, attn_mask=mask)
 
     def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:

@@ -10,15 +10,16 @@ __all__ = ['add_prompter_loss', 'serve_prompter_loss']
 
 
 def serve_prompter_loss(model: nn.Module) -> None:
-    """Have a model of OpenMMLab add the terms of its prompter and label mapping wherever it computes losses, in each of its processes."""
+    """Have a model of OpenMMLab add the terms of its prompter and label mapping wherever it computes losses, in each of
+    its processes."""
     network = find_prompted_network(model)
     if network is not None and (network.prompter.adds_loss or network.mapping.adds_loss):
         model.register_forward_hook(add_prompter_loss, with_kwargs=True)
 
 
 def add_prompter_loss(model: nn.Module, inputs: tuple, options: dict[str, Any], output: Any) -> Any:
-    """Losses of ``mode='loss'``, with the prompter's and the mapping's: ``NAME`` becomes ``prompter.loss_NAME``, as a model of OpenMMLab
-    sums what has ``loss`` in its name, and logs each.
+    """Losses of ``mode='loss'``, with those of prompter and mapping: ``NAME`` becomes ``prompter.loss_NAME`` or
+    ``mapping.loss_NAME``, as a model of OpenMMLab sums what has ``loss`` in its name, and logs each.
 
     Raises:
         TypeError: terms that are no tensors by name.

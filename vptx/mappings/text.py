@@ -121,7 +121,7 @@ class TextHead(LabelMapping):
         """A linear layer with the same logits for embeddings of length 1, without tower and tokenizer:
         ``linear(F.normalize(x, dim=-1))``."""
         matrix = self.matrix()
-        linear = nn.Linear(*matrix.shape, device=matrix.device, dtype=matrix.dtype)
+        linear = nn.Linear(len(matrix), matrix.shape[1], device=matrix.device, dtype=matrix.dtype)
         with torch.no_grad():
             linear.weight.copy_(matrix.T)
             linear.bias.copy_(self.text.net.logit_bias.expand(len(linear.bias)))

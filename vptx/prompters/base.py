@@ -35,9 +35,9 @@ class Prompter(BaseModule):
     Attributes:
         doors: those it needs; a network that lacks one is refused when the two are put together.
         uses: those it goes through with the network that it is bound to.
-        phrase: in a text tower, words in front of a class name in the place of the head's template; their first ones are
-            what :meth:`words` replaces.
-        position: where the name stands among these: at the ``'end'``, in the ``'middle'`` or in ``'front'``.
+        phrase: in a text tower, words in front of a class name in the place of the head's template; their first ones
+            are what :meth:`words` replaces.
+        name_at: where the name stands among these: at the ``'end'``, in the ``'middle'`` or in ``'front'``.
         slots: M, how many words are replaced.
         per_class: whether each class has learnt words of its own, so that no others can be read.
         takes_note: whether it reads ``at.note``; a note that is given to another prompter is an error.
@@ -52,7 +52,7 @@ class Prompter(BaseModule):
 
     doors: frozenset[str] = frozenset()
     phrase: str | None = None
-    position: str = 'end'
+    name_at: str = 'end'
     slots: int = 0
     per_class: bool = False
     takes_note: bool = False
@@ -179,7 +179,7 @@ class Prompter(BaseModule):
     @property
     def shares_prefix(self) -> bool:
         """Whether, in a text tower, it does the same to the rows in front of the class names whatever the name, and to
-        the others nothing, or the same to each row by itself. Then the rows in front are computed once for all classes."""
+        the others nothing, or the same to each row by itself. Then the rows in front run once for all classes."""
         kind, base = type(self), Prompter
         among = ('memory', 'before_layer', 'between', 'inside', 'after_layer', 'at_end', 'look')
         return all(getattr(kind, name) is getattr(base, name) for name in among)

@@ -1,5 +1,5 @@
-"""Learnt words in front of a class name: Zhou et al., "Learning to Prompt for Vision-Language Models" (CoOp), IJCV 2022,
-https://arxiv.org/abs/2109.01134
+"""Learnt words in front of a class name: Zhou et al., "Learning to Prompt for Vision-Language Models" (CoOp), IJCV
+2022, https://arxiv.org/abs/2109.01134
 
     [SOT] V_1 ... V_M name . [EOT]
 
@@ -25,7 +25,7 @@ POSITIONS = ('end', 'middle', 'front')
 
 @PROMPTERS.register_module()
 class ContextPrompter(Prompter):
-    """M learnt word vectors around a class name, for a text tower: M * D numbers, or C * M * D if each class has its own.
+    """M learnt word vectors around a class name, for a text tower: M * D numbers, C * M * D if each class has its own.
 
     It stands in a text head: ``mapping=dict(type='TextHead', prompter=dict(type='ContextPrompter', num_tokens=16))``.
 
@@ -68,7 +68,7 @@ class ContextPrompter(Prompter):
             raise ValueError(
                 "prompts of several layers (depth) stand in front of the name, for all classes: position='end'"
             )
-        self.position, self.per_class = position, class_specific
+        self.name_at, self.per_class = position, class_specific
         self.start = words
         self.phrase = words or ' '.join(['X'] * self.slots)
         if class_specific or position != 'end':
@@ -80,11 +80,12 @@ class ContextPrompter(Prompter):
         width = geometry.widths[0]
         first = torch.empty(self.slots, width).normal_(std=0.02)
         if self.start is not None:
+            assert geometry.word_vectors is not None  # the door 'words' has them
             vectors = geometry.word_vectors(self.start).float().cpu()
-            if self.position != 'end' and len(vectors) != self.slots:
+            if self.name_at != 'end' and len(vectors) != self.slots:
                 raise ValueError(
-                    f"{self.start!r} has {len(vectors)} tokens and {self.slots} vectors; only position='end' keeps what "
-                    'is left of the words in their place'
+                    f"{self.start!r} has {len(vectors)} tokens and {self.slots} vectors; only position='end' keeps "
+                    'what is left of the words in their place'
                 )
             first = vectors[: self.slots].clone()
         if self.per_class:

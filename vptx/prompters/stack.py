@@ -52,7 +52,7 @@ class StackedPrompter(Prompter):
         return next((prompter for prompter in self.prompters if prompter.phrase is not None), self.prompters[0])
 
     phrase = property(lambda self: self._speaking.phrase)
-    position = property(lambda self: self._speaking.position)
+    name_at = property(lambda self: self._speaking.name_at)
     slots = property(lambda self: self._speaking.slots)
     per_class = property(lambda self: any(prompter.per_class for prompter in self.prompters))
     gap = property(lambda self: sum(prompter.gap for prompter in self.prompters))
