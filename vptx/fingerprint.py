@@ -47,7 +47,7 @@ def fingerprints(model: nn.Module) -> dict[str, dict[str, str]]:
 
     The parts are ``'backbone'``, with what the prompter holds frozen; ``'positions'``, which a library resizes to
     another image size; ``'classifier'``, the network's own; ``'text'``, what a label mapping holds frozen; and
-    ``'outside.head'``, say, of each module beside the prompted network of which something is frozen.
+    ``'outside.head'``, say, of each module beside the prompted network. A part in which nothing is frozen is left out.
     """
     return {
         part: {precision: _digest(tensors, precision) for precision in _precisions(tensors)}

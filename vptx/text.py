@@ -136,9 +136,7 @@ class PromptedText(PromptedLayers):
         if isinstance(tower, dict):
             tower = build(TEXT_TOWERS, {'type': 'OpenCLIPText', **tower})
         if not isinstance(tower, OpenCLIPText):
-            raise ValueError(
-                f'tower is described by dict(model=..., pretrained=...), or is a text tower, not {tower!r}'
-            )
+            raise ValueError(f'tower must be a config, dict(model=..., pretrained=...), or a text tower, not {tower!r}')
         self._frozen = (tower.eval().requires_grad_(False),)
         several = isinstance(prompter, Sequence) and not isinstance(prompter, str)
         self.prompter = StackedPrompter(prompter) if several else build(PROMPTERS, prompter) or Prompter()
@@ -160,9 +158,10 @@ class PromptedText(PromptedLayers):
         geometry = replace(self.net.geometry, classes=len(self.classes))
         lacking = self.prompter.doors - geometry.doors
         if lacking:
+            needs, has = (', '.join(sorted(doors)) for doors in (self.prompter.doors, geometry.doors))
             raise ValueError(
-                f'{type(self.prompter).__name__} enters by {", ".join(sorted(self.prompter.doors))}, but the text '
-                f'tower {geometry.name} has no door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}'
+                f'{type(self.prompter).__name__} enters by {needs}, but the text tower {geometry.name} has no '
+                f'door {", ".join(sorted(lacking))}, only {has}'
             )
         bind(self.prompter, geometry, False)
         self._exact = not self.prompter.sites
@@ -225,8 +224,8 @@ class PromptedText(PromptedLayers):
         if length + gap > context:
             raise ValueError(
                 f'the class name {names[longest]!r} is too long: with the words around it, it has {length + gap} '
-                f'tokens, and the text tower {self.net.geometry.name} takes {context}. Texts are never cut: shorten the name, '
-                'the template or the prompt'
+                f'tokens, and the text tower {self.net.geometry.name} takes {context}. Texts are never cut: '
+                'shorten the name, the template or the prompt'
             )
         ids = torch.zeros(len(texts), length, dtype=torch.long)
         marks = torch.zeros_like(ids)  # a slot and a word with the same id are not the same
@@ -298,7 +297,7 @@ class PromptedText(PromptedLayers):
         if prompter.sites and not spelt:
             raise ValueError(
                 f'{type(prompter).__name__} acts inside the layers of the text tower {net.geometry.name}, which have '
-                'to be called, as a module of theirs has a hook or is not as its library made it: take the change off'
+                'to be called, as one of their modules has a hook or is not as its library made it: take the change off'
             )
         device = next(net.parameters()).device
         sentences = sentences._replace(

@@ -109,5 +109,7 @@ def test_pooling_of_another_kind_is_the_networks_own(pooling):
 
 
 def test_not_a_convnet():
-    with pytest.raises(ValueError, match='TimmConvNet wraps timm ResNets and ResNetV2s and ConvNeXts, not Linear'):
+    with pytest.raises(
+        ValueError, match='TimmConvNet wraps timm ResNets and ResNetV2s and ConvNeXts and ByobNets, not Linear'
+    ):
         TimmConvNet(nn.Linear(2, 2))

@@ -318,7 +318,7 @@ class OpenCLIPText(Net):
         return feature if projection is None else feature @ projection.to(feature.dtype)
 
 
-#: Where a block has its sites; those of attention are modules of ours.
+#: Where a block has its sites; those of attention are modules of this file.
 _SITES = dict(norm1='ln_1', qkv='', proj='', attn='', norm2='ln_2', fc1='mlp.c_fc', fc2='mlp.c_proj', mlp='mlp')
 
 

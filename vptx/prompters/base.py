@@ -235,14 +235,14 @@ class TokenPrompter(Prompter):
 
     Attributes:
         embedded: whether prompts of the first layer go through what the network does to embedded patches before it
-            (``at.admit``), as the public codes for CLIP do; None: in text towers alone.
+            (``at.admit``), as the public codes for CLIP do; in text towers they always do.
 
     Raises:
         ValueError: fewer than one prompt, or no layer; when bound, a layer that the network does not have.
     """
 
     doors = frozenset({'tokens'})
-    embedded: bool | None = None
+    embedded: bool = False
 
     def __init__(self, num_tokens: int, layers: Sequence[int] | None = None, carry: bool = True) -> None:
         super().__init__()
@@ -269,7 +269,7 @@ class TokenPrompter(Prompter):
             raise ValueError(f'layers {bad} are out of range: {geometry.name} has layers 0 to {depth - 1}')
         self.layers = tuple(sorted({layer % depth for layer in asked}))
         self.prefix = geometry.prefix
-        self._admits = 'words' in geometry.doors if self.embedded is None else self.embedded
+        self._admits = self.embedded or 'words' in geometry.doors
         self._gap = self.num_tokens if 'words' in geometry.doors and 0 in self.layers else 0
         # Layers whose prompt outputs are used, by the next layer or by the readout.
         goes_on = [self.carry and layer + 1 not in self.layers for layer in range(depth)]

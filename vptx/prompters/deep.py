@@ -32,8 +32,8 @@ class DeepPrompter(TokenPrompter):
         carry: whether the outputs of the prompts go on through layers that have none of their own, as in the public
             code, or are dropped after the layer that they were put in for.
         embedded: whether the prompts of the first layer go through what the network does to embedded patches before
-            it: in CLIP's image towers a norm, through which the prompts of IVLP, MaPLe and PromptSRC go. By default
-            in text towers alone, where it gives them the positions of the words in whose place they stand.
+            it: in CLIP's image towers a norm, through which the prompts of IVLP, MaPLe and PromptSRC go. In text
+            towers they always do: it gives them the positions of the words in whose place they stand.
         **embedding: ``dropout``, ``dropout_per``, ``project_dim`` and ``init`` of
             :class:`~vptx.prompters.embedding.PromptEmbedding`.
     """
@@ -44,7 +44,7 @@ class DeepPrompter(TokenPrompter):
         layers: Sequence[int] | None = None,
         shared: bool = False,
         carry: bool = True,
-        embedded: bool | None = None,
+        embedded: bool = False,
         **embedding,
     ) -> None:
         super().__init__(num_tokens, layers, carry)

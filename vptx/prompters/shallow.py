@@ -26,7 +26,7 @@ class ShallowPrompter(TokenPrompter):
             :class:`~vptx.prompters.embedding.PromptEmbedding`.
     """
 
-    def __init__(self, num_tokens: int = 50, embedded: bool | None = None, **embedding) -> None:
+    def __init__(self, num_tokens: int = 50, embedded: bool = False, **embedding) -> None:
         super().__init__(num_tokens, layers=[0])
         self.embedded = embedded
         self._embedding = embedding
