@@ -120,7 +120,6 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
         norm_layer=partial(GroupNormAct, num_groups=4),
     ),
     'ResNeXt': partial(_resnet, 'resnext50_32x4d', channels=(4, 4, 4, WIDTH // 4), cardinality=2, base_width=32),
-    'CLIP ResNet': partial(_convnet, 'resnet50_clip', img_size=SIZE, width_factor=0.125, head_hidden_size=64),
     'ResNet-D': partial(_resnet, 'resnet18d', channels=(8, 8, 16, WIDTH), stem_width=4),
 }
 
