@@ -396,10 +396,7 @@ class PromptedText(PromptedLayers):
         last = sentences.last[rows] - begin
         end = begin + int(last.max()) + 1
         cut = sentences._replace(ids=sentences.ids[:, :end])
-        beyond = (sentences.slots < end).all(0) if sentences.slots.shape[1] else None
-        if words is not None and beyond is not None and not beyond.all():
-            cut = cut._replace(ids=sentences.ids)
-        filled = self._fill(cut, words, rows, number)[:, :, begin:end]
+        filled = self._fill(cut, words, rows, number)[:, :, begin:]
         tokens = net.place(filled.flatten(0, 1), start=begin, gap=self.prompter.gap)
         context, row = TextContext((tokens.shape[1], 1), first=False), last.repeat(number)
         for layer, memory in enumerate(memories):

@@ -105,6 +105,10 @@ def test_towers_that_are_refused():
             OpenCLIPText(CLIP(EMBED, vision, {**sizes, **options}))
     with pytest.raises(ValueError, match=r"open_clip has no model 'ViT'\. It has: .*ViT-B-16"):
         OpenCLIPText('ViT')
+    with pytest.raises(
+        ValueError, match=r"trained with QuickGELU, which this model does not have: .*'ViT-B-16-quickgelu'"
+    ):
+        OpenCLIPText('ViT-B-16', pretrained='openai')
     with pytest.raises(ValueError, match="pretrained='none' is neither a file nor a tag of ViT-B-16"):
         OpenCLIPText('ViT-B-16', pretrained='none')
 

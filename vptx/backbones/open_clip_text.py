@@ -164,6 +164,7 @@ class OpenCLIPText(Net):
                     f'the text side of {name} needs {what} of transformers; supported are towers with the byte pairs '
                     "of open_clip's wheel: OpenAI's CLIP, LAION's, DataComp's, MetaCLIP, DFN"
                 )
+            _check_activation(name, pretrained, config.get('quick_gelu', False))
             build = library.model._build_text_tower
             text = build(config['embed_dim'], dict(sizes), config.get('quick_gelu', False))
         if pretrained:
@@ -393,6 +394,17 @@ def _text_side(model: nn.Module) -> nn.Module:
     return text
 
 
+def _check_activation(name: str, pretrained: str | Path | None, quick_gelu: bool) -> None:
+    """Refuse weights that were trained with the other activation: their features would be slightly wrong."""
+    facts = _open_clip().pretrained.get_pretrained_cfg(name, str(pretrained)) if pretrained else {}
+    if facts and facts.get('quick_gelu', False) != quick_gelu:
+        other = name.removesuffix('-quickgelu') if quick_gelu else f'{name}-quickgelu'
+        raise ValueError(
+            f"the weights '{pretrained}' of {name} were trained with {'GELU' if quick_gelu else 'QuickGELU'}, which "
+            f"this model does not have: use model='{other}'"
+        )
+
+
 def _weight_file(name: str, pretrained: str | Path) -> str | Path:
     """A local file, or the one that open_clip's tag stands for."""
     if Path(pretrained).suffix in ('.safetensors', '.pt', '.pth', '.bin') or Path(pretrained).exists():
@@ -405,4 +417,4 @@ def _weight_file(name: str, pretrained: str | Path) -> str | Path:
             f"pretrained='{pretrained}' is neither a file nor a tag of {name} with a file on the Hugging Face hub. "
             f'Tags: {", ".join(tags) or "none"}'
         )
-    return fetch_hub(found.rstrip('/'))
+    return fetch_hub(found)

@@ -19,7 +19,7 @@ __all__ = ['NAMES', 'TextTimes', 'compare', 'markdown']
 #: 48 names of one to four words, with the lengths that class names have.
 _NAMES = (
     'tench, goldfish, great white shark, tiger shark, hammerhead shark, electric ray, stingray, rooster, '
-    'hen, ostrich, brambling, house finch, junco, indigo bunting, american robin, bulbul, jay, magpie, '
+    'hen, ostrich, brambling, purple finch, junco, indigo bunting, american robin, bulbul, jay, magpie, '
     'chickadee, american dipper, kite bird of prey, bald eagle, vulture, great grey owl, fire salamander, '
     'smooth newt, newt, spotted salamander, axolotl, american bullfrog, tree frog, tailed frog, '
     'loggerhead sea turtle, leatherback sea turtle, mud turtle, terrapin, box turtle, banded gecko, green '

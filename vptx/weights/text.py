@@ -71,20 +71,25 @@ def load_text(model: nn.Module, source: str | Path) -> dict[str, Tensor]:
     return scales
 
 
-def fetch_hub(repository: str) -> Path:
+def fetch_hub(place: str) -> Path:
     """The safetensors file of an open_clip model on the Hugging Face hub; a cached one asks for no network.
+
+    Args:
+        place: ``'owner/repository/'``, or with the name of the file, as open_clip writes it.
 
     Raises:
         FileNotFoundError: neither in the cache nor to be downloaded.
     """
-    cached = try_to_load_from_cache(repository, HUB_FILE)
+    *owner, name = place.split('/')
+    repository, name = '/'.join(owner), f'{Path(name).stem}.safetensors' if name else HUB_FILE
+    cached = try_to_load_from_cache(repository, name)
     if isinstance(cached, str):
         return Path(cached)
     try:
-        return Path(hf_hub_download(repository, HUB_FILE))
+        return Path(hf_hub_download(repository, name))
     except OSError as error:
         raise FileNotFoundError(
-            f'{HUB_FILE} of https://huggingface.co/{repository} is neither in the cache (HF_HOME) nor to be '
+            f'{name} of https://huggingface.co/{repository} is neither in the cache (HF_HOME) nor to be '
             'downloaded. Run this once where there is a network, or fetch the file elsewhere and give its path as '
             f'pretrained. ({type(error).__name__}: {error})'
         ) from error
