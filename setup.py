@@ -20,11 +20,13 @@ mini = ['scikit-learn>=1.3', 'scikit-image>=0.22']
 seg = ['onedl-mmsegmentation>=1.4', 'ftfy', 'regex']
 sweep = ['ray[tune]>=2.40']
 export = ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'openvino>=2025.0']
+clip = ['open_clip_torch>=3.2,<4']
 extras = {
     'export': export,
     'mini': mini,
     'seg': seg,
     'sweep': sweep,
+    'clip': clip,
     # One minor version of ruff, because each formats a little differently.
     'test': [
         *mini,
@@ -32,6 +34,7 @@ extras = {
         *sweep,
         *export,
         'setuptools>=68',
+        *clip,
         'pytest>=8',
         'pytest-randomly>=3.16',
         'pytest-xdist>=3.5',

@@ -62,6 +62,9 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     model._dataset_meta = model.dataset_meta = _dataset_meta(
         config, find_prompted_network(model).classes if facts else None
     )
+    prompted = find_prompted_network(model)
+    if prompted is not None and prompted.mapping.class_names:
+        model._dataset_meta['classes'] = list(prompted.mapping.class_names)
     return model.to(device).eval()
 
 
