@@ -118,6 +118,7 @@ class Geometry:
         word_vectors: of a text tower, what makes the vectors (T, D) of the T tokens of a phrase; None elsewhere. Its
             ``tokens`` are those of its context, its ``classes`` the number of class names, and what concerns pixels
             is neutral.
+        joint: of a text tower, d, the width of the space that it shares with the images; 0 elsewhere.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Geometry:
     heads: tuple[int, ...] = ()
     head_widths: tuple[int, ...] = ()
     word_vectors: Callable[[str], Tensor] | None = field(default=None, compare=False, repr=False)
+    joint: int = 0
 
     def head_width(self, layer: int) -> int:
         """d, of a key and of a value in ``layer``."""

@@ -198,6 +198,7 @@ class OpenCLIPText(Net):
             sites=tuple(self._sites()),
             heads=per_layer,
             word_vectors=self.word_vectors,
+            joint=size[1] if text.text_projection is None else text.text_projection.shape[1],
         )
 
     @staticmethod
@@ -230,8 +231,7 @@ class OpenCLIPText(Net):
     @property
     def embed_dim(self) -> int:
         """d, the width of the joint space."""
-        projection = self.model.text_projection
-        return self.geometry.widths[-1] if projection is None else projection.shape[1]
+        return self.geometry.joint
 
     @property
     def vocabulary(self) -> str:

@@ -6,6 +6,7 @@ from .added import AddedPrompter
 from .base import Prompter, TokenPrompter
 from .border import BorderPrompter
 from .channel import ChannelPrompter
+from .conditional_context import ConditionalContextPrompter
 from .context import ContextPrompter
 from .coordinator import CoordinatorPrompter
 from .deep import DeepPrompter
@@ -32,6 +33,7 @@ __all__ = [
     'AddedPrompter',
     'BorderPrompter',
     'ChannelPrompter',
+    'ConditionalContextPrompter',
     'ContextPrompter',
     'CoordinatorPrompter',
     'DeepPrompter',
