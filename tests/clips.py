@@ -67,9 +67,9 @@ def image_tower() -> nn.Module:
     return model
 
 
-def head(prompter: Any = None, names: Any = NAMES, **options: Any) -> dict:
+def head(prompter: Any = None, names: Any = NAMES, type: str = 'TextHead', **options: Any) -> dict:
     """Config of a text head."""
-    return dict(type='TextHead', tower=OpenCLIPText(tiny_clip()), classes=list(names), prompter=prompter, **options)
+    return dict(type=type, tower=OpenCLIPText(tiny_clip()), classes=list(names), prompter=prompter, **options)
 
 
 def prompted(prompter: Any = None, image: Any = None, names: Any = NAMES, seed: int = 0, **options: Any) -> nn.Module:

@@ -11,7 +11,7 @@ from vptx import hooks, optim  # noqa: F401  they register themselves
 from vptx.apis import init_model
 from vptx.attach import attach, detach, fold
 from vptx.export import export_model
-from vptx.hooks import estimate_mapping
+from vptx.hooks import estimate_mapping, fill_cache
 from vptx.pixel_file import export_pixels
 from vptx.prompt_file import load_prompt, save_prompt
 from vptx.trainable import print_trainable_parameters
@@ -23,6 +23,7 @@ __all__ = [
     'estimate_mapping',
     'export_model',
     'export_pixels',
+    'fill_cache',
     'fold',
     'init_model',
     'load_prompt',

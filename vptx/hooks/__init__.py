@@ -9,6 +9,7 @@ from .prompt_tuning_hook import PromptTuningHook
 from .random_streams_hook import RandomStreamsHook
 from .resume_hook import ResumeHook
 from .slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
+from .tip_adapter_hook import TipAdapterHook, fill_cache
 
 __all__ = [
     'DataGuardHook',
@@ -22,5 +23,7 @@ __all__ = [
     'ResumeHook',
     'SafeCheckpointHook',
     'SlimCheckpointHook',
+    'TipAdapterHook',
     'estimate_mapping',
+    'fill_cache',
 ]

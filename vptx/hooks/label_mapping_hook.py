@@ -15,6 +15,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import Tensor, nn
 
 from vptx.attach import find_prompted_network
+from vptx.hooks.one_pass import one_pass, read_labels
 from vptx.mappings.base import CountedMapping, LabelMapping
 from vptx.prompted import PromptedNetwork
 from vptx.registry import HOOKS
@@ -182,36 +183,13 @@ class LabelMappingHook(Hook):
         return place < len(sampler.dataset)
 
     def _hear_labels(self, preprocessor: nn.Module, inputs: tuple, batch: dict) -> None:
-        self._labels = self._read_labels(batch)
+        self._labels = read_labels(batch, self._mapping.num_classes)
 
     def _hear_logits(self, mapping: nn.Module, inputs: tuple[Tensor]) -> None:
         self._logits = inputs[0].detach()
 
-    def _read_labels(self, batch: dict) -> Tensor:
-        """How much of each class the images of a preprocessed batch are, mixed ones included: (B, C)."""
-        number = self._mapping.num_classes
-        return torch.stack(
-            [
-                sample.gt_score.cpu()
-                if 'gt_score' in sample
-                else nn.functional.one_hot(sample.gt_label.cpu(), number).sum(0).float()
-                for sample in batch['data_samples']
-            ]
-        )
-
     def _pass(self, runner: Runner) -> Iterable[tuple[Tensor, Tensor]]:
-        """The training images, each of them once over all ranks."""
-        config = dict(
-            runner.cfg.train_dataloader,
-            dataset=runner.train_dataloader.dataset,
-            sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-            drop_last=False,
-        )
-        config.pop('persistent_workers', None)
-        preprocess = unwrap_model(runner.model).data_preprocessor
-        for batch in runner.build_dataloader(config, seed=runner.seed):
-            seen = preprocess(batch)
-            yield seen['inputs'], self._read_labels(seen)
+        return one_pass(runner, 'train', self._mapping.num_classes)
 
     def _estimate(self, runner: Runner, counts: Tensor) -> None:
         mapping = self._mapping

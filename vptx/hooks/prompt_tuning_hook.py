@@ -27,6 +27,8 @@ from vptx.hooks.prompter_loss import serve_prompter_loss
 from vptx.hooks.random_streams_hook import RandomStreamsHook
 from vptx.hooks.resume_hook import ResumeHook
 from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
+from vptx.hooks.tip_adapter_hook import TipAdapterHook
+from vptx.mappings import TipAdapterHead
 from vptx.optim import IdleOptimWrapper
 from vptx.readout import OWN, Readout
 from vptx.registry import HOOKS
@@ -127,7 +129,10 @@ class PromptTuningHook(Hook):
         resume = ResumeHook(self.resume_settings)
         for companion in (RandomStreamsHook(), DataGuardHook(), GuardHook(), resume, SlimCheckpointHook()):
             runner.register_hook(companion)
-        if self.mapping is not None and not find_prompted_network(model).mapping.class_names:
+        mapping = find_prompted_network(model).mapping
+        if isinstance(mapping, TipAdapterHead):
+            runner.register_hook(TipAdapterHook())
+        elif self.mapping is not None and not mapping.class_names:
             runner.register_hook(LabelMappingHook())
         self._find_checkpoint(runner)
 

@@ -2,13 +2,16 @@
 
 from .base import CountedMapping, LabelMapping
 from .bayesian import BayesianMapping
+from .clip_adapter import CLIPAdapterHead
 from .frequency import FrequencyMapping, IterativeMapping
 from .fully_connected import FullyConnectedMapping
 from .index import IndexMapping, RandomMapping
 from .text import TextHead
+from .tip_adapter import TipAdapterHead
 
 __all__ = [
     'BayesianMapping',
+    'CLIPAdapterHead',
     'CountedMapping',
     'FrequencyMapping',
     'FullyConnectedMapping',
@@ -17,4 +20,5 @@ __all__ = [
     'LabelMapping',
     'RandomMapping',
     'TextHead',
+    'TipAdapterHead',
 ]

@@ -40,12 +40,15 @@ class TextHead(LabelMapping):
 
     Attributes:
         text: the text side; its ``prompter`` is what trains here.
+        own_facts: of a subclass, which other facts a prompt file must agree with.
 
     Raises:
         ImportError: open_clip is not installed.
         ValueError: see :class:`~vptx.text.PromptedText`; when bound, a network whose logits have another width than the
             tower's joint space.
     """
+
+    own_facts: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -156,7 +159,7 @@ class TextHead(LabelMapping):
 
     def check_facts(self, facts: Mapping[str, Any], where: str | Path) -> None:
         here = self.facts()
-        names = ['vocabulary', 'context', 'prompter', 'prompter_settings', 'class_specific']
+        names = ['vocabulary', 'context', 'prompter', 'prompter_settings', 'class_specific', *self.own_facts]
         learns = any(True for _ in self.text.prompter.parameters())
         names += [] if learns and self.text.prompter.phrase is not None else ['templates', 'average']
         names += ['classes'] if here['class_specific'] else []

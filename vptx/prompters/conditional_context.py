@@ -1,9 +1,9 @@
-"""Learnt words that depend on the image: Zhou et al., "Conditional Prompt Learning for Vision-Language Models" (CoCoOp),
-CVPR 2022, https://arxiv.org/abs/2203.05557
+"""Learnt words that depend on the image (CoCoOp): Zhou et al., "Conditional Prompt Learning for Vision-Language
+Models", CVPR 2022, https://arxiv.org/abs/2203.05557
 
     V_m(x) = V_m + pi(f / |f|),    pi: d -> d / 16 -> ReLU -> D
 
-f (d) is the embedding of the image. All M vectors are shifted alike. So each image has features of its own of each class.
+f (d) is the embedding of the image. All M vectors are shifted alike. So each image has its own features of each class.
 """
 
 from collections import OrderedDict

@@ -1,0 +1,136 @@
+"""The memory of Tip-Adapter: filled from the training images; its two numbers are chosen on validation images."""
+
+from collections.abc import Iterable
+
+import torch
+from mmengine.dist import all_reduce, get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from vptx.attach import find_prompted_network
+from vptx.hooks.one_pass import one_pass
+from vptx.mappings.tip_adapter import TipAdapterHead
+from vptx.prompted import PromptedNetwork
+from vptx.registry import HOOKS
+from vptx.trainable import unwrap_model
+
+__all__ = ['TipAdapterHook', 'fill_cache']
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+def fill_cache(model: torch.nn.Module, batches: Batches, validation: Batches | None = None) -> None:
+    """Fill the memory of a :class:`~vptx.mappings.TipAdapterHead` from training images, in place.
+
+        vptx.fill_cache(model, train_loader, val_loader)
+
+    Args:
+        model: one that :func:`vptx.attach` gave such a mapping.
+        batches: training images (B, 3, H, W), normalised as the network wants them, and labels (B,). It is gone through
+            once for each of the mapping's ``epochs``, and has to give the images in the same order.
+        validation: the same of validation images, on which alpha and beta are chosen; never test images. Without them
+            alpha and beta stay as they are.
+
+    Raises:
+        ValueError: a model without such a mapping, images in another order or of another number.
+    """
+    prompted = find_prompted_network(model)
+    if prompted is None or not isinstance(prompted.mapping, TipAdapterHead):
+        raise ValueError(f'{type(model).__name__} has no TipAdapterHead, whose memory could be filled')
+    mapping, total, labels = prompted.mapping, None, torch.empty(0)
+    for _ in range(mapping.epochs):
+        features, found = _embed(prompted, batches)
+        if total is not None and not torch.equal(found, labels):
+            raise ValueError(
+                'the training images came in another order in the second epoch: keys are averaged over '
+                f'epochs={mapping.epochs}, so give a loader with shuffle=False'
+            )
+        total, labels = features if total is None else total + features, found
+    assert total is not None  # there is one epoch or more
+    mapping.fill(total, labels)
+    if validation is not None:
+        mapping.choose(*_embed(prompted, validation))
+
+
+@torch.no_grad()
+def _embed(prompted: PromptedNetwork, batches: Batches) -> tuple[Tensor, Tensor]:
+    """Embeddings of length 1 (N, d) and labels (N,), in eval mode.
+
+    Raises:
+        ValueError: no images.
+    """
+    was_training, device = prompted.training, next(prompted.parameters()).device
+    prompted.eval()
+    features, labels = list[Tensor](), list[Tensor]()
+    for images, found in batches:
+        features.append(torch.nn.functional.normalize(prompted.read(images.to(device)), dim=-1))
+        labels.append((found.argmax(1) if found.dim() > 1 else found).to(device))
+    prompted.train(was_training)
+    if not features:
+        raise ValueError('a memory is filled from images, and there are none')
+    return torch.cat(features), torch.cat(labels)
+
+
+@HOOKS.register_module()
+class TipAdapterHook(Hook):
+    """Fills the memory of a :class:`~vptx.mappings.TipAdapterHead` before training, over all ranks, by the training
+    pipeline; then chooses alpha and beta on the validation images.
+
+    :class:`~vptx.hooks.PromptTuningHook` registers it. A resumed run goes on with the memory that it had.
+
+    Raises:
+        ValueError: another number of training images than the mapping was made for; validation images that are the
+            test images, on which nothing may be chosen.
+    """
+
+    priority = 'NORMAL'
+
+    def before_train(self, runner: Runner) -> None:
+        prompted = find_prompted_network(unwrap_model(runner.model))
+        assert prompted is not None  # the hook that registers this one has attached it
+        mapping = prompted.mapping
+        if mapping.ready:
+            return
+        total, labels = self._gather(runner, prompted, 'train')
+        for _ in range(mapping.epochs - 1):
+            total += self._gather(runner, prompted, 'train')[0]
+        mapping.fill(total, labels)
+        chosen = ''
+        if mapping.search and runner.val_loop is not None:
+            self._check_validation(runner)
+            share = mapping.choose(*self._gather(runner, prompted, 'val'))
+            chosen = f', with which {share:.1%} of the validation images are classified correctly'
+        runner.logger.info(
+            f'{type(mapping).__name__} of {mapping.num_images} images, averaged over {mapping.epochs} epochs: '
+            f'alpha={mapping.alpha.item():g} and beta={mapping.beta.item():g}{chosen}'
+        )
+
+    @staticmethod
+    def _gather(runner: Runner, prompted: PromptedNetwork, split: str) -> tuple[Tensor, Tensor]:
+        """Of all ranks, in the order of the data set."""
+        number = len(getattr(runner, f'{split}_dataloader').dataset)
+        device = next(prompted.parameters()).device
+        features = torch.zeros(number, prompted.net.geometry.classes, device=device)
+        labels = torch.zeros(number, dtype=torch.long, device=device)
+        mine = slice(get_rank(), None, get_world_size())
+        if len(labels[mine]):
+            found, classes = _embed(prompted, one_pass(runner, split, prompted.mapping.num_classes))
+            features[mine], labels[mine] = found.to(features), classes
+        all_reduce(features)
+        all_reduce(labels)
+        return features, labels
+
+    @staticmethod
+    def _check_validation(runner: Runner) -> None:
+        validation, test = (runner.cfg.get(f'{split}_dataloader') for split in ('val', 'test'))
+        if test is not None and _files(validation) == _files(test):
+            raise ValueError(
+                'alpha and beta would be chosen on the test images: val_dataloader and test_dataloader have the same '
+                'data set. Give validation images of their own, or search=False'
+            )
+
+
+def _files(loader: dict) -> dict:
+    """What a data set reads, however it is prepared."""
+    return {key: value for key, value in loader['dataset'].items() if key != 'pipeline'}
