@@ -13,6 +13,8 @@ from mmengine.runner import Runner
 
 from vptx.checkpoint import last_checkpoint
 from vptx.datasets import CustomImages
+from vptx.datasets.pipeline import set_test_pipeline, test_pipeline
+from vptx.datasets.random_views import with_views
 from vptx.hooks.prompt_tuning_hook import refuse_sharding
 from vptx.prompt_file import read_prompt
 from vptx.settings import check_config, check_options
@@ -115,6 +117,12 @@ def load_config(args: argparse.Namespace) -> Config:
             raise ValueError(f'--tta: {args.config} has no tta_model and tta_pipeline')
         config.test_dataloader.dataset.pipeline = config.tta_pipeline
         config.custom_hooks = [*config.get('custom_hooks', []), dict(type='PrepareTTAHook', tta_cfg=config.tta_model)]
+    if given.get('tpt'):
+        if given.get('tta'):
+            raise ValueError('--tpt has views of its own: leave --tta out')
+        set_test_pipeline(config, with_views(test_pipeline(config)))
+        tuning = dict(type='PrepareTTAHook', tta_cfg=dict(type='TPTModel'))
+        config.custom_hooks = [*config.get('custom_hooks', []), tuning]
     if given.get('features'):
         keep_features(config, args.features, required=True)
     if given.get('no_validate'):

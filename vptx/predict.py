@@ -118,7 +118,9 @@ def predict(
                 batch[-1].picture, pictures = _thumbnail(image), pictures - 1
         read = [prediction for prediction in batch if not prediction.error]
         if items:
-            check_sizes([item['inputs'] for item in items], [shown(prediction.path) for prediction in read])
+            inputs = [item['inputs'] for item in items]
+            firsts = [views[0] if isinstance(views, list) else views for views in inputs]
+            check_sizes(firsts, [shown(prediction.path) for prediction in read])
             with torch.no_grad(), autocast(enabled=half):
                 samples = model.test_step(collate(items))
             for prediction, sample in zip(read, samples, strict=True):

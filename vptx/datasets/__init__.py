@@ -11,6 +11,7 @@ from .mini.digits import Digits
 from .mini.formula import FormulaImages
 from .mini.mini_vtab import MiniVTAB
 from .mini.photo_patches import PhotoPatches
+from .random_views import RandomViews
 from .subset import Subset
 from .suites import TASKS, set_task
 
@@ -27,6 +28,7 @@ __all__ = [
     'LoadDeepImage',
     'MiniVTAB',
     'PhotoPatches',
+    'RandomViews',
     'Subset',
     'Task',
     'set_task',

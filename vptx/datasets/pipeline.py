@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 from vptx.image_files import shown
 from vptx.registry import TRANSFORMS
 
-__all__ = ['ImageReader', 'check_sizes', 'test_pipeline']
+__all__ = ['ImageReader', 'check_sizes', 'set_test_pipeline', 'test_pipeline']
 
 
 def test_pipeline(config: Config) -> list[dict]:
@@ -21,10 +21,7 @@ def test_pipeline(config: Config) -> list[dict]:
     Raises:
         ValueError: says what the config lacks.
     """
-    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
-    while 'pipeline' not in dataset and 'dataset' in dataset:  # a wrapper, such as RepeatDataset
-        dataset = dataset['dataset']
-    pipeline = dataset.get('pipeline') or config.get('test_pipeline')
+    pipeline = _test_data(config).get('pipeline') or config.get('test_pipeline')
     if not pipeline:
         raise ValueError(
             'this config does not say how an image is read and prepared: it needs test_pipeline=[...], or a pipeline '
@@ -32,6 +29,23 @@ def test_pipeline(config: Config) -> list[dict]:
             "dict(type='PackInputs')]))"
         )
     return pipeline
+
+
+def set_test_pipeline(config: Config, pipeline: list[dict]) -> None:
+    """Prepare the images of a config's test by another pipeline, in place."""
+    holder = _test_data(config)
+    if holder:
+        holder['pipeline'] = pipeline
+    else:
+        config.test_pipeline = pipeline
+
+
+def _test_data(config: Config) -> dict:
+    """The data set of a config's test that has a pipeline; empty without one."""
+    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
+    while 'pipeline' not in dataset and 'dataset' in dataset:  # a wrapper, such as RepeatDataset
+        dataset = dataset['dataset']
+    return dataset
 
 
 class _NoImage(Exception):  # noqa: N818  says what to do, not what is wrong
