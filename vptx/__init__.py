@@ -8,7 +8,7 @@ from vptx import openmmlab  # noqa: F401  closes gaps of MMEngine, before others
 
 # isort: split
 from vptx import hooks, optim, tpt  # noqa: F401  they register themselves
-from vptx.apis import init_model
+from vptx.apis import init_model, set_classes
 from vptx.attach import attach, detach, fold
 from vptx.export import export_model
 from vptx.hooks import estimate_mapping, fill_cache
@@ -29,4 +29,5 @@ __all__ = [
     'load_prompt',
     'print_trainable_parameters',
     'save_prompt',
+    'set_classes',
 ]

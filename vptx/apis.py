@@ -1,6 +1,8 @@
 """A trained model back from its config and its prompt file."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
@@ -14,7 +16,7 @@ from vptx.prompt_file import ClassNames, load_prompt
 from vptx.registry import DATASETS, MODELS
 from vptx.shipped import find_config
 
-__all__ = ['init_model']
+__all__ = ['init_model', 'set_classes']
 
 
 def init_model(config: str | Path | Config, prompt_file: str | Path | None = None, device: str = 'cpu') -> nn.Module:
@@ -66,6 +68,34 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     if prompted is not None and prompted.mapping.class_names:
         model._dataset_meta['classes'] = list(prompted.mapping.class_names)
     return model.to(device).eval()
+
+
+def set_classes(model: nn.Module, classes: Sequence[str]) -> None:
+    """Let ``model``, from :func:`init_model`, read other class names, without training.
+
+    Args:
+        model: with a text head, which may be that of a segmentor.
+        classes: their names, as many as you like.
+
+    Raises:
+        ValueError: a model without a text head; names that it cannot read, or prompts that have been learnt for each
+            of its own classes: see :meth:`vptx.mappings.TextHead.set_classes`.
+    """
+    prompted = find_prompted_network(model)
+    parts = [getattr(model, 'decode_head', None), prompted.mapping if prompted is not None else None]
+    head: Any = next((part for part in parts if hasattr(part, 'set_classes')), None)
+    if head is None:
+        raise ValueError(
+            f'{type(model).__name__} reads no class names: other classes need a text head, '
+            "mapping=dict(type='TextHead', ...) of PromptTuningHook"
+        )
+    head.set_classes(classes)
+    meta = {**(getattr(model, 'dataset_meta', None) or {}), 'classes': list(head.class_names)}
+    if 'palette' in meta:
+        from vptx.segmentation import colours  # mmsegmentation is an extra
+
+        meta['palette'] = colours(len(classes))
+    model._dataset_meta = model.dataset_meta = meta
 
 
 def _dataset_meta(config: Config, learnt: ClassNames | None) -> dict:

@@ -7,8 +7,16 @@ overlay with a legend and the map of labels. Images are read and prepared as in 
 --cfg-options of the run. A file that cannot be read is noted in the table, and the tool
 ends with status 1.
 
+With --classes, a model with a text head reads other class names, without training. PROMPT_FILE may be the word none,
+for a model in which nothing trains, such as a zero-shot CLIP:
+
+vptx predict CONFIG none IMAGES --classes "a cat" "an owl"
+
+With --tpt, the words of a text head are tuned for each image, on random views of it, without labels (TPT).
+
 With --show-prompt, a prompt made of pixels is drawn into prompt.png: the learnt pixels, images without and with them,
-and the label mapping, if there is one.
+and the label mapping, if there is one. Of learnt words, the nearest words of the vocabulary are printed, and written to
+prompt_words.csv.
 """
 
 import argparse
@@ -23,13 +31,17 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
-    parser.add_argument('prompt_file', help="a prompt file (.safetensors), or a run's .pth")
+    parser.add_argument('prompt_file', help="a prompt file (.safetensors), a run's .pth, or none")
     parser.add_argument('images', nargs='+', help='image files, or folders of them')
     parser.add_argument('--out-dir', type=Path, default=Path('predictions'), help='for what is written')
     parser.add_argument('--device', default='cpu', help='such as cuda:0')
     parser.add_argument('--batch-size', type=at_least_1, help="of a classifier; by default that of the config's test")
     parser.add_argument('--scores', action='store_true', help='write the scores of all classes into the table')
-    parser.add_argument('--show-prompt', action='store_true', help='draw learnt pixels and prompted images, too')
+    parser.add_argument('--classes', nargs='+', metavar='NAME', help='other class names, for a model with a text head')
+    parser.add_argument('--tpt', action='store_true', help='tune the words of a text head for each image (TPT)')
+    parser.add_argument(
+        '--show-prompt', action='store_true', help='draw learnt pixels, print what learnt words are near'
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -43,31 +55,94 @@ def run(args: argparse.Namespace) -> None:
 
 def predict(args: argparse.Namespace) -> None:
     import vptx
-    from vptx.analysis.prompt_picture import check_pixels, draw_prompt, seen_by
+    from vptx.analysis.prompt_picture import draw_prompt, seen_by
     from vptx.configs import read_config
     from vptx.predict import find_images
 
     paths = find_images(args.images)
     config = read_config(args.config, args.net)
     config.merge_from_dict(args.cfg_options)
-    model = vptx.init_model(config, args.prompt_file, args.device)
-    if args.show_prompt:
-        try:
-            check_pixels(model)
-        except ValueError as error:
-            raise ValueError(f'--show-prompt: {error}') from error
+    model = vptx.init_model(config, None if args.prompt_file == 'none' else args.prompt_file, args.device)
+    if args.prompt_file == 'none' and not args.tpt:  # TPT begins with words that are given
+        check_untrained(model)
+    if args.classes:
+        vptx.set_classes(model, args.classes)
+    draws = args.show_prompt and show_words(model, args.out_dir)
     unread, captions = 0, list[str]()
     with seen_by(model) as images:
         if hasattr(model, 'decode_head'):
+            if args.tpt:
+                raise ValueError('--tpt is for classifiers, and this is a segmentor: leave it out')
             segment(model, paths, args.out_dir)
         else:
-            unread, captions = classify(model, paths, args)
-    if args.show_prompt and images:
+            unread, captions = classify(tuned(model) if args.tpt else model, paths, args)
+    if draws and images:
         draw_prompt(model, images, captions).savefig(args.out_dir / 'prompt.png', dpi=160)
         print(f'wrote {args.out_dir / "prompt.png"}')
     if unread:
         table = args.out_dir / 'predictions.csv'
         raise SystemExit(f"{unread} of {len(paths)} images could not be read: {table} says why, in the column 'error'")
+
+
+def check_untrained(model: 'nn.Module') -> None:
+    """Refuse to predict by what no training has filled.
+
+    Raises:
+        ValueError: names some of it.
+    """
+    from vptx.attach import find_prompted_network
+    from vptx.trainable import trained_names
+
+    names, network = trained_names(model), find_prompted_network(model)
+    if network is not None and not getattr(network.mapping, 'ready', True):
+        names.append(f'the {type(network.mapping).__name__}')
+    if names:
+        raise ValueError(
+            f'without a prompt file {", ".join(names[:3])} would be as they were drawn: give the file of a run. None '
+            'is for models in which nothing trains, such as a text head without a prompter'
+        )
+
+
+def show_words(model: 'nn.Module', out_dir: Path) -> bool:
+    """Print and write what the learnt words are near to, if there are any; whether there are pixels to draw, too.
+
+    Raises:
+        ValueError: neither words nor pixels.
+    """
+    from vptx.analysis.prompt_picture import check_pixels
+    from vptx.analysis.prompt_words import near_words, words_table, write_words
+
+    try:
+        check_pixels(model)
+        pixels = ''
+    except ValueError as error:
+        pixels = str(error)
+    try:
+        lines = near_words(model)
+    except ValueError as error:
+        if pixels:
+            raise ValueError(f'--show-prompt: {pixels}; {error}') from error
+    else:
+        print(words_table(lines))
+        write_words(lines, out_dir / 'prompt_words.csv')
+        print(f'wrote {out_dir / "prompt_words.csv"}')
+    return not pixels
+
+
+def tuned(model: 'nn.Module') -> 'nn.Module':
+    """The model as one that tunes its words for each image."""
+    from copy import deepcopy
+    from typing import Any
+
+    from vptx.datasets.pipeline import set_test_pipeline, test_pipeline
+    from vptx.datasets.random_views import with_views
+    from vptx.tpt import TPTModel
+
+    tuning: Any = TPTModel(model)
+    _ = tuning.network  # or an error, before any image is read
+    tuning.cfg, tuning.dataset_meta = deepcopy(model.cfg), model.dataset_meta
+    set_test_pipeline(tuning.cfg, with_views(test_pipeline(model.cfg)))
+    return tuning
 
 
 def segment(model: 'nn.Module', paths: list[Path], out_dir: Path) -> None:
