@@ -10,7 +10,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.utils import import_modules_from_strings
 from torch import nn
 
-from vptx.attach import attach, find_prompted_network
+from vptx.attach import attach, find_mapping, find_prompted_network
 from vptx.checkpoint import adopt, compare_classes, initialise, is_stock
 from vptx.prompt_file import ClassNames, load_prompt
 from vptx.registry import DATASETS, MODELS
@@ -62,11 +62,8 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     model._config = model.cfg = config
     # The inferencers name a class where they know names, and give its number alone where they know none.
     model._dataset_meta = model.dataset_meta = _dataset_meta(
-        config, find_prompted_network(model).classes if facts else None
+        config, find_prompted_network(model).classes if facts else None, find_mapping(model).class_names
     )
-    prompted = find_prompted_network(model)
-    if prompted is not None and prompted.mapping.class_names:
-        model._dataset_meta['classes'] = list(prompted.mapping.class_names)
     return model.to(device).eval()
 
 
@@ -91,15 +88,15 @@ def set_classes(model: nn.Module, classes: Sequence[str]) -> None:
         )
     head.set_classes(classes)
     meta = {**(getattr(model, 'dataset_meta', None) or {}), 'classes': list(head.class_names)}
-    if 'palette' in meta:
+    if hasattr(model, 'decode_head'):
         from vptx.segmentation import colours  # mmsegmentation is an extra
 
         meta['palette'] = colours(len(classes))
     model._dataset_meta = model.dataset_meta = meta
 
 
-def _dataset_meta(config: Config, learnt: ClassNames | None) -> dict:
-    """Names of the classes; of a segmentor's also colours.
+def _dataset_meta(config: Config, learnt: ClassNames | None, read: Sequence[str]) -> dict:
+    """Names of the classes, those that are read by their names first; of a segmentor's also colours.
 
     Raises:
         ValueError: the data set has other classes.
@@ -114,6 +111,7 @@ def _dataset_meta(config: Config, learnt: ClassNames | None) -> dict:
         named = data.get('classes') or known.get('classes')
         if named and not isinstance(named, str):  # a text is the path of a list
             compare_classes(learnt, named, f'the data set {getattr(found, "__name__", kind)} of the config')
+    names = list(read) or names
     if 'decode_head' not in config.model:
         return dict(classes=names) if names else {}
     from vptx.segmentation import dataset_meta  # mmsegmentation is an extra

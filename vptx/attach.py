@@ -17,7 +17,7 @@ from vptx.readout import OWN, Readout, read_maps
 from vptx.registry import MAPPINGS, PROMPTERS, build
 from vptx.trainable import freeze
 
-__all__ = ['attach', 'detach', 'find_prompted_network', 'fold']
+__all__ = ['attach', 'detach', 'find_mapping', 'find_prompted_network', 'fold']
 
 
 class AttachState(NamedTuple):
@@ -46,6 +46,15 @@ def find_prompted_network(model: nn.Module) -> PromptedNetwork | None:
     if len(networks) > 1:
         raise ValueError(f'{type(model).__name__} has {len(networks)} prompted networks; expected at most one')
     return networks[0] if networks else None
+
+
+def find_mapping(model: nn.Module) -> LabelMapping:
+    """The label mapping of a prompted model: of its prompted network, or of a head above it that reads class names;
+    one that changes nothing where there is none."""
+    prompted = find_prompted_network(model)
+    own = prompted.mapping if prompted is not None else LabelMapping()
+    others = (module for module in model.modules() if isinstance(module, LabelMapping) and module.num_classes)
+    return own if own.num_classes else next(others, own)
 
 
 def attach(

@@ -14,7 +14,7 @@ from mmengine.model.weight_init import PretrainedInit
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from vptx.attach import find_prompted_network
+from vptx.attach import find_mapping, find_prompted_network
 from vptx.files import safe_load
 from vptx.fingerprint import other_weights
 from vptx.kept import head_names
@@ -78,7 +78,7 @@ def complete(
         stored: tensors[name] for stored, name in names_in_file(model).items() if name in tensors.keys() - left_out
     }
     checkpoint['state_dict'] = {**state, **loaded}
-    if head and not prompted.mapping.is_open:
+    if head and not find_mapping(model).is_open:
         prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(where))
 
 
@@ -199,9 +199,10 @@ def check_classes(model: nn.Module, classes: Sequence[str] | None, data: str) ->
     prompted = find_prompted_network(model)
     if prompted is None:
         return
-    named = prompted.mapping.class_names
+    mapping = find_mapping(model)
+    named = mapping.class_names
     if sorted(named) == sorted(_plain(classes)):  # others may be other words for the same
-        kind = type(prompted.mapping).__name__
+        kind = type(mapping).__name__
         compare_classes(ClassNames(named, kind), _plain(classes), f'the data set {data}')
     if prompted.classes and prompted.classes.names:
         compare_classes(prompted.classes, classes, f'the data set {data}')

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vptx.attach import find_prompted_network
+from vptx.attach import find_mapping, find_prompted_network
 from vptx.files import digest
 from vptx.kept import OUTSIDE, head_names, inner_name, kept_names, place_of
 
@@ -38,7 +38,7 @@ def fingerprint(model: nn.Module, place: str | None = None) -> str:
         if name not in kept
     ]
     if prompted:
-        found += [*prompted.prompter.frozen_tensors(), *prompted.mapping.frozen_tensors()]
+        found += [*prompted.prompter.frozen_tensors(), *find_mapping(model).frozen_tensors()]
     return digest(found)
 
 
@@ -104,7 +104,7 @@ def _parts(model: nn.Module) -> dict[str, list[tuple[str, Tensor]]]:
         backbone=[pair for pair in named if pair[0] not in head | positions] + list(prompted.prompter.frozen_tensors()),
         positions=[pair for pair in named if pair[0] in positions - head],
         classifier=[pair for pair in named if pair[0] in head],
-        text=list(prompted.mapping.frozen_tensors()),
+        text=list(find_mapping(model).frozen_tensors()),
     )
     # Beside it, whatever wraps it; not what is further out, nor the network again by a second name.
     around = re.sub(r'[^.]+\.((_orig_mod|module)\.)*$', '', place)

@@ -19,7 +19,7 @@ from mmengine.logging import print_log
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vptx.attach import find_prompted_network
+from vptx.attach import find_mapping, find_prompted_network
 from vptx.files import read_safetensors, safe_load, write_whole
 from vptx.fingerprint import fingerprints, other_weights
 from vptx.kept import file_names, find_place, head_names, kept_names, place_of
@@ -67,7 +67,7 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
     Raises:
         ValueError: the model is not prompted, or has another number of classes.
     """
-    prompted = _prompted(model)
+    prompted, mapping = _prompted(model), find_mapping(model)
     _check_count(model, classes, 'this model')
     return dict(
         format=FORMAT,
@@ -77,10 +77,10 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
         prompter=type(prompted.prompter).__name__,
         prompter_settings=prompted.prompter.settings,
         prompts=[f'prompter.{name}' for name, _ in prompted.prompter.named_parameters()],
-        classes=[str(name) for name in classes or prompted.mapping.class_names],
+        classes=[str(name) for name in classes or mapping.class_names],
         config=config,
         frozen_from=prompted.frozen_from,
-        mapping=dict(type=type(prompted.mapping).__name__, **prompted.mapping.facts()),
+        mapping=dict(type=type(mapping).__name__, **mapping.facts()),
     )
 
 
@@ -220,9 +220,10 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
         raise ValueError(f'{where} does not fit this model: it {"; ".join(reported[:5])}{more}')
     check_numbers({name: tensor for name, tensor in tensors.items() if name not in left_out}, own, where)
     _check_settings(prompted, facts, where)
-    if prompted.mapping.facts() and 'mapping' in facts:
-        prompted.mapping.check_facts(facts['mapping'], where)
-    if head and not prompted.mapping.is_open:
+    mapping = find_mapping(model)
+    if (head or mapping is prompted.mapping) and mapping.facts() and 'mapping' in facts:
+        mapping.check_facts(facts['mapping'], where)
+    if head and not mapping.is_open:
         _check_count(model, facts.get('classes', ()), where)
 
 
@@ -374,6 +375,6 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
         actual: tensors[name] for actual, name in names_in_file(model).items() if name in tensors.keys() - left_out
     }
     model.load_state_dict(loaded, strict=False)  # looked at: check() found every trained name and no other
-    if head and not prompted.mapping.is_open:
+    if head and not find_mapping(model).is_open:
         prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(path))
     return facts

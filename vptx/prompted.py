@@ -126,6 +126,8 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         bind(prompter, geometry, name in READS_PROMPTS)
         has_tokens = geometry.tokens > 0
         check_readout(name, geometry.name, self.net.has_class_token, has_tokens, prompter.prompts_at_end)
+        if maps and maps.norm == 'projected':
+            self._check_projection(maps)
         self.unfold()
         self._pooling = getattr(self.net.model, 'global_pool', None)
         self.readout = readout
@@ -148,6 +150,16 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
             hold(part, self)
         self._listen()
         self.train(self.training)
+
+    def _check_projection(self, maps: Maps) -> None:
+        geometry = self.net.geometry
+        if not isinstance(self.net.classifier, nn.Linear) or maps.layers != (geometry.depth - 1,):
+            raise ValueError(
+                f"norm='projected' is for the map of the last layer, dict(maps=[{geometry.depth - 1}], "
+                f"norm='projected'), of a network with one linear classifier, such as an image tower of CLIP that is "
+                f'built with num_classes=512; not for layers {list(maps.layers)} of {geometry.name}, with the '
+                f'classifier {type(self.net.classifier).__name__}'
+            )
 
     def _make_map_norms(self, maps: Maps | None, reference: Tensor) -> None:
         widths = [self.net.geometry.widths[layer] for layer in maps.layers] if maps and maps.norm == 'each' else []
@@ -342,8 +354,11 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         for norm, layer in zip(self.map_norms, maps.layers, strict=False):  # none, or one for each
             taps[layer] = taps[layer]._replace(patches=norm(taps[layer].patches))
         last = self.net.geometry.depth - 1
-        if maps.norm == 'final' and last in taps:
-            taps[last] = taps[last]._replace(patches=self.net.finish(taps[last].patches))
+        if maps.norm in ('final', 'projected') and last in taps:
+            patches = self.net.finish(taps[last].patches)
+            if maps.norm == 'projected':
+                patches = self.net.classifier(self.net.finish_pooled(patches))
+            taps[last] = taps[last]._replace(patches=patches)
         return tuple(taps[layer].map for layer in maps.layers)
 
     def _memory(self, tokens: Tensor, at: At, folded: bool) -> Memory | None:

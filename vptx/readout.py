@@ -34,7 +34,7 @@ FIRST_ROWS = {'cls': 1}
 OWN = 'logits'
 #: Feature maps of several layers; see :class:`Maps`.
 MAPS = 'maps'
-NORMS = ('none', 'final', 'each')
+NORMS = ('none', 'final', 'each', 'projected')
 
 #: A name, or ``dict(maps=[layers], norm=...)``.
 Readout = str | dict[str, Any]
@@ -49,8 +49,9 @@ class Maps:
     Attributes:
         layers: counted from 0.
         norm: ``'none'``, maps as the layers give them, what SETR takes from a ViT; ``'final'``, the network's final
-            norm on the last layer's map; ``'each'``, a layer norm of its own on each map, new and trained if ``tune``
-            names ``map_norms``, as segmentation with Swin has it.
+            norm on the last layer's map; ``'projected'``, its classifier behind that norm, on every cell of it: CLIP's
+            joint space, so (B, C, H_l, W_l); ``'each'``, a layer norm of its own on each map, new and trained if
+            ``tune`` names ``map_norms``, as segmentation with Swin has it.
     """
 
     layers: tuple[int, ...]

@@ -3,11 +3,13 @@
 from .annotations import CheckedLoadAnnotations
 from .colours import colours, dataset_meta
 from .datasets import ADE20K, CustomMasks, MiniADE, PascalContext
+from .hidden import HiddenIoUMetric, HideClasses
 from .inferencer import SegInferencer
 from .metric import CheckedIoUMetric
 from .overlay import overlay, predict, write_predictions
 from .segmentor import StreamedEncoderDecoder
 from .tta import AccumulatingTTAModel
+from .words import ReadsWords, TextSegHead, TextSETRUPHead
 
 __all__ = [
     'ADE20K',
@@ -15,10 +17,15 @@ __all__ = [
     'CheckedIoUMetric',
     'CheckedLoadAnnotations',
     'CustomMasks',
+    'HiddenIoUMetric',
+    'HideClasses',
     'MiniADE',
     'PascalContext',
+    'ReadsWords',
     'SegInferencer',
     'StreamedEncoderDecoder',
+    'TextSETRUPHead',
+    'TextSegHead',
     'colours',
     'dataset_meta',
     'overlay',
