@@ -1,7 +1,8 @@
-"""On what: the mini benchmarks, which need no download; VTAB-1k and FGVC; your own images; and public
-data sets with a validation split held out."""
+"""On what: the mini benchmarks, which need no download; VTAB-1k and FGVC; CoOp's data sets; your own images; and
+public data sets with a validation split held out."""
 
 from .benchmarks import BenchmarkTask, Task
+from .coop import CoOpTask, NamedTask
 from .custom import CustomImages
 from .deep_image import LoadDeepImage
 from .holdout import HoldoutCIFAR100, HoldoutCUB
@@ -17,6 +18,7 @@ from .suites import TASKS, set_task
 __all__ = [
     'TASKS',
     'BenchmarkTask',
+    'CoOpTask',
     'CustomImages',
     'Digits',
     'FormulaImages',
@@ -26,6 +28,7 @@ __all__ = [
     'LegacyResize',
     'LoadDeepImage',
     'MiniVTAB',
+    'NamedTask',
     'PhotoPatches',
     'Subset',
     'Task',
