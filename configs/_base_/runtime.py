@@ -1,7 +1,7 @@
 """Shared by all runs: logs, checkpoints, seed."""
 
 default_scope = 'mmpretrain'
-custom_imports = dict(imports=['vptx', 'vptx.datasets'], allow_failed_imports=False)
+custom_imports = dict(imports=['vptx', 'vptx.datasets', 'vptx.metrics'], allow_failed_imports=False)
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
@@ -9,6 +9,8 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    subset_record=dict(type='SubsetRecordHook'),
+    class_names=dict(type='ClassNamesHook'),
 )
 env_cfg = dict(
     cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
