@@ -62,7 +62,7 @@ def _is_a(value: Any, kind: Any) -> bool:
     if origin is list:
         return isinstance(value, list) and all(_is_a(part, parts[0]) for part in value)
     if origin is dict:
-        return isinstance(value, dict)
+        return isinstance(value, dict) and all(_is_a(part, parts[1]) for part in value.values())
     if kind is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
     if kind in (None, NoneType):

@@ -1,7 +1,8 @@
 """What studies found, as papers show it: a page of HTML that needs no other file, and the same as Markdown.
 
-    tables          method by task, with means of complete groups and both means of a suite; the same of configs with
-                    variants, such as ablations; wins against full fine-tuning; what is trained, stored and spent
+    tables          base, new, H and all classes at once; method by task, with means of complete groups and both means
+                    of a suite; the same of configs with variants, such as ablations; wins against full fine-tuning;
+                    what is trained, stored and spent
     significance    paired one-sided t-test and Wilcoxon signed-rank test over tasks, between methods (scipy)
     curves          test accuracy over the variants of a config; what validation said along every axis of a grid
     tokens          what methods make of the images of a task: class tokens by t-SNE, and what they attend to
@@ -27,8 +28,10 @@ from vptx.analysis.tokens import attention_shares, batches_of, draw_shares, draw
 from vptx.apis import init_model
 from vptx.datasets import TASKS
 from vptx.files import read_json, write_whole
+from vptx.metrics import harmonic_mean
 from vptx.studies.figures import draw_accuracies, draw_curve, is_number, png
 from vptx.studies.paper import PAPER, PAPER_GROUPS
+from vptx.studies.paper_clip import BASE_TO_NEW, CITED, MEAN, OTHER_TASKS
 from vptx.studies.protocol import final_config
 from vptx.studies.records import as_record, inside, read_config, read_rows
 from vptx.studies.results import STAR, Outcome, families, group_means, spread, table
@@ -61,6 +64,10 @@ class Found:
     def plain(self) -> list[str]:
         """Methods that are no variants."""
         return list(dict.fromkeys(o.method for o in self.outcomes if not o.variant))
+
+    def halves(self) -> list[str]:
+        """Methods that are judged on base and new classes apart."""
+        return list(dict.fromkeys(o.method for o in self.outcomes if o.parts))
 
     def tasks(self) -> list[str]:
         """In the order of the papers' tables; those of no suite come last."""
@@ -149,16 +156,38 @@ def accuracies(found: Found, methods: Sequence[str]) -> str:
                 bold = len(rows) > 1 and column in row and row[column] == best[column]
                 text = _number(row, column, tasks)
                 lines[-1].append((f'**{text}**' if bold else text) + '†' * ((method, column) in holes))
-            paper = _with_means(PAPER.get(method, {}), tasks) | PAPER_GROUPS.get((method, suite), {})
+            known = PAPER.get(method) or OTHER_TASKS.get(method, {})
+            paper = _with_means(known, tasks) | PAPER_GROUPS.get((method, suite), {})
             if paper.keys() & set(columns):
                 cells = (f'*{_number(paper, column, tasks)}*' if column in paper else DASH for column in columns)
-                lines.append([f'*{short[method]}, Jia et al.*', *cells])
+                lines.append([f'*{short[method]}, {CITED.get(method, "Jia et al.")}*', *cells])
         if rows:
             head = (column.removeprefix('mini_') if column in tasks else f'*{column}*' for column in columns)
             parts.append(table(['test %', *head], lines))
     if holes:
         parts.append('† not all of its runs are there: see the end. A mean stands only where all of its tasks do.')
     return '\n\n'.join(parts)
+
+
+def base_to_new(found: Found, methods: Sequence[str]) -> str:
+    """Accuracies of base classes, of new ones and of all at once, means over the seeds, next to published ones in
+    italics. H of a mean over tasks is that of mean base and mean new."""
+    short, lines = _short(methods), []
+    suites = {task for task in TASKS if TASKS[task].suite in map(_suite, found.tasks())}
+    for method in methods:
+        of, published = found.of(method), BASE_TO_NEW.get(method, {})
+        tasks = [task for task in found.tasks() if task in of and of[task].test]
+        rows = {task: {part: mean(values) for part, values in of[task].parts.items()} for task in tasks}
+        if len(tasks) > 1:
+            means = {part: mean(row[part] for row in rows.values()) for part in ('base', 'new', 'all')}
+            means['H'] = harmonic_mean(means['base'], means['new'])
+            rows[MEAN if suites <= set(tasks) else PARTIAL] = means
+        for task, row in rows.items():
+            numbers = [f'{row[part]:.2f}' for part in ('base', 'new', 'H', 'all')]
+            cited = [f'*{number:.2f}*' for number in published.get(task, ())] or [DASH] * 3
+            lines.append([short[method], task if task in of else f'*{task}*', *numbers, *cited])
+    head = ['test %', 'task', 'base', 'new', 'H', 'all classes', '*base, published*', '*new*', '*H*']
+    return table(head, lines, text=2)
 
 
 def _columns(tasks: Sequence[str]) -> list[str]:
@@ -402,7 +431,10 @@ class Section:
 
 
 def _sections(found: Found, look: Sequence[str]) -> Iterator[Section]:
-    short, plain = _short(found.methods()), found.plain()
+    short, halves = _short(found.methods()), found.halves()
+    plain = [method for method in found.plain() if method not in halves]
+    if halves:
+        yield Section('Base and new classes', base_to_new(found, halves))
     drawn = {short[method]: reached for method in plain if (reached := found.reached(method))}
     if plain:
         caption = 'Mean over the seeds, with a bar from the lowest to the highest.'
