@@ -9,7 +9,7 @@ import torch
 from covering import rest_slow
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
-from networks import NETWORKS, classifier, config, images, tiny
+from networks import NETWORKS, classifier, config, image_prompters, images, tiny
 
 import vptx
 from vptx.backbones import wrap_backbone
@@ -17,7 +17,7 @@ from vptx.registry import PROMPTERS
 
 PROMPTERS.import_from_location()
 #: Every prompter on one network, and prompts on those whose attention is another.
-PAIRS = [('plain', kind) for kind in sorted(PROMPTERS.module_dict)] + [
+PAIRS = [('plain', kind) for kind in image_prompters()] + [
     (network, 'DeepPrompter') for network in ('distilled', 'query-key norm', 'swin', 'swin v2')
 ]
 every_pair = pytest.mark.parametrize(('network', 'kind'), PAIRS)
@@ -66,9 +66,7 @@ def test_compiled_in_one_graph(network, kind):
 BY_DEFAULT = [('plain', 'DeepPrompter'), ('swin v2', 'DeepPrompter'), ('EVA-02', 'ShallowPrompter')]
 
 
-@pytest.mark.parametrize(
-    ('network', 'kind'), rest_slow(product(NETWORKS, sorted(PROMPTERS.module_dict)), few=BY_DEFAULT)
-)
+@pytest.mark.parametrize(('network', 'kind'), rest_slow(product(NETWORKS, image_prompters()), few=BY_DEFAULT))
 def test_compiled_by_default_it_learns_the_same(network, kind):
     """Gradients too, each to 1e-5 of its length, as training needs them."""
     torch.compiler.reset()

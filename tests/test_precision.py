@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 from covering import covering, shape
-from networks import BACKBONES, CLASSES, NETWORKS, SIZE, config, images, tiny
+from networks import BACKBONES, CLASSES, NETWORKS, SIZE, class_mappings, config, image_prompters, images, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import vptx
@@ -17,7 +17,7 @@ for registry in (PROMPTERS, MAPPINGS):
 DTYPES = [torch.bfloat16, torch.float16, torch.float64]
 # Every prompter on one network that has all doors, and prompts and adapters on each that has another layer.
 FAMILIES = ['swin', 'swin v2', 'EVA-02', 'BEiT', 'torchvision', 'distilled', 'query-key norm', 'mmpretrain vit']
-PAIRS = [('plain', kind) for kind in sorted(PROMPTERS.module_dict) if kind != 'StackedPrompter']
+PAIRS = [('plain', kind) for kind in image_prompters() if kind != 'StackedPrompter']
 PAIRS += [(network, 'DeepPrompter') for network in FAMILIES]
 PAIRS += [('ResNet', 'PadPrompter'), ('ConvNeXt', 'ChannelPrompter'), ('swin', 'ShallowPrompter'), ('swin', 'LoRA')]
 every_pair = pytest.mark.parametrize(('network', 'kind'), PAIRS)
@@ -95,7 +95,7 @@ def test_no_prompter_needs_double_precision(kind):
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize('kind', sorted(MAPPINGS.module_dict))
+@pytest.mark.parametrize('kind', class_mappings())
 def test_no_mapping_needs_double_precision(kind, dtype):
     model = vptx.attach(tiny().to(dtype), mapping=dict(type=kind, num_classes=3)).eval()
     batches = [(images(4, seed=seed).to(dtype), torch.tensor([0, 1, 2, 0])) for seed in range(2)]

@@ -51,7 +51,7 @@ NEEDED = {
         network='text', fingerprint='hashes', image='sizes', prompter='text', prompter_settings='dict', prompts='names'
     ),
 }
-MORE = dict(classes='names', config='text', frozen_from='text', at='text')
+MORE = dict(classes='names', config='text', frozen_from='text', at='text', mapping='dict')
 
 
 class ClassNames(NamedTuple):
@@ -77,9 +77,10 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
         prompter=type(prompted.prompter).__name__,
         prompter_settings=prompted.prompter.settings,
         prompts=[f'prompter.{name}' for name, _ in prompted.prompter.named_parameters()],
-        classes=[str(name) for name in classes],
+        classes=[str(name) for name in classes or prompted.mapping.class_names],
         config=config,
         frozen_from=prompted.frozen_from,
+        mapping=dict(type=type(prompted.mapping).__name__, **prompted.mapping.facts()),
     )
 
 
@@ -219,7 +220,9 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
         raise ValueError(f'{where} does not fit this model: it {"; ".join(reported[:5])}{more}')
     check_numbers({name: tensor for name, tensor in tensors.items() if name not in left_out}, own, where)
     _check_settings(prompted, facts, where)
-    if head:
+    if prompted.mapping.facts() and 'mapping' in facts:
+        prompted.mapping.check_facts(facts['mapping'], where)
+    if head and not prompted.mapping.is_open:
         _check_count(model, facts.get('classes', ()), where)
 
 
@@ -371,6 +374,6 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
         actual: tensors[name] for actual, name in names_in_file(model).items() if name in tensors.keys() - left_out
     }
     model.load_state_dict(loaded, strict=False)  # looked at: check() found every trained name and no other
-    if head:
+    if head and not prompted.mapping.is_open:
         prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(path))
     return facts

@@ -5,23 +5,19 @@ image -> embed -> look -> (merge, before_layer, block, after_layer) x L -> finis
 
 import logging
 from bisect import bisect_left
-from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from vptx.backbones.base import Context, LayerOutput, Net
 from vptx.backbones.memory import Memory
 from vptx.binding import bind, check_free, hold, release
-from vptx.geometry import At, KeyValue, Site
+from vptx.geometry import At, KeyValue
+from vptx.layers import OUTSIDE, PromptedLayers, stamp
 from vptx.library_methods import LibraryMethods
 from vptx.mappings.base import LabelMapping
 from vptx.prompters.base import AMONG_TOKENS, Prompter
@@ -30,10 +26,6 @@ from vptx.registry import MODELS, NETS, build
 from vptx.trainable import set_mode
 
 __all__ = ['PartialForward', 'PromptedBackbone', 'PromptedNetwork']
-
-_OUTSIDE = At(None)
-#: Where the forward that is running is, for prompters that act inside: one network may serve several threads.
-_here: ContextVar[At] = ContextVar('here', default=_OUTSIDE)
 
 
 class PartialForward(NamedTuple):
@@ -66,7 +58,7 @@ class PartialForward(NamedTuple):
         return self.holding(tuple(tensor.to(device) for tensor in self.tensors))
 
 
-class PromptedNetwork(LibraryMethods, BaseModule):
+class PromptedNetwork(LibraryMethods, PromptedLayers):
     """A network, a prompter and a label mapping (none, initially) and a readout: (B, 3, H, W) -> (B, D),
     (B, D, H', W') or (B, C). Of several layers, a tuple of feature maps.
 
@@ -101,8 +93,6 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         self.attach_state: Any = None
         self.frozen_from = ''
         self.classes: Any = None
-        self._handles: list = []
-        self._compiled_at = _OUTSIDE
         self.set_prompter(Prompter())
 
     def set_prompter(
@@ -156,12 +146,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             release(getattr(self, name, nn.Identity()))
             setattr(self, name, part.to(reference) if reference.is_floating_point() else part.to(reference.device))
             hold(part, self)
-        for handle in self._handles:
-            handle.remove()
-        # A partial of a method, not a closure: a copy of the network calls the copy's own prompter.
-        self._handles = [
-            self.net.module_at(site).register_forward_hook(partial(self._inside, site)) for site in prompter.sites
-        ]
+        self._listen()
         self.train(self.training)
 
     def _make_map_norms(self, maps: Maps | None, reference: Tensor) -> None:
@@ -277,7 +262,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         net, prompter = self.net, self.prompter
         seen, stem = prompter.image(image), prompter.stem()
         embed = (net.embed, seen) if stem is None else (net.embed_widened, seen, stem)
-        tokens, context = self._called(_OUTSIDE._replace(note=note), *embed)
+        tokens, context = self._called(OUTSIDE._replace(note=note), *embed)
         strip = prompter.pixels()
         if strip is not None:
             prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(tokens.shape[0], -1, -1)
@@ -306,22 +291,15 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             note = image.note if note is None else note
         prefix, folded = net.geometry.prefix, self._is_fresh()
         taps: dict[int, LayerOutput] = {}
-        first: Tensor | None = None
+        cut = False
         for layer in range(begin, net.geometry.depth):
             if layer == until:
                 return PartialForward(tokens, layer, context, seen, note)
             tokens, context = net.merge(tokens, layer, context)
-            at = At(layer, context.grid, None, seen, note)
+            at = self._at(layer, context.grid, seen, note)
             memory = self._memory(tokens, at, folded)
-            tokens = prompter.before_layer(tokens, at)
-            at = at._replace(entered=tokens)
-            if self._first_rows and until is None and layer + 1 == net.geometry.depth:
-                first = net.first_rows(tokens, layer, context, memory, self._first_rows)
-            if first is None:
-                tokens = self._block(tokens, at, context, memory)
-            else:
-                at, tokens = at._replace(entered=tokens[:, : first.shape[1]]), first
-            tokens = prompter.after_layer(tokens, at)
+            last = until is None and layer + 1 == net.geometry.depth
+            tokens, cut = self._pass(tokens, at, context, memory, self._first_rows if last else None)
             if layer in self._taps:
                 taps[layer] = self._tap(tokens, context)
         if until is not None:
@@ -334,39 +312,14 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         tokens = prompter.at_end(tokens, image)
         if self.readout == OWN:
             return PartialForward(net.classify(tokens, context))
-        patches = context.grid[0] * context.grid[1] if first is None else 0
+        patches = context.grid[0] * context.grid[1] if not cut else 0
         first_patch = tokens.shape[1] - patches
         parts = tokens[:, :prefix], tokens[:, prefix:first_patch], tokens[:, first_patch:]
         feature = READOUTS[str(self.readout)](*parts, context.grid)
         return PartialForward(net.finish_pooled(feature) if feature.dim() == 2 else feature)
 
-    def _block(self, tokens: Tensor, at: At, context: Context, memory: Memory | None) -> Tensor:
-        between = partial(self.prompter.between, at=at) if self.prompter.acts_between else None
-        inputs = tokens, at.layer, context, memory, self._exact, between
-        if not (self.with_cp and torch.is_grad_enabled()):
-            return self._called(at, self.net.block, *inputs)
-        kept = partial(checkpoint, use_reentrant=False)
-        if torch.compiler.is_compiling():  # which runs no Python on the way back
-            return self._called(at, kept, self.net.block, *inputs)
-        return kept(self._called, at, self.net.block, *inputs)
-
     def _finish(self, tokens: Tensor, at: At) -> Tensor:
         return self._called(at, self.net.finish, tokens)
-
-    def _called(self, at: At, function: Callable[..., Any], *inputs: Any) -> Any:
-        """``function(*inputs)``, which calls modules of the network ``at`` this place; :meth:`_inside` reads it."""
-        if not self.prompter.sites:
-            return function(*inputs)
-        if torch.compiler.is_compiling():  # which cannot set context variables, and leaves no trace of this attribute
-            self._compiled_at = at
-            output = function(*inputs)
-            self._compiled_at = _OUTSIDE
-            return output
-        token = _here.set(at)
-        try:
-            return function(*inputs)
-        finally:
-            _here.reset(token)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """``with_cp``, as timm's networks have it.
@@ -400,10 +353,6 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             return KeyValue(getattr(self, f'key_{layer}'), getattr(self, f'value_{layer}'))
         return self.prompter.memory(tokens, at)
 
-    def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        at = self._compiled_at if torch.compiler.is_compiling() else _here.get()
-        return self.prompter.inside(site, inputs[0], output, at)
-
     @torch.inference_mode(False)  # what is kept may be used where gradients are asked for
     @torch.no_grad()
     def fold(self) -> 'PromptedNetwork':
@@ -436,7 +385,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             for part, tensor in zip(('key', 'value'), ready, strict=True):
                 self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
         self.folded = set(small)
-        self._folded_from = [(tensor, *_stamp(tensor)) for tensor in self._sources()]
+        self._folded_from = [(tensor, *stamp(tensor)) for tensor in self._sources()]
         return self
 
     def _make_memory(self, grid: tuple[int, int]) -> dict[int, KeyValue]:
@@ -446,7 +395,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         for layer, width in enumerate(net.geometry.widths):
             if net.is_spelt(layer):
                 tokens = probe.new_zeros(2, net.geometry.prefix + grid[0] * grid[1], width)
-                memory = self.prompter.memory(tokens, At(layer, grid))
+                memory = self.prompter.memory(tokens, self._at(layer, grid))
                 if memory is not None:
                     found[layer] = net.keys_values(memory, layer)
         return found
@@ -479,7 +428,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             a is not b for a, (b, *_) in zip(now, self._folded_from, strict=True)
         ):
             return False
-        if any(_stamp(tensor) != tuple(stamp) for tensor, *stamp in self._folded_from):
+        if any(stamp(tensor) != tuple(before) for tensor, *before in self._folded_from):
             self.fold()
         return True
 
@@ -530,11 +479,6 @@ class PromptedBackbone(PromptedNetwork):
                 'current',
                 logging.WARNING,
             )
-
-
-def _stamp(tensor: Tensor) -> tuple[int, int]:
-    """Changes where the tensor is written to in place, or gets other storage."""
-    return 0 if tensor.is_inference() else tensor._version, tensor.data_ptr()
 
 
 def _none_of(value: Any) -> Any:

@@ -17,7 +17,7 @@ PAD = dict(type='PadPrompter', pad_size=4)
 TOKENS = [
     name
     for name, kind in PROMPTERS.module_dict.items()
-    if kind.doors and not kind.doors <= wrap_backbone(tiny('ResNet')).geometry.doors
+    if 'words' not in kind.doors and kind.doors and not kind.doors <= wrap_backbone(tiny('ResNet')).geometry.doors
 ]
 
 

@@ -23,7 +23,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from vptx.files import existing, read_json
-from vptx.registry import MAPPINGS, NETS, PROMPTERS
+from vptx.registry import MAPPINGS, NETS, PROMPTERS, TEXT_TOWERS
 
 __all__ = ['as_record', 'config_text', 'inside', 'read_config', 'read_rows']
 
@@ -199,7 +199,7 @@ def _walk(value: Any, name: str = '') -> Iterator[tuple[str, Any]]:
 def _registered() -> Iterator[str]:
     """The names of all classes that registries know, of the libraries that are imported."""
     roots = [value for value in vars(mmengine.registry).values() if isinstance(value, Registry)]
-    waiting = [*roots, PROMPTERS, NETS, MAPPINGS]
+    waiting = [*roots, PROMPTERS, NETS, MAPPINGS, TEXT_TOWERS]
     while waiting:
         registry = waiting.pop()
         registry.import_from_location()
