@@ -3,7 +3,7 @@
 model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPrompter', num_tokens=50), tune=['head'])
 """
 
-from vptx import hooks, openmmlab, optim  # noqa: F401  they register themselves, and close gaps of MMEngine
+from vptx import hooks, metrics, openmmlab, optim  # noqa: F401  they register themselves, and close gaps of MMEngine
 from vptx.apis import init_model
 from vptx.attach import attach, detach, fold
 from vptx.hooks import estimate_mapping

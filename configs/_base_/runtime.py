@@ -1,7 +1,7 @@
 """Shared by all runs: logs, checkpoints, seed."""
 
 default_scope = 'mmpretrain'
-custom_imports = dict(imports=['vptx', 'vptx.datasets', 'vptx.metrics'], allow_failed_imports=False)
+custom_imports = dict(imports=['vptx', 'vptx.datasets'], allow_failed_imports=False)
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),

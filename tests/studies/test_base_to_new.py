@@ -68,7 +68,7 @@ def config_file(folder: Path, name: str, part: str, metric: str, **final) -> Pat
     for split, cut in (('train', part), ('val', part), ('test', 'all')):
         config[f'{split}_dataloader'] = loader(split, cut)
     config['test_evaluator'] = dict(type=metric)
-    config['custom_imports'] = dict(imports=['vptx', 'vptx.datasets', 'vptx.metrics'])
+    config['custom_imports'] = dict(imports=['vptx', 'vptx.datasets'])
     config['default_hooks'].update(names=dict(type='ClassNamesHook'), subsets=dict(type='SubsetRecordHook'))
     config['train_cfg']['max_epochs'] = 1
     config['grid'] = {}
