@@ -7,7 +7,6 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from vptx.datasets.subset import Subset
 from vptx.registry import HOOKS
 
 __all__ = ['SubsetRecordHook']
@@ -28,6 +27,8 @@ class SubsetRecordHook(Hook):
 
     @staticmethod
     def _record(runner: Runner, split: str, dataset: Any) -> None:
+        from vptx.datasets.subset import Subset  # not on `import vptx`: with all data sets it takes seconds
+
         while hasattr(dataset, 'dataset'):  # a wrapper, such as RepeatDataset
             dataset = dataset.dataset
         subset = getattr(dataset, 'subset', None)
