@@ -1,4 +1,4 @@
-"""CLIP's ResNet-50, both towers: the image tower up to the joint space, (B, 1024), which a text head reads."""
+"""CLIP's ResNet-50, the image tower up to the joint space, (B, 1024), which a text head reads."""
 
 _base_ = ['../nets/vit_b16_clip.py']
 

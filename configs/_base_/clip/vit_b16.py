@@ -1,4 +1,4 @@
-"""CLIP's ViT-B/16, both towers: the image tower up to the joint space, (B, 512), which a text head reads."""
+"""CLIP's ViT-B/16, the image tower up to the joint space, (B, 512), which a text head reads."""
 
 _base_ = ['../nets/vit_b16_clip.py']
 
