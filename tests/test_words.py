@@ -38,7 +38,7 @@ PLAIN = {
     'to begin with': 'initially',
 }
 # Names of classes.
-NAMES = {'Known': 'PartialForward', 'Before': 'AttachState'}
+NAMES = {'Known': 'State', 'PartialForward': 'State', 'Before': 'AttachState'}
 # Here a word has its common meaning.
 # The digits of the docs, and old names beside the new ones.
 EXCEPTIONS = [
@@ -86,7 +86,7 @@ def test_words_are_plain(place):
         ('a room', ['1: room -> package, module; space']),
         ('x = 1  # is\n# taken\n# apart', ['2: taken apart -> wrap, wrapped']),
         ('own_hall = 1', ['1: hall -> prompted network']),
-        ('class Known: pass', ['1: Known -> PartialForward']),
+        ('class Known: pass', ['1: Known -> State']),
         ('state: Before  # Before', ['1: Before -> AttachState']),
     ],
 )
