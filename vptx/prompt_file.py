@@ -24,7 +24,7 @@ from vptx.files import read_safetensors, safe_load, write_whole
 from vptx.fingerprint import fingerprints, other_weights
 from vptx.kept import file_names, find_place, head_names, kept_names, place_of
 from vptx.prompted import PromptedNetwork
-from vptx.readout import OWN
+from vptx.readout import OWN, read_maps
 from vptx.tensors import check_layout, check_numbers
 
 __all__ = [
@@ -51,7 +51,7 @@ NEEDED = {
         network='text', fingerprint='hashes', image='sizes', prompter='text', prompter_settings='dict', prompts='names'
     ),
 }
-MORE = dict(classes='names', config='text', frozen_from='text', at='text')
+MORE = dict(classes='names', config='text', frozen_from='text', at='text', readout='text', mapping='text')
 
 
 class ClassNames(NamedTuple):
@@ -77,10 +77,20 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
         prompter=type(prompted.prompter).__name__,
         prompter_settings=prompted.prompter.settings,
         prompts=[f'prompter.{name}' for name, _ in prompted.prompter.named_parameters()],
+        **_use(prompted),
         classes=[str(name) for name in classes],
         config=config,
         frozen_from=prompted.frozen_from,
     )
+
+
+def _use(prompted: PromptedNetwork) -> dict[str, str]:
+    """What is made of the network's outputs: readout and mapping. The network's own pooling goes by its name."""
+    net, readout = prompted.net, prompted.readout
+    maps = read_maps(readout, net.geometry.depth, net.stages, net.map_norm)
+    name = f'dict(maps={list(maps.layers)}, norm={maps.norm!r})' if maps else repr(readout)
+    own = not prompted.mapping.num_classes and readout == OWN
+    return dict(readout=repr(net.readout) if own else name, mapping=type(prompted.mapping).__name__)
 
 
 def names_in_file(model: nn.Module) -> dict[str, str]:
@@ -192,8 +202,8 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
         head: whether the head counts; see :func:`vptx.kept.head_names`.
 
     Raises:
-        ValueError: another network, another prompter or other settings of it, another number of classes or shape, a
-            trained tensor that is missing, one too many, or values that are not finite.
+        ValueError: another network, another prompter or other settings of it, another readout or kind of mapping,
+            another number of classes or shape, a trained tensor that is missing, one too many, or values that are not finite.
     """
     prompted = _prompted(model)
     for what, actual in dict(network=prompted.net.geometry.name, prompter=type(prompted.prompter).__name__).items():
@@ -221,6 +231,18 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
     _check_settings(prompted, facts, where)
     if head:
         _check_count(model, facts.get('classes', ()), where)
+        _check_use(prompted, facts, where)
+
+
+def _check_use(prompted: PromptedNetwork, facts: Mapping[str, Any], where: str | Path) -> None:
+    """That readout and mapping are those of training, as far as the file says."""
+    for what, here in _use(prompted).items():
+        if facts.get(what, here) != here:
+            raise ValueError(
+                f'{where} was trained with {what}={facts[what]}, this model has {what}={here}: attach it with that of '
+                'the file. To load the prompts alone: vptx.load_prompt(..., head=False), or load_head=False of '
+                'PromptTuningHook'
+            )
 
 
 def _check_settings(prompted: PromptedNetwork, facts: Mapping[str, Any], where: str | Path) -> None:
