@@ -89,7 +89,9 @@ def test_deep_prompts_keep_less_than_the_frozen_network():
 def test_ratios_are_those_of_rounds():
     frozen = Result('frozen', train=[1.0, 2.0, 4.0], infer=[1.0, 1.0, 1.0], kept=10, flops=10**9, values=5)
     other = Result('other', train=[2.0, 3.0, 4.0], infer=[0.5, 0.5, 2.0], kept=5, flops=10**9, trained=7, values=5)
-    assert markdown([frozen, other]).splitlines()[3] == ('| other | 3000 | 1.500 | 500 | 0.500 | 0 | 0.500 | 1.00 | 7 |')
+    assert markdown([frozen, other]).splitlines()[3] == (
+        '| other | 3000 | 1.500 | 500 | 0.500 | 0 | 0.500 | 1.00 | 7 |'
+    )
 
 
 @pytest.mark.parametrize('clock', ['wall', 'cpu'])
