@@ -203,7 +203,8 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
 
     Raises:
         ValueError: another network, another prompter or other settings of it, another readout or kind of mapping,
-            another number of classes or shape, a trained tensor that is missing, one too many, or values that are not finite.
+            another number of classes or shape, a trained tensor that is missing, one too many, or values that are not
+            finite.
     """
     prompted = _prompted(model)
     for what, actual in dict(network=prompted.net.geometry.name, prompter=type(prompted.prompter).__name__).items():

@@ -326,8 +326,8 @@ def _attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def markdown(results: Sequence[Result], batch: int | None = None) -> str:
-    """A table of medians, and of medians of ratios to the frozen network of the same round; of images a second instead of
-    milliseconds where ``batch`` says how many images were timed."""
+    """A table of medians, and of medians of ratios to the frozen network of the same round; of images a second
+    instead of milliseconds where ``batch`` says how many images were timed."""
     frozen = results[0]
     memory = 'kept, MB' if frozen.peak is None else 'peak, MB'
     unit, over = ('ms', '/ frozen') if batch is None else ('images/s', 'time / frozen')
