@@ -107,6 +107,15 @@ def test_exported_it_takes_any_batch(network, kind):
             torch.testing.assert_close(exported(images(5)), model(images(5)), rtol=1e-4, atol=1e-5)
 
 
+def test_more_channels_are_exported_and_not_traced():
+    model = attached('plain', 'ChannelPrompter').eval()
+    with pytest.raises(RuntimeError, match='torch.jit.trace cannot record .* use torch.export.export'):
+        torch.jit.trace(model, images())
+    exported = torch.export.export(model, (images(),)).module()
+    with torch.no_grad():
+        torch.testing.assert_close(exported(images()), model(images()))
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 @every_pair
 def test_half_precision_around_prompts_in_single(network, kind, dtype):

@@ -166,7 +166,15 @@ class Net(BaseModule):
         """(B, 3+T, H, W) -> what :meth:`embed` gives, with ``stem`` (D, 3+T, h, w) added to the kernels of the stem.
 
         The frozen kernels are zero on the T channels that they have never seen. Nothing in ``model`` is changed.
+
+        Raises:
+            RuntimeError: under ``torch.jit.trace``, which cannot call a module with other parameters.
         """
+        if torch.jit.is_tracing():
+            raise RuntimeError(
+                f'torch.jit.trace cannot record {self.geometry.name} with more channels than its own, as it cannot call '
+                'a module with other parameters: use torch.export.export, which can'
+            )
         name = f'model.{self.stem}.weight'
         frozen = self.get_parameter(name)
         kernels = F.pad(frozen, (0, 0, 0, 0, 0, stem.shape[1] - frozen.shape[1])) + stem
