@@ -195,6 +195,40 @@ def test_prompts_and_what_changes_layers_from_inside_go_together(kind):
         assert parameter.grad.abs().max() > 0, name
 
 
+INSIDE = [kind for kind in PROMPTERS.module_dict if 'inside' in PROMPTERS.get(kind).doors]
+WITH_MEMORY = [name for name in NETWORKS if {'memory', 'inside'} <= wrap_backbone(tiny(name)).geometry.doors]
+
+
+@pytest.mark.parametrize(
+    ('network', 'kind'),
+    covering(
+        product(WITH_MEMORY, INSIDE),
+        lambda network, kind: kind,
+        lambda network, kind: network,
+    ),
+)
+def test_two_prompters_with_memory_and_one_inside_compute_what_tokens_do(network, kind):
+    """Layers with a module that is changed from inside are called, with prompts among their tokens."""
+    found, image = [], images()
+    for make in (lambda model: PromptedNetwork(wrap_backbone(model), OWN), without_memory):
+        torch.manual_seed(1)
+        deep = [dict(type='DeepPrompter', num_tokens=number) for number in (3, 2)]
+        if make is without_memory:  # of which one prompter may add tokens
+            deep = [dict(type='DeepPrompter', num_tokens=5)]
+        model = vptx.attach(make(tiny(network)), [config(kind), *deep]).eval()
+        generator, rows = torch.Generator().manual_seed(2), torch.Generator().manual_seed(3)
+        inside, *prompters = model.prompter.prompters
+        with torch.no_grad():
+            for parameter in inside.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+            for layer, width in enumerate(model.net.geometry.widths):
+                prompts = torch.randn(5, width, generator=rows)
+                for prompter, part in zip(prompters, prompts.split([p.num_tokens for p in prompters]), strict=True):
+                    prompter.embedding.rows[layer].copy_(part)
+        found.append(model(image))
+    assert relative(*found) < 2e-6
+
+
 # The network alone
 
 

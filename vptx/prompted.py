@@ -9,7 +9,6 @@ import logging
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -126,8 +125,6 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             )
         maps = read_maps(readout, geometry.depth, self.net.stages, self.net.map_norm)
         name = MAPS if maps else str(readout)
-        if 'inside' in prompter.doors:  # attention to a memory calls no modules: prompts beside go in as tokens
-            geometry = replace(geometry, doors=geometry.doors - {'memory'})
         check_free(prompter, self)
         bind(prompter, geometry, name in READS_PROMPTS)
         has_tokens = geometry.tokens > 0
