@@ -109,7 +109,7 @@ def test_exported_it_takes_any_batch(network, kind):
 
 def test_more_channels_are_exported_and_not_traced():
     model = attached('plain', 'ChannelPrompter').eval()
-    with pytest.raises(RuntimeError, match='torch.jit.trace cannot record .* use torch.export.export'):
+    with pytest.raises(RuntimeError, match=r'torch\.jit\.trace cannot record .* use torch\.export\.export'):
         torch.jit.trace(model, images())
     exported = torch.export.export(model, (images(),)).module()
     with torch.no_grad():

@@ -36,12 +36,17 @@ def main() -> None:
         metavar='MODULE',
         help='of your own, which register what --look needs',
     )
+    parser.add_argument(
+        '--download',
+        action='store_true',
+        help='let --look download weights that timm publishes; without it they must be in the cache',
+    )
     args = parser.parse_args()
     find_own_modules()
     import_modules_from_strings(args.modules)
     out = Path(args.out or args.folders[0])
     try:
-        write(read(args.folders), out, args.title, args.look)
+        write(read(args.folders), out, args.title, args.look, args.download)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
     print(f'{out / "report.html"}\n{out / "report.md"}')

@@ -172,8 +172,8 @@ class Net(BaseModule):
         """
         if torch.jit.is_tracing():
             raise RuntimeError(
-                f'torch.jit.trace cannot record {self.geometry.name} with more channels than its own, as it cannot call '
-                'a module with other parameters: use torch.export.export, which can'
+                f'torch.jit.trace cannot record {self.geometry.name} with more channels than its own, as it cannot '
+                'call a module with other parameters: use torch.export.export, which can'
             )
         name = f'model.{self.stem}.weight'
         frozen = self.get_parameter(name)

@@ -332,7 +332,7 @@ def _over_variants(found: Found, configs: Sequence[str]) -> dict[str, dict[str, 
 # ------------------------------------------------------------------------------------------------------ tokens
 
 
-def _look(found: Found, task: str) -> 'Section':
+def _look(found: Found, task: str, download: bool) -> 'Section':
     """What the methods make of images of the task's test split; variants, which are many, where there is nothing else.
 
     Raises:
@@ -346,7 +346,7 @@ def _look(found: Found, task: str) -> 'Section':
         if o is None or o.point is None or folder is None:
             continue
         for prompt_file in sorted(folder.glob(f'final/{name_of(o.point)}/seed*/prompt.safetensors'))[:1]:
-            config = final_config(read_config(folder / 'config.json'), o.point, seed=0)
+            config = final_config(read_config(folder / 'config.json', download=download), o.point, seed=0)
             model, batches = init_model(config, prompt_file), batches_of(config, 5)
             seen[short[method]], labels = features(model, batches)
             names = model.dataset_meta.get('classes') or [str(label) for label in range(int(labels.max()) + 1)]
@@ -401,7 +401,7 @@ class Section:
     pictures: Sequence[Picture] = ()
 
 
-def _sections(found: Found, look: Sequence[str]) -> Iterator[Section]:
+def _sections(found: Found, look: Sequence[str], download: bool) -> Iterator[Section]:
     short, plain = _short(found.methods()), found.plain()
     drawn = {short[method]: reached for method in plain if (reached := found.reached(method))}
     if plain:
@@ -429,12 +429,14 @@ def _sections(found: Found, look: Sequence[str]) -> Iterator[Section]:
     if pictures:
         yield Section('Along the grid', '', pictures)
     for task in look:
-        yield _look(found, task)
+        yield _look(found, task, download)
     yield Section('Every cell', ranges(found))
     yield Section('What is not there', _missing(found))
 
 
-def write(found: Found, out: str | Path, title: str = 'Report', look: Sequence[str] = ()) -> None:
+def write(
+    found: Found, out: str | Path, title: str = 'Report', look: Sequence[str] = (), download: bool = False
+) -> None:
     """Write ``report.html``, with its figures inside, and ``report.md``, with its figures beside it, into ``out``.
 
     Args:
@@ -442,12 +444,13 @@ def write(found: Found, out: str | Path, title: str = 'Report', look: Sequence[s
         out: folder.
         title: of the page.
         look: tasks whose class tokens are drawn, and what they attend to, of every method with a prompt file.
+        download: whether weights that timm publishes are downloaded for that, where they are not in the cache.
 
     Raises:
-        ValueError: a task to look at of which there is no prompt file, or whose config asks for code or addresses
-            (:func:`~vptx.studies.records.read_config`).
+        ValueError: a task to look at of which there is no prompt file, or whose config asks for code, addresses or
+            weights that are not in the cache (:func:`~vptx.studies.records.read_config`).
     """
-    out, sections = Path(out), list(_sections(found, look))
+    out, sections = Path(out), list(_sections(found, look, download))
     seeds = sum(len(o.test) for o in found.outcomes)
     summary = f'Methods: {len(found.methods())}. Tasks: {len(found.tasks())}. Runs on the test split: {seeds}.'
     markdown = [f'# {title}', summary]
