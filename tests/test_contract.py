@@ -14,7 +14,7 @@ from math import isqrt
 import numpy as np
 import pytest
 import torch
-from covering import covering, covering_pairs, shape
+from covering import covering, covering_pairs, refusal, shape
 from mmpretrain.models import ImageClassifier
 from networks import (
     BACKBONES,
@@ -115,22 +115,6 @@ every_pair, every_family = (
     )
     for pairs in (PAIRS, FAMILIES)
 )
-
-
-# What a prompter may find in a geometry, beside its doors, that it cannot do with; and how it says so.
-REFUSALS = {
-    'PadPrompter': (lambda facts: not facts.any_size, 'makes images larger, but .* takes them of 32 x 32 px alone'),
-    'ChannelPrompter': (lambda facts: facts.stem is None, 'needs a stem that more channels can be put before'),
-}
-
-
-def refusal(network: str, kind: str | type[Prompter]) -> str | None:
-    """What the error must say where the two do not go together; None where they must."""
-    facts = wrap_backbone(tiny(network)).geometry
-    if not (PROMPTERS.get(kind) if isinstance(kind, str) else kind).doors <= facts.doors:
-        return 'enters by .*, but .* has no door .*, only image'
-    refuses, message = REFUSALS.get(kind, (lambda facts: False, ''))
-    return message if refuses(facts) else None
 
 
 def attached(network: str, kind: str | type[Prompter], seed: int = 1, **arguments) -> nn.Module:

@@ -6,28 +6,23 @@ from itertools import product
 
 import pytest
 import torch
-from covering import rest_slow
+from covering import few_pairs, refusal, rest_slow
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 from networks import NETWORKS, classifier, config, images, tiny
 
 import vptx
-from vptx.backbones import wrap_backbone
 from vptx.registry import PROMPTERS
 
 PROMPTERS.import_from_location()
-#: Every prompter on one network, and prompts on those whose attention is another.
-PAIRS = [('plain', kind) for kind in sorted(PROMPTERS.module_dict)] + [
-    (network, 'DeepPrompter') for network in ('distilled', 'query-key norm', 'swin', 'swin v2')
-]
+PAIRS = few_pairs(NETWORKS, sorted(PROMPTERS.module_dict))
 every_pair = pytest.mark.parametrize(('network', 'kind'), PAIRS)
 
 
 def attached(network: str, kind: str) -> torch.nn.Module:
     """The network prompted, in training mode without dropout."""
-    prompter = PROMPTERS.get(kind)
-    if not prompter.doors <= wrap_backbone(tiny(network)).geometry.doors:
-        pytest.skip(f'{network} lacks a door that {kind} needs')
+    if refusal(network, kind):
+        pytest.skip(f'{network} cannot have {kind}: test_contract.py')
     torch.manual_seed(0)
     return vptx.attach(tiny(network), config(kind), tune=[classifier(network)]).train()
 
