@@ -36,6 +36,14 @@ PLAIN = {
     'for ever': 'permanently',
     'mended': 'fixed',
     'to begin with': 'initially',
+    'beside': 'next to, besides',
+    'behind': 'after, under',
+    'in front': 'before',
+    '(the|its) way back': 'backward pass, inverse',
+    'oracles?': 'reference output',
+    'kin|their like': 'family, similar variants',
+    'as ever': 'say when',
+    'ground we stand on|our ground': 'dependencies',
 }
 # Names of classes.
 NAMES = {'Known': 'State', 'PartialForward': 'State', 'Before': 'AttachState'}
@@ -50,6 +58,8 @@ EXCEPTIONS = [
     r'PromptedNetwork\.plug',
     r"brought='frozen tensors'",
     r'brought\(\)',
+    '(fall|points|far|leaves) behind',
+    r'beside(?=\(tokens)|beside=',
 ]
 
 

@@ -44,7 +44,7 @@ def fingerprints(model: nn.Module) -> dict[str, dict[str, str]]:
     """Part -> precision -> hash over names, shapes and values of what is frozen there.
 
     The parts are ``'backbone'``, with what the prompter holds frozen; ``'positions'``, which a library resizes to
-    another image size; ``'classifier'``, the network's own; and ``'outside.head'``, say, of each module beside the
+    another image size; ``'classifier'``, the network's own; and ``'outside.head'``, say, of each module next to the
     prompted network. A part in which nothing is frozen is left out.
     """
     return {
@@ -103,7 +103,7 @@ def _parts(model: nn.Module) -> dict[str, list[tuple[str, Tensor]]]:
         positions=[pair for pair in named if pair[0] in positions - head],
         classifier=[pair for pair in named if pair[0] in head],
     )
-    # Beside it, whatever wraps it; not what is further out, nor the network again by a second name.
+    # Next to it, whatever wraps it; not what is further out, nor the network again by a second name.
     around = re.sub(r'[^.]+\.((_orig_mod|module)\.)*$', '', place)
     own = {tensor.data_ptr() for tensor in prompted.state_dict().values()}
     for name, tensor in model.state_dict().items():

@@ -1,7 +1,7 @@
 """What a prompted network answers as the library's network inside it does: its facts, its classifier, its groups of
 parameters. Its features are those with prompts.
 
-Names of parameters are those of the prompted network, ``net.model.`` in front of the library's own.
+Names of parameters are those of the prompted network, ``net.model.`` before the library's own.
 """
 
 import re

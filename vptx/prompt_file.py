@@ -2,7 +2,8 @@
 
 A ``.safetensors`` file of the trained tensors, with one metadata entry ``vptx``: JSON with the network's name, the
 fingerprints of its frozen weights, the prompter's settings, the names of the prompts, the class names and the config. A
-run's own ``.pth`` carries the same facts in ``meta['vptx']`` beside the optimizer, and its tensors by MMEngine's names.
+run's own ``.pth`` carries the same facts in ``meta['vptx']`` next to the optimizer, and its tensors by MMEngine's
+names.
 
 Format 2. Files of format 1 name tensors as the model did that they were saved from, have one fingerprint of all that is
 frozen, and say nothing of the prompter's settings.
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 FORMAT = 2
-#: Facts beside the format, and their types: those that must be there, by format, and those that may.
+#: Facts besides the format, and their types: those that must be there, by format, and those that may.
 NEEDED = {
     1: dict(network='text', fingerprint='text', prompter='text', prompts='names'),
     2: dict(

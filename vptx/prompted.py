@@ -71,8 +71,9 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         readout: what is made of the last layer's tokens, one of :data:`~vptx.readout.READOUTS`; ``'logits'``, the
             network's own pooling and classifier; ``'maps'`` or ``dict(maps=[layers])``, feature maps of several
             layers (:class:`~vptx.readout.Maps`). By default what the network was trained with.
-        with_cp: checkpoint activations: keep of each layer its input alone and compute the rest again on the way back.
-            The same gradients, less memory, a forward more. OpenMMLab's name; timm's is :meth:`set_grad_checkpointing`.
+        with_cp: checkpoint activations: keep of each layer its input alone and compute the rest again in the backward
+            pass. The same gradients, less memory, a forward more. OpenMMLab's name; timm's is
+            :meth:`set_grad_checkpointing`.
 
     Attributes:
         prompter: what is learnt; a :class:`~vptx.prompters.base.Prompter` that does nothing while none is attached.
@@ -337,7 +338,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         if not (self.with_cp and torch.is_grad_enabled()):
             return self._called(at, self.net.block, *inputs)
         kept = partial(checkpoint, use_reentrant=False)
-        if torch.compiler.is_compiling():  # which runs no Python on the way back
+        if torch.compiler.is_compiling():  # which runs no Python in the backward pass
             return self._called(at, kept, self.net.block, *inputs)
         return kept(self._called, at, self.net.block, *inputs)
 

@@ -45,7 +45,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Context:
-    """What the blocks need to know of an image beside its tokens.
+    """What the blocks need to know of an image besides its tokens.
 
     Attributes:
         grid: (H', W'), the patches of the image as they are now; N = H' * W'.
@@ -191,11 +191,11 @@ class Net(BaseModule):
         return (tokens if norm is None else norm(tokens))[0]
 
     def patch_modules(self) -> tuple[Callable[[Tensor], Tensor], nn.Module | None]:
-        """What makes a map of patches of an image, (B, 3, H, W) -> (B, D, H', W'), and the norm behind it, if any."""
+        """What makes a map of patches of an image, (B, 3, H, W) -> (B, D, H', W'), and the norm after it, if any."""
         raise NotImplementedError
 
     def merge(self, tokens: Tensor, layer: int, context: Context) -> tuple[Tensor, Context]:
-        """What stands in front of ``layer`` beside prompts, such as patch merging: (B, P+M, D) -> (B, P+M', D'). The
+        """What stands before ``layer`` besides prompts, such as patch merging: (B, P+M, D) -> (B, P+M', D'). The
         grid of patches, the last of the tokens, changes with it."""
         return tokens, context
 
@@ -216,7 +216,7 @@ class Net(BaseModule):
             tokens: prompts between prefix and patches.
             layer: counted from 0.
             context: of the image.
-            memory: what the layer attends to beside its own tokens.
+            memory: what the layer attends to besides its own tokens.
             exact: see above.
             between: acts on the tokens after the shortcut around attention (B, M, D) -> (B, M, D).
 

@@ -148,7 +148,7 @@ def candidates(network: nn.Module, methods: Mapping[str, tuple[dict | None, Sequ
 
     Args:
         network: a library's own, with a classifier.
-        methods: by name, the config of a prompter and the patterns of what trains beside it.
+        methods: by name, the config of a prompter and the patterns of what trains besides it.
 
     Raises:
         ValueError: a method does not fit the network.
@@ -277,7 +277,7 @@ def _peak_bytes(step: Callable[[], None], device: torch.device) -> int | None:
 def kept_bytes(model: nn.Module, image: Tensor) -> int:
     """Bytes that autograd keeps from a forward pass for its backward pass: each storage once, but no parameters.
 
-    The same on every device and in every run; most of what a training step needs beside the parameters.
+    The same on every device and in every run; most of what a training step needs besides the parameters.
     """
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, Tensor] = {}
@@ -365,7 +365,7 @@ def _ratios(times: Sequence[float], frozen: Sequence[float]) -> list[float]:
 def plot(by_network: Mapping[str, Sequence[Result]], path: str | Path) -> None:
     """Draw ratios to the frozen network into a PNG: a row of panels for each network, a line for each candidate.
 
-    A dot is the median, the bar behind it goes from the lowest to the highest round; grey are baselines.
+    A dot is the median, the bar under it goes from the lowest to the highest round; grey are baselines.
     """
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 

@@ -33,16 +33,16 @@ class FeatureCacheHook(Hook):
         custom_hooks = [dict(type='PromptTuningHook', tune=['head']), dict(type='FeatureCacheHook')]
 
     With a linear or an MLP probe these are the features that the head sees, and no image is even read from then on;
-    with deep prompts or tuned layers at the end of a network, the tokens in front of the first of them. Any number of
+    with deep prompts or tuned layers at the end of a network, the tokens before the first of them. Any number of
     runs, at the same time, share a folder: what is there is found by weights, data, pipeline, image size, precision and
     versions, and whenever it is taken two images are put through the network again and have to agree. Results are those
     of a run without this hook, to rounding.
 
     Args:
         folder: of the features of all runs; may be deleted at any time when none is running.
-        required: whether features that cannot be kept are an error; if not, the log says why, and they are computed as
-            ever.
-        gigabytes: most that a split may take; a larger one is computed as ever.
+        required: whether features that cannot be kept are an error; if not, the log says why, and they are
+            computed in every epoch.
+        gigabytes: most that a split may take; a larger one is computed in every epoch.
 
     Note:
         After PromptInitHook, which changes prompts, and before LabelMappingHook, which counts what the network says.
@@ -112,7 +112,7 @@ class FeatureCacheHook(Hook):
         if size > self.gigabytes:
             runner.logger.warning(
                 f'features of {len(frozen.data):,} images would take {size:.1f} GB, more than gigabytes='
-                f'{self.gigabytes:g}: computed as ever'
+                f'{self.gigabytes:g}: computed in every epoch'
             )
             return None
         features = self._find(runner, frozen, place, about, indices, output)

@@ -96,12 +96,12 @@ class Prompter(BaseModule):
         return image
 
     def stem(self) -> Tensor | None:
-        """Door 1, behind the image: (D, 3+T, h, w), added to the kernels of the convolution that sees it, which are
-        zero on the T new channels; or None. Shapes: ``geometry.stem``."""
+        """Door 1, for further channels of the image: (D, 3+T, h, w), added to the kernels of the convolution that sees
+        it, which are zero on the T new channels; or None. Shapes: ``geometry.stem``."""
         return None
 
     def pixels(self) -> Tensor | None:
-        """Door 1, beside the image: a strip of learnt patches (3, patch height, P * patch width), or None. The
+        """Door 1, next to the image: a row of learnt patches (3, patch height, P * patch width), or None. The
         network's own patch embedding makes tokens of it, without positions, put between the prefix and the patches."""
         return None
 
@@ -110,7 +110,7 @@ class Prompter(BaseModule):
 
         Args:
             image: as the forward was given it (B, 3, H, W).
-            tokens: in front of the first layer (B, K+N, D).
+            tokens: before the first layer (B, K+N, D).
         """
         return None
 
@@ -186,7 +186,7 @@ class Prompter(BaseModule):
 
     @property
     def needs_image_at_end(self) -> bool:
-        """Whether :meth:`at_end` needs the image, when all layers are behind it."""
+        """Whether :meth:`at_end` needs the image, after all layers."""
         return type(self).at_end is not Prompter.at_end
 
 

@@ -119,7 +119,7 @@ def inside(folder: Path, *parts: str) -> Path:
 
 
 def config_text(config: Config, **facts: Any) -> str:
-    """A resolved config, and facts beside it, as JSON."""
+    """A resolved config, and facts besides it, as JSON."""
     return json.dumps(dict(config=_as_json(config.to_dict()), **facts), indent=1, default=_name)
 
 

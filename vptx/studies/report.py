@@ -114,7 +114,7 @@ def read(folders: Sequence[str | Path]) -> Found:
 
 
 def _short(methods: Sequence[str]) -> dict[str, str]:
-    """Methods without what the names of all have in front: ``vitb16_in21k_vpt_deep`` -> ``vpt_deep``."""
+    """Methods without what the names of all begin with: ``vitb16_in21k_vpt_deep`` -> ``vpt_deep``."""
     parts = [method.split('_') for method in methods]
     shared = 0
     while len(methods) > 1 and all(len(p) > shared + 1 and p[shared] == parts[0][shared] for p in parts):
@@ -437,7 +437,7 @@ def _sections(found: Found, look: Sequence[str], download: bool) -> Iterator[Sec
 def write(
     found: Found, out: str | Path, title: str = 'Report', look: Sequence[str] = (), download: bool = False
 ) -> None:
-    """Write ``report.html``, with its figures inside, and ``report.md``, with its figures beside it, into ``out``.
+    """Write ``report.html``, with its figures inside, and ``report.md``, with its figures next to it, into ``out``.
 
     Args:
         found: of :func:`read`.
