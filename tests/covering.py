@@ -8,11 +8,14 @@ from collections.abc import Callable, Collection, Hashable, Iterable
 from functools import cache
 
 import pytest
-from networks import tiny
+from networks import NETWORKS, tiny
 
 from vptx.backbones import wrap_backbone
 from vptx.prompters import Prompter
 from vptx.registry import PROMPTERS
+
+#: Swin V2, library and all, has NaN in float16 where windows are padded.
+FINITE = [name for name in NETWORKS if 'window does not divide' not in name]
 
 
 @cache

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 import torch
-from covering import few_pairs, refusal, rest_slow
+from covering import FINITE, few_pairs, refusal, rest_slow
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 from networks import NETWORKS, classifier, config, images, tiny
@@ -15,7 +15,7 @@ import vptx
 from vptx.registry import PROMPTERS
 
 PROMPTERS.import_from_location()
-PAIRS = few_pairs(NETWORKS, sorted(PROMPTERS.module_dict))
+PAIRS = few_pairs(FINITE, sorted(PROMPTERS.module_dict))
 every_pair = pytest.mark.parametrize(('network', 'kind'), PAIRS)
 
 
