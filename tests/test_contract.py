@@ -28,6 +28,7 @@ from networks import (
     Seen,
     classifier,
     config,
+    image_prompters,
     images,
     middle,
     tiny,
@@ -83,7 +84,7 @@ class OnImage(Prompter):
 
 
 USERS = [FromImage, OnImage, Both]
-KINDS = [*sorted(PROMPTERS.module_dict), *USERS]
+KINDS = [*image_prompters(), *USERS]
 DEEP = {
     'all layers': {},
     'shared': dict(shared=True),

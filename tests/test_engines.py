@@ -9,13 +9,13 @@ import torch
 from covering import FINITE, few_pairs, refusal, rest_slow
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
-from networks import NETWORKS, classifier, config, images, tiny
+from networks import NETWORKS, classifier, config, image_prompters, images, tiny
 
 import vptx
 from vptx.registry import PROMPTERS
 
 PROMPTERS.import_from_location()
-PAIRS = few_pairs(FINITE, sorted(PROMPTERS.module_dict))
+PAIRS = few_pairs(FINITE, image_prompters())
 every_pair = pytest.mark.parametrize(('network', 'kind'), PAIRS)
 
 
@@ -61,9 +61,7 @@ def test_compiled_in_one_graph(network, kind):
 BY_DEFAULT = [('plain', 'DeepPrompter'), ('swin v2', 'DeepPrompter'), ('EVA-02', 'ShallowPrompter')]
 
 
-@pytest.mark.parametrize(
-    ('network', 'kind'), rest_slow(product(NETWORKS, sorted(PROMPTERS.module_dict)), few=BY_DEFAULT)
-)
+@pytest.mark.parametrize(('network', 'kind'), rest_slow(product(NETWORKS, image_prompters()), few=BY_DEFAULT))
 def test_compiled_by_default_it_learns_the_same(network, kind):
     """Gradients too, each to 1e-5 of its length, as training needs them."""
     torch.compiler.reset()

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 import torch
 from covering import FINITE, covering, few_pairs, shape
-from networks import BACKBONES, CLASSES, NETWORKS, SIZE, config, images, tiny
+from networks import BACKBONES, CLASSES, NETWORKS, SIZE, class_mappings, config, image_prompters, images, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import vptx
@@ -15,7 +15,7 @@ for registry in (PROMPTERS, MAPPINGS):
     registry.import_from_location()
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float64]
-KINDS = sorted(PROMPTERS.module_dict)
+KINDS = [kind for kind in image_prompters() if kind != 'StackedPrompter']
 PAIRS = [*few_pairs(FINITE, KINDS), ('mmpretrain vit', 'DeepPrompter')]
 every_pair = pytest.mark.parametrize(('network', 'kind'), PAIRS)
 
@@ -92,7 +92,7 @@ def test_no_prompter_needs_double_precision(kind):
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize('kind', sorted(MAPPINGS.module_dict))
+@pytest.mark.parametrize('kind', class_mappings())
 def test_no_mapping_needs_double_precision(kind, dtype):
     model = vptx.attach(tiny().to(dtype), mapping=dict(type=kind, num_classes=3)).eval()
     batches = [(images(4, seed=seed).to(dtype), torch.tensor([0, 1, 2, 0])) for seed in range(2)]

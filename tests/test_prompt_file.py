@@ -53,7 +53,8 @@ def test_holds_what_trains_and_the_facts(saved):
         assert hashes.keys() == {'float32', 'bfloat16', 'float16'}
         assert all(re.fullmatch('[0-9a-f]{16}', found) for found in hashes.values())
     assert facts['image'] == [32, 32]
-    assert facts['prompter_settings'] == dict(num_tokens=3, layers=[0, 1, 2], shared=False, carry=True)
+    settings = dict(num_tokens=3, layers=[0, 1, 2], shared=False, carry=True, embedded=False)
+    assert facts['prompter_settings'] == settings
 
 
 def test_is_as_small_as_what_it_holds(saved):

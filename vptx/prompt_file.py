@@ -52,7 +52,7 @@ NEEDED = {
         network='text', fingerprint='hashes', image='sizes', prompter='text', prompter_settings='dict', prompts='names'
     ),
 }
-MORE = dict(classes='names', config='text', frozen_from='text', at='text', readout='text', mapping='text')
+MORE = dict(classes='names', config='text', frozen_from='text', at='text', mapping='dict', readout='text')
 
 
 class ClassNames(NamedTuple):
@@ -78,20 +78,22 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
         prompter=type(prompted.prompter).__name__,
         prompter_settings=prompted.prompter.settings,
         prompts=[f'prompter.{name}' for name, _ in prompted.prompter.named_parameters()],
-        **_use(prompted),
-        classes=[str(name) for name in classes],
+        readout=_readout(prompted),
+        classes=[str(name) for name in classes or prompted.mapping.class_names],
         config=config,
         frozen_from=prompted.frozen_from,
+        mapping=dict(type=type(prompted.mapping).__name__, **prompted.mapping.facts()),
     )
 
 
-def _use(prompted: PromptedNetwork) -> dict[str, str]:
-    """What is made of the network's outputs: readout and mapping. The network's own pooling goes by its name."""
+def _readout(prompted: PromptedNetwork) -> str:
+    """What is made of the last tokens. The network's own pooling goes by its name."""
     net, readout = prompted.net, prompted.readout
     maps = read_maps(readout, net.geometry.depth, net.stages, net.map_norm)
-    name = f'dict(maps={list(maps.layers)}, norm={maps.norm!r})' if maps else repr(readout)
+    if maps:
+        return f'dict(maps={list(maps.layers)}, norm={maps.norm!r})'
     own = not prompted.mapping.num_classes and readout == OWN
-    return dict(readout=repr(net.readout) if own else name, mapping=type(prompted.mapping).__name__)
+    return repr(net.readout if own else readout)
 
 
 def names_in_file(model: nn.Module) -> dict[str, str]:
@@ -231,17 +233,23 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
         raise ValueError(f'{where} does not fit this model: it {"; ".join(reported[:5])}{more}')
     check_numbers({name: tensor for name, tensor in tensors.items() if name not in left_out}, own, where)
     _check_settings(prompted, facts, where)
-    if head:
+    if prompted.mapping.facts() and 'mapping' in facts:
+        prompted.mapping.check_facts(facts['mapping'], where)
+    if head and not prompted.mapping.is_open:
         _check_count(model, facts.get('classes', ()), where)
         _check_use(prompted, facts, where)
 
 
 def _check_use(prompted: PromptedNetwork, facts: Mapping[str, Any], where: str | Path) -> None:
     """That readout and mapping are those of training, as far as the file says."""
-    for what, here in _use(prompted).items():
-        if facts.get(what, here) != here:
+    recorded, kind = facts.get('mapping', {}).get('type'), type(prompted.mapping).__name__
+    for what, there, here in (
+        ('readout', facts.get('readout'), _readout(prompted)),
+        ('mapping', recorded, kind),
+    ):
+        if there not in (None, here):
             raise ValueError(
-                f'{where} was trained with {what}={facts[what]}, this model has {what}={here}: attach it with that of '
+                f'{where} was trained with {what}={there}, this model has {what}={here}: attach it with that of '
                 'the file. To load the prompts alone: vptx.load_prompt(..., head=False), or load_head=False of '
                 'PromptTuningHook'
             )
@@ -395,6 +403,6 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
         actual: tensors[name] for actual, name in names_in_file(model).items() if name in tensors.keys() - left_out
     }
     model.load_state_dict(loaded, strict=False)  # looked at: check() found every trained name and no other
-    if head:
+    if head and not prompted.mapping.is_open:
         prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(path))
     return facts

@@ -7,21 +7,18 @@ read    finish -> at_end -> readout
 
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
-from functools import partial
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from vptx.backbones.base import Context, LayerOutput, Net
 from vptx.backbones.memory import Memory
 from vptx.binding import bind, check_free, hold, release
-from vptx.geometry import At, KeyValue, Site
+from vptx.geometry import At, KeyValue
+from vptx.layers import OUTSIDE, PromptedLayers, stamp
 from vptx.library_methods import LibraryMethods, call_with_images
 from vptx.mappings.base import LabelMapping
 from vptx.prompters.base import AMONG_TOKENS, Prompter
@@ -30,10 +27,6 @@ from vptx.registry import MODELS, NETS, build
 from vptx.trainable import set_mode
 
 __all__ = ['PromptedBackbone', 'PromptedNetwork', 'State', 'parts_of']
-
-_OUTSIDE = At(None)
-#: Where the forward that is running is, for prompters that act inside: one network may serve several threads.
-_here: ContextVar[At] = ContextVar('here', default=_OUTSIDE)
 
 
 class State(NamedTuple):
@@ -61,7 +54,7 @@ class State(NamedTuple):
     complete: bool = True
 
 
-class PromptedNetwork(LibraryMethods, BaseModule):
+class PromptedNetwork(LibraryMethods, PromptedLayers):
     """A network, a prompter and a label mapping (none, initially) and a readout: (B, 3, H, W) -> (B, D),
     (B, D, H', W') or (B, C). Of several layers, a tuple of feature maps.
 
@@ -97,8 +90,6 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         self.attach_state: Any = None
         self.frozen_from = ''
         self.classes: Any = None
-        self._handles: list = []
-        self._compiled_at = _OUTSIDE
         self.set_prompter(Prompter())
 
     def set_prompter(
@@ -150,12 +141,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             release(getattr(self, name, nn.Identity()))
             setattr(self, name, part.to(reference) if reference.is_floating_point() else part.to(reference.device))
             hold(part, self)
-        for handle in self._handles:
-            handle.remove()
-        # A partial of a method, not a closure: a copy of the network calls the copy's own prompter.
-        self._handles = [
-            self.net.module_at(site).register_forward_hook(partial(self._inside, site)) for site in prompter.sites
-        ]
+        self._listen()
         self.train(self.training)
 
     def _make_map_norms(self, maps: Maps | None, reference: Tensor) -> None:
@@ -225,7 +211,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             self._check_note(image, note)
         prompted, stem = prompter.image(image), prompter.stem()
         embed = (net.embed, prompted) if stem is None else (net.embed_widened, prompted, stem)
-        tokens, context = self._called(_OUTSIDE._replace(note=note), *embed)
+        tokens, context = self._called(OUTSIDE._replace(note=note), *embed)
         strip = prompter.pixels()
         if strip is not None:
             prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(tokens.shape[0], -1, -1)
@@ -244,7 +230,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         Raises:
             ValueError: an end that is before ``state.layer``, or a layer that the network does not have.
         """
-        net, prompter, folded = self.net, self.prompter, self._is_fresh()
+        net, folded = self.net, self._is_fresh()
         tokens, context, taps, complete = state.tokens, state.context, dict(state.taps), state.complete
         depth = net.geometry.depth
         last = depth if end is None else end
@@ -252,18 +238,11 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             raise ValueError(f'end={end} must be from {state.layer}, where this state is, to {depth}')
         for layer in range(state.layer, last):
             tokens, context = net.merge(tokens, layer, context)
-            at = At(layer, context.grid, None, state.seen, state.note)
+            at = self._at(layer, context.grid, state.seen, state.note)
             memory = self._memory(tokens, at, folded)
-            tokens = prompter.before_layer(tokens, at)
-            at = at._replace(entered=tokens)
-            first = None
-            if self._first_rows and end is None and layer + 1 == depth:
-                first = net.first_rows(tokens, layer, context, memory, self._first_rows)
-            if first is None:
-                tokens = self._block(tokens, at, context, memory)
-            else:
-                at, tokens, complete = at._replace(entered=tokens[:, : first.shape[1]]), first, False
-            tokens = prompter.after_layer(tokens, at)
+            rows = self._first_rows if end is None and layer + 1 == depth else None
+            tokens, cut = self._pass(tokens, at, context, memory, rows)
+            complete = not cut
             if layer in self._taps:
                 taps[layer] = self._tap(tokens, context)
         return state._replace(tokens=tokens, layer=last, context=context, taps=taps, complete=complete)
@@ -332,35 +311,10 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         names = [name for name, gradient in zip(trained, gradients) if gradient is not None]
         return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
-    def _block(self, tokens: Tensor, at: At, context: Context, memory: Memory | None) -> Tensor:
-        between = partial(self.prompter.between, at=at) if self.prompter.acts_between else None
-        inputs = tokens, at.layer, context, memory, self._exact, between
-        if not (self.with_cp and torch.is_grad_enabled()):
-            return self._called(at, self.net.block, *inputs)
-        kept = partial(checkpoint, use_reentrant=False)
-        if torch.compiler.is_compiling():  # which runs no Python in the backward pass
-            return self._called(at, kept, self.net.block, *inputs)
-        return kept(self._called, at, self.net.block, *inputs)
-
     def _finish(self, state: State, tokens: Tensor) -> Tensor:
         """The final norm, and the prompter at the end: (B, M, D) -> (B, M, D)."""
         at = At(None, state.context.grid, None, state.seen, state.note)
         return self.prompter.at_end(self._called(at, self.net.finish, tokens), state.image)
-
-    def _called(self, at: At, function: Callable[..., Any], *inputs: Any) -> Any:
-        """``function(*inputs)``, which calls modules of the network ``at`` this place; :meth:`_inside` reads it."""
-        if not self.prompter.sites:
-            return function(*inputs)
-        if torch.compiler.is_compiling():  # which cannot set context variables, and leaves no trace of this attribute
-            self._compiled_at = at
-            output = function(*inputs)
-            self._compiled_at = _OUTSIDE
-            return output
-        token = _here.set(at)
-        try:
-            return function(*inputs)
-        finally:
-            _here.reset(token)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """``with_cp``, as timm's networks have it.
@@ -394,10 +348,6 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             return KeyValue(getattr(self, f'key_{layer}'), getattr(self, f'value_{layer}'))
         return self.prompter.memory(tokens, at)
 
-    def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        at = self._compiled_at if torch.compiler.is_compiling() else _here.get()
-        return self.prompter.inside(site, inputs[0], output, at)
-
     @torch.inference_mode(False)  # what is kept may be used where gradients are asked for
     @torch.no_grad()
     def fold(self) -> 'PromptedNetwork':
@@ -430,7 +380,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             for part, tensor in zip(('key', 'value'), ready, strict=True):
                 self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
         self.folded = set(small)
-        self._folded_from = [(tensor, *_stamp(tensor)) for tensor in self._sources()]
+        self._folded_from = [(tensor, *stamp(tensor)) for tensor in self._sources()]
         return self
 
     def _make_memory(self, grid: tuple[int, int]) -> dict[int, KeyValue]:
@@ -440,7 +390,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         for layer, width in enumerate(net.geometry.widths):
             if net.is_spelt(layer):
                 tokens = probe.new_zeros(2, net.geometry.prefix + grid[0] * grid[1], width)
-                memory = self.prompter.memory(tokens, At(layer, grid))
+                memory = self.prompter.memory(tokens, self._at(layer, grid))
                 if memory is not None:
                     found[layer] = net.keys_values(memory, layer)
         return found
@@ -473,7 +423,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             a is not b for a, (b, *_) in zip(now, self._folded_from, strict=True)
         ):
             return False
-        if any(_stamp(tensor) != tuple(stamp) for tensor, *stamp in self._folded_from):
+        if any(stamp(tensor) != tuple(before) for tensor, *before in self._folded_from):
             self.fold()
         return True
 
@@ -523,11 +473,6 @@ class PromptedBackbone(PromptedNetwork):
                 'current',
                 logging.WARNING,
             )
-
-
-def _stamp(tensor: Tensor) -> tuple[int, int]:
-    """Changes where the tensor is written to in place, or gets other storage."""
-    return 0 if tensor.is_inference() else tensor._version, tensor.data_ptr()
 
 
 def parts_of(output: Tensor | tuple) -> tuple:

@@ -1,8 +1,8 @@
 """Where names become classes.
 
-Prompters, nets and label mappings have registries of their own. Everything else that vptx adds (hooks, datasets,
-optimizer wrapper constructors) goes into MMEngine's root registries, so that a stock config finds it whatever its
-``default_scope``.
+Prompters, nets, text towers and label mappings have registries of their own. Everything else that vptx adds (hooks,
+datasets, optimizer wrapper constructors) goes into MMEngine's root registries, so that a stock config finds it whatever
+its ``default_scope``.
 """
 
 from difflib import get_close_matches
@@ -20,6 +20,7 @@ __all__ = [
     'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'PROMPTERS',
+    'TEXT_TOWERS',
     'TRANSFORMS',
     'build',
 ]
@@ -27,6 +28,7 @@ __all__ = [
 PROMPTERS = Registry('prompter', locations=['vptx.prompters'])
 MAPPINGS = Registry('label mapping', locations=['vptx.mappings'])
 NETS = Registry('net', locations=['vptx.backbones'])
+TEXT_TOWERS = Registry('text tower', locations=['vptx.backbones'])
 
 
 def build(registry: Registry, config: Any) -> Any:

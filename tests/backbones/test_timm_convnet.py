@@ -10,6 +10,8 @@ from torch import nn
 
 import vptx
 from vptx.backbones import TimmConvNet, wrap_backbone
+from vptx.prompted import PromptedNetwork
+from vptx.readout import OWN
 from vptx.registry import NETS, PROMPTERS, build
 from vptx.trainable import trained_names
 
@@ -19,7 +21,7 @@ PAD = dict(type='PadPrompter', pad_size=4)
 TOKENS = [
     name
     for name, kind in PROMPTERS.module_dict.items()
-    if kind.doors and not kind.doors <= wrap_backbone(tiny('ResNet')).geometry.doors
+    if 'words' not in kind.doors and kind.doors and not kind.doors <= wrap_backbone(tiny('ResNet')).geometry.doors
 ]
 
 
@@ -141,5 +143,21 @@ def test_dropout_of_the_head_acts_in_a_linear_probe(network, compiled):
 
 
 def test_not_a_convnet():
-    with pytest.raises(ValueError, match='TimmConvNet wraps timm ResNets and ResNetV2s and ConvNeXts, not Linear'):
+    with pytest.raises(
+        ValueError, match='TimmConvNet wraps timm ResNets and ResNetV2s and ConvNeXts and ByobNets, not Linear'
+    ):
         TimmConvNet(nn.Linear(2, 2))
+
+
+def test_clips_resnet_pools_by_attention():
+    """Its logits are CLIP's embeddings, bit for bit, at any image size; prompts enter by the image."""
+    options = dict(num_classes=CLASSES, img_size=SIZE, width_factor=0.125, head_hidden_size=64)
+    model = timm.create_model(
+        'resnet50_clip', pretrained_cfg_overlay=dict(input_size=(3, SIZE, SIZE)), **options
+    ).eval()
+    net = wrap_backbone(model)
+    assert net.readout == 'logits' and net.geometry.classes == CLASSES and net.geometry.doors == {'image', 'logits'}
+    for image in (images(), images(size=(64, 96))):
+        assert torch.equal(PromptedNetwork(net, OWN).eval()(image), model(image))
+    assert PromptedNetwork(net, 'map').eval()(images()).shape[1] == model.num_features
+    assert vptx.attach(model, dict(type='BorderPrompter', width=2)).eval()(images()).shape == (2, CLASSES)

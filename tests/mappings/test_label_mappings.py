@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmpretrain.models import ImageClassifier
-from networks import BACKBONES, CLASSES, NETWORKS, images, tiny
+from networks import BACKBONES, CLASSES, NETWORKS, class_mappings, images, tiny
 
 import vptx
 from vptx.backbones import wrap_backbone
@@ -18,7 +18,7 @@ from vptx.prompted import PromptedBackbone
 from vptx.registry import MAPPINGS, build
 
 MAPPINGS.import_from_location()
-KINDS = sorted(MAPPINGS.module_dict)
+KINDS = class_mappings()
 TARGETS = 3
 every_mapping = pytest.mark.parametrize('kind', KINDS)
 

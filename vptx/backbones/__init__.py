@@ -5,6 +5,7 @@ from typing import Any
 
 from .base import Context, LayerOutput, Net, find_net, wrap_backbone
 from .memory import KeyValue
+from .open_clip_text import OpenCLIPText
 from .openmmlab_swin import OpenMMLabSwin
 from .openmmlab_vit import MMPretrainViT, MMSegViT
 from .timm_beit import TimmBeit
@@ -21,6 +22,7 @@ __all__ = [
     'MMPretrainViT',
     'MMSegViT',
     'Net',
+    'OpenCLIPText',
     'OpenMMLabSwin',
     'TimmBeit',
     'TimmConvNet',

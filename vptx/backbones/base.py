@@ -194,6 +194,11 @@ class Net(BaseModule):
         """What makes a map of patches of an image, (B, 3, H, W) -> (B, D, H', W'), and the norm after it, if any."""
         raise NotImplementedError
 
+    def admit(self, tokens: Tensor) -> Tensor:
+        """What is done to embedded patches between their positions and the first layer, for tokens that a prompter puts
+        among them there: (..., P, D) -> (..., P, D). The norm of CLIP's image towers; nothing in most networks."""
+        return tokens
+
     def merge(self, tokens: Tensor, layer: int, context: Context) -> tuple[Tensor, Context]:
         """What stands before ``layer`` besides prompts, such as patch merging: (B, P+M, D) -> (B, P+M', D'). The
         grid of patches, the last of the tokens, changes with it."""

@@ -1,4 +1,4 @@
-"""timm's convolutional networks: ResNet, ResNeXt and others of their family, ResNet v2 (BiT), ConvNeXt.
+"""timm's convolutional networks: ResNet, ResNeXt and others of their family, ResNet v2 (BiT), ConvNeXt, CLIP's ResNets.
 
 https://github.com/huggingface/pytorch-image-models, ``timm/models/resnet.py``, ``resnetv2.py``, ``convnext.py``. They
 have no tokens that a prompt could be added to: door 1 is all that prompts can enter by. What the last layer gives is
@@ -7,6 +7,8 @@ read as N tokens all the same, one for each cell of its map, so every readout bu
 
 from typing import Any, ClassVar
 
+from timm.layers import AttentionPool2d, RotAttentionPool2d
+from timm.models.byobnet import ByobNet
 from timm.models.convnext import ConvNeXt
 from timm.models.resnet import ResNet
 from timm.models.resnetv2 import ResNetV2
@@ -20,7 +22,7 @@ from vptx.registry import NETS
 
 @NETS.register_module()
 class TimmConvNet(TimmNet):
-    """Convolutional networks of timm: ResNet, ResNeXt, ResNet v2, ConvNeXt.
+    """Convolutional networks of timm: ResNet, ResNeXt, ResNet v2, ConvNeXt, ByobNet (CLIP's ``resnet50_clip``).
 
     Its batch norms stay in eval mode and keep their statistics, unless ``tune`` names them.
 
@@ -34,7 +36,7 @@ class TimmConvNet(TimmNet):
         ValueError: a network built without pooling.
     """
 
-    families: ClassVar[tuple[type[nn.Module], ...]] = (ResNet, ResNetV2, ConvNeXt)
+    families: ClassVar[tuple[type[nn.Module], ...]] = (ResNet, ResNetV2, ConvNeXt, ByobNet)
     rewritten: ClassVar[tuple[str, ...]] = ('forward',)
     example: ClassVar[dict[str, Any]] = dict(model='resnet18')
     has_class_token = False
@@ -54,7 +56,9 @@ class TimmConvNet(TimmNet):
             doors=frozenset({'image', 'logits'}),
             **self.facts,
         )
-        pooling = getattr(model, 'global_pool', None) or model.head.global_pool
+        head = getattr(model, 'head', None)
+        self._attends = isinstance(head, (AttentionPool2d, RotAttentionPool2d))
+        pooling = head if self._attends else getattr(model, 'global_pool', None) or head.global_pool
         if not pooling.pool_type:
             raise ValueError(f"{self.geometry.name} was built with global_pool='': leave that to readout='map'")
         self.readout = 'mean' if pooling.pool_type in ('avg', 'fast', 'fastavg') else 'logits'
@@ -68,6 +72,8 @@ class TimmConvNet(TimmNet):
         return tokens
 
     def finish_pooled(self, feature: Tensor) -> Tensor:
+        if self._attends:  # to all cells at once, so there is nothing after an average
+            return feature
         # ConvNeXt has a norm after its pooling. The average of one cell is that cell.
         return self.model.forward_head(feature[:, :, None, None], pre_logits=True)
 
@@ -76,10 +82,9 @@ class TimmConvNet(TimmNet):
 
     def classify(self, tokens: Tensor, context: Context) -> Tensor:
         # ResNet's dropout is a function in the mode of the whole network; it does as the classifier that it feeds.
-        model, mode = self.model, self.model.training
-        model.training = self.model.get_classifier().training
+        model, mode, classifier = self.model, self.model.training, self.model.get_classifier()
+        model.training = mode if classifier is None else classifier.training
         try:
-            # A column of N cells: to pooling, one shape is as good as another.
-            return model.forward_head(tokens.transpose(1, 2)[..., None])
+            return model.forward_head(tokens.transpose(1, 2).unflatten(2, context.grid))
         finally:
             model.training = mode

@@ -97,6 +97,9 @@ class TimmViT(TimmTransformer):
         model, (patches, grid) = self.model, self._embed_patches(image)
         return model.norm_pre(model.patch_drop(model._pos_embed(patches))), Context(grid)
 
+    def admit(self, tokens: Tensor) -> Tensor:
+        return self.model.norm_pre(tokens)
+
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
         return self.model.blocks[layer](tokens)
 

@@ -49,6 +49,7 @@ class Adapter(Prompter):
     """
 
     doors = frozenset({'inside'})
+    shares_prefix = True
 
     def __init__(self, reduction: int = 8, after: tuple[str, ...] = ('mlp',)) -> None:
         super().__init__()

@@ -31,6 +31,7 @@ class AdaptFormer(Prompter):
     """
 
     doors = frozenset({'inside'})
+    shares_prefix = True
 
     def __init__(self, hidden: int = 64, scale: float = 0.1, dropout: float = 0.0) -> None:
         super().__init__()

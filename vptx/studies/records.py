@@ -23,7 +23,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from vptx.files import existing, read_json
-from vptx.registry import MAPPINGS, NETS, PROMPTERS
+from vptx.registry import MAPPINGS, NETS, PROMPTERS, TEXT_TOWERS
 from vptx.weights.hub import is_cached
 
 __all__ = ['as_record', 'config_text', 'inside', 'read_config', 'read_rows']
@@ -182,7 +182,7 @@ def read_config(
             if not download and not is_cached(value):
                 raise ValueError(
                     f"{path} is refused: it asks for '{value}', which is not in the cache (HF_HOME). Nothing is "
-                    'fetched unless you ask for it, as --download of tools/report.py does'
+                    'fetched unless you ask for it, as vptx report --download does'
                 )
         elif name == 'trust_remote_code' or (name == 'pretrained' and value is True) or _is_address(value):
             raise ValueError(
@@ -211,7 +211,7 @@ def _walk(value: Any, name: str = '') -> Iterator[tuple[str, Any]]:
 def _registered() -> Iterator[str]:
     """The names of all classes that registries know, of the libraries that are imported."""
     roots = [value for value in vars(mmengine.registry).values() if isinstance(value, Registry)]
-    waiting = [*roots, PROMPTERS, NETS, MAPPINGS]
+    waiting = [*roots, PROMPTERS, NETS, MAPPINGS, TEXT_TOWERS]
     while waiting:
         registry = waiting.pop()
         registry.import_from_location()
