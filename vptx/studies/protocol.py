@@ -60,7 +60,7 @@ __all__ = [
 
 #: Of the learning rate of a config that has no grid.
 FACTORS = (0.3, 1, 3)
-#: The axis that they make, beside which there is no other.
+#: The axis that they make, next to which there is no other.
 RATE = 'optim_wrapper.optimizer.lr'
 #: How many rates such a grid may grow by: where nothing is learnt the best is anywhere, and there has to be an end.
 GROWS = 3
@@ -144,8 +144,8 @@ class Study:
     """A config, or one of its variants, with a net on a task: its runs, and what they say.
 
     Raises:
-        ValueError: a grid that is none, factors beside a grid, an unknown task, an evaluator with nothing to choose by,
-            or a folder that holds runs of a config or of weights that have changed since.
+        ValueError: a grid that is none, factors next to a grid, an unknown task, an evaluator with nothing to choose
+            by, or a folder that holds runs of a config or of weights that have changed since.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class Study:
         self.grows = False
         if 'grid' not in config:
             rate, self.grows = config.optim_wrapper.optimizer.lr, factors is None
-            config.pop('method_grid', None)  # is the protocol's, beside its grid; the config says what it takes else
+            config.pop('method_grid', None)  # is the protocol's, next to its grid; the config says what it takes else
             config.grid = {RATE: [rate * factor for factor in sorted(set(factors or FACTORS))]}
         elif factors:
             raise ValueError(f'{path} has a grid of its own, which factors of the learning rate have no place in')
