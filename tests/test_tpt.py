@@ -36,7 +36,7 @@ def test_one_step_on_the_surest_views():
     """Against AdamW's first step spelt in its own way: lr * sign of the gradient, and weight decay."""
     model, views = prompted(CONTEXT), images(20)
     head, context = model.mapping, model.mapping.text.prompter.context
-    x = model.read(views).detach()
+    x = model.forward_unmapped(views).detach()
     logits = head(x)
     order = (-(logits.softmax(1) * logits.log_softmax(1)).sum(1)).argsort()
     mean = logits[order[:4]].softmax(1).mean(0)

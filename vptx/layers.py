@@ -56,13 +56,13 @@ class PromptedLayers(BaseModule):
     def _pass(
         self, tokens: Tensor, at: At, context: Context, memory: Memory | None, rows: int | None = None
     ) -> tuple[Tensor, bool]:
-        """Through a layer, prompts in front of it and behind it included: (B, M, D) -> (B, M', D).
+        """Through a layer, with the prompts before it and after it: (B, M, D) -> (B, M', D).
 
         Args:
             tokens: as the layer before gave them.
             at: the layer.
             context: of the images or texts.
-            memory: what the layer attends to beside the tokens.
+            memory: what the layer attends to besides the tokens.
             rows: how many of the first tokens are read; None for all.
 
         Returns:
@@ -83,7 +83,7 @@ class PromptedLayers(BaseModule):
         if not (self.with_cp and torch.is_grad_enabled()):
             return self._called(at, self.net.block, *inputs)
         kept = partial(checkpoint, use_reentrant=False)
-        if torch.compiler.is_compiling():  # which runs no Python on the way back
+        if torch.compiler.is_compiling():  # which runs no Python in the backward pass
             return self._called(at, kept, self.net.block, *inputs)
         return kept(self._called, at, self.net.block, *inputs)
 

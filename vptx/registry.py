@@ -8,13 +8,23 @@ its ``default_scope``.
 from difflib import get_close_matches
 from typing import Any
 
-from mmengine.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, TRANSFORMS, Registry
+from mmengine.registry import (
+    DATASETS,
+    HOOKS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    OPTIM_WRAPPERS,
+    TRANSFORMS,
+    Registry,
+)
 from torch import nn
 
 __all__ = [
     'DATASETS',
     'HOOKS',
     'MAPPINGS',
+    'METRICS',
     'MODELS',
     'NETS',
     'OPTIM_WRAPPERS',

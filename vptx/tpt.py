@@ -136,7 +136,7 @@ class TPTModel(BaseTTAModel):
         for index, sample in enumerate(data['data_samples'][0]):
             views = model.data_preprocessor(dict(inputs=[view[index] for view in data['inputs']]), False)['inputs']
             with torch.no_grad():
-                x = prompted.read(views)
+                x: Any = prompted.forward_unmapped(views)
             logits = tuned_logits(prompted.mapping, x, self.keep, self.lr, self.steps)
             found += model.head.predict((logits,), [sample])
         return found

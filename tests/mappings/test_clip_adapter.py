@@ -14,7 +14,7 @@ from vptx.mappings import CLIPAdapterHead
 @torch.no_grad()
 def test_the_embedding_is_mixed_with_what_two_layers_make_of_it():
     model, plain, image = prompted(type='CLIPAdapterHead', ratio=0.3), prompted(), images(3)
-    x, (down, _, up, _) = model.read(image), model.mapping.adapter
+    x, (down, _, up, _) = model.forward_unmapped(image), model.mapping.adapter
     assert down.bias is None and up.bias is None
     mixed = 0.3 * relu(relu(x @ down.weight.T) @ up.weight.T) + 0.7 * x
     expected = model.mapping.scale * normalize(mixed, dim=-1) @ plain.mapping.text().T

@@ -29,7 +29,7 @@ def batches(number=8, seed=0):
 @torch.no_grad()
 def test_logits_of_the_words_and_of_the_memory():
     model, image = tip(alpha=2.0, beta=3.0), images(3)
-    head, f = model.mapping, normalize(model.read(image), dim=-1)
+    head, f = model.mapping, normalize(model.forward_unmapped(image), dim=-1)
     memory = torch.exp(-3 * (1 - f @ head.keys.T)) @ one_hot(LABELS, len(NAMES)).float()
     torch.testing.assert_close(head.keys.norm(dim=1), torch.ones(8))
     torch.testing.assert_close(model(image), prompted()(image) + 2 * memory, rtol=1e-5, atol=1e-5)
@@ -46,7 +46,7 @@ def test_keys_are_averaged_over_augmented_epochs():
             return iter(next(passes))
 
     vptx.fill_cache(model, Augmented())
-    mean = sum(normalize(plain.read(images(8, seed=seed)), dim=-1) for seed in (0, 1, 2)) / 3
+    mean = sum(normalize(plain.forward_unmapped(images(8, seed=seed)), dim=-1) for seed in (0, 1, 2)) / 3
     torch.testing.assert_close(model.mapping.keys, normalize(mean, dim=-1), rtol=1e-5, atol=1e-6)
     assert torch.equal(model.mapping.labels, LABELS) and next(passes, None) is None
 
@@ -59,7 +59,7 @@ def test_alpha_and_beta_are_the_best_on_validation_images():
     vptx.fill_cache(model, batches(), batches())
     after = (model(images(8)).argmax(1) == LABELS).float().mean()
     assert after > before
-    assert after == model.mapping.choose(model.read(images(8)), LABELS)
+    assert after == model.mapping.choose(model.forward_unmapped(images(8)), LABELS)
     fixed = tip(fill=False, epochs=1, alpha=1.5, beta=2.5)
     vptx.fill_cache(fixed, batches())
     assert (fixed.mapping.alpha, fixed.mapping.beta) == (1.5, 2.5)

@@ -95,7 +95,10 @@ def test_in_a_model_it_trains_goes_to_a_file_and_serves_other_classes(tmp_path):
     model(image).logsumexp(1).sum().backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in model.mapping.parameters())
     with torch.no_grad():
-        features, x = model.mapping.text(model.read(image)), normalize(model.read(image), dim=-1)
+        features, x = (
+            model.mapping.text(model.forward_unmapped(image)),
+            normalize(model.forward_unmapped(image), dim=-1),
+        )
         expected = model.mapping.scale * torch.einsum('bd,bcd->bc', x, features)
         assert relative(model(image), expected) < 1e-5
         vptx.save_prompt(model, tmp_path / 'p.safetensors')

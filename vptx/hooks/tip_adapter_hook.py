@@ -1,6 +1,7 @@
 """The memory of Tip-Adapter: filled from the training images; its two numbers are chosen on validation images."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
@@ -64,7 +65,8 @@ def _embed(prompted: PromptedNetwork, batches: Batches) -> tuple[Tensor, Tensor]
     prompted.eval()
     features, labels = list[Tensor](), list[Tensor]()
     for images, found in batches:
-        features.append(torch.nn.functional.normalize(prompted.read(images.to(device)), dim=-1))
+        embedded: Any = prompted.forward_unmapped(images.to(device))
+        features.append(torch.nn.functional.normalize(embedded, dim=-1))
         labels.append((found.argmax(1) if found.dim() > 1 else found).to(device))
     prompted.train(was_training)
     if not features:
