@@ -79,6 +79,7 @@ def complete(
     }
     checkpoint['state_dict'] = {**state, **loaded}
     if head and not find_mapping(model).is_open:
+        find_mapping(model).adopt(facts.get('mapping', {}))
         prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(where))
 
 

@@ -238,7 +238,8 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
     if (head or mapping is prompted.mapping) and mapping.facts() and 'mapping' in facts:
         mapping.check_facts(facts['mapping'], where)
     if head and not mapping.is_open:
-        _check_count(model, facts.get('classes', ()), where)
+        if not mapping.adopts_classes:
+            _check_count(model, facts.get('classes', ()), where)
         _check_use(prompted, mapping, facts, where)
 
 
@@ -406,5 +407,6 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
     }
     model.load_state_dict(loaded, strict=False)  # looked at: check() found every trained name and no other
     if head and not find_mapping(model).is_open:
+        find_mapping(model).adopt(facts.get('mapping', {}))
         prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(path))
     return facts

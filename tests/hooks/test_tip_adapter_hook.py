@@ -98,6 +98,21 @@ def test_alpha_and_beta_are_not_chosen_on_test_images(changes, tmp_path):
         run.train()
 
 
+def test_classes_of_the_data_are_named_by_a_hook_and_in_the_file(changes, tmp_path):
+    options = changes()
+    options['hooks'][0]['mapping']['classes'] = ['something']
+    options['hooks'].append(dict(type='ClassNamesHook'))
+    run = runs.runner(tmp_path / 'work', **deepcopy(options))
+    run.train()
+    assert find_prompted_network(run.model).mapping.class_names == runs.CLASSES
+    expected = run.test()
+    path = runs.newest(tmp_path / 'work')
+    model = vptx.init_model(Config(runs.tiny_config(tmp_path / 'work', **deepcopy(options))), path)
+    assert model.dataset_meta['classes'] == list(runs.CLASSES)
+    again = runs.runner(tmp_path / 'again', load_from=str(path), **deepcopy(options))
+    assert again.test() == expected
+
+
 def test_another_number_of_images(changes, tmp_path):
     run = runs.runner(tmp_path / 'work', **changes(number=23))
     with pytest.raises(ValueError, match=r'there are 24 training images, .* num_images=23: set num_images=24'):

@@ -79,6 +79,9 @@ def test_the_file_has_the_memory(train_keys, tmp_path):
         assert not fresh.mapping.ready
         vptx.load_prompt(fresh, path)
         assert torch.equal(fresh(image), model(image)) and fresh.mapping.alpha == 3
+    other = tip(fill=False, names=['something'])  # takes the classes of the file over
+    vptx.load_prompt(other, path)
+    assert other.mapping.class_names == NAMES and torch.equal(other(image), model(image))
     with pytest.raises(ValueError, match=r'mapping.labels of shape \(8,\) instead of \(7,\)|shape'):
         vptx.load_prompt(tip(LABELS[:7]), path)
 
@@ -112,9 +115,14 @@ def test_what_cannot_be_meant():
         vptx.fill_cache(model, [])
     with pytest.raises(ValueError, match='has no TipAdapterHead'):
         vptx.fill_cache(prompted(), batches())
+    model.mapping.set_classes(['owl'])  # nothing is remembered yet
+    model = tip()
     with pytest.raises(ValueError, match='the memory of TipAdapterHead has images of its 6 classes'):
         model.mapping.set_classes(['owl'])
     model.mapping.set_classes(NAMES)
+    for classes in (None, [], ['a', 3]):
+        with pytest.raises(ValueError, match=r'^p.safetensors: classes must be a list'):
+            model.mapping.check_facts(dict(model.mapping.facts(), classes=classes), 'p.safetensors')
     with pytest.raises(ValueError, match='is no linear layer'):
         model.mapping.linear()
     for options, message in [

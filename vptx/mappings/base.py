@@ -22,9 +22,11 @@ class LabelMapping(BaseModule):
     Attributes:
         num_classes: C; 0 where nothing is mapped.
         bound_to: what :func:`vptx.binding.bind` bound it to, if it did.
+        adopts_classes: whether a file that is loaded names its classes, see :meth:`adopt`.
     """
 
     num_classes: int = 0
+    adopts_classes: bool = False
     bound_to: tuple | None = None
 
     def bind(self, sources: int) -> None:
@@ -71,6 +73,9 @@ class LabelMapping(BaseModule):
         Raises:
             ValueError: begins with ``where``.
         """
+
+    def adopt(self, facts: Mapping[str, Any]) -> None:
+        """Take over what a file says, and its tensors cannot, when they are loaded; nothing by default."""
 
     def matrix(self) -> Tensor:
         """(K, C): how much of each source class a target class is, for people to look at."""

@@ -8,6 +8,8 @@ embeddings of the N training images, each averaged over some augmented epochs an
 labels. Tip-Adapter trains nothing. Tip-Adapter-F trains the keys.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from vptx.mappings.text import TextHead
 from vptx.prompters.base import check_whole
 from vptx.registry import MAPPINGS
+from vptx.text import check_names
 
 __all__ = ['TipAdapterHead']
 
@@ -30,7 +33,8 @@ class TipAdapterHead(TextHead):
     """A text head and a memory of the training images: N * d numbers, which train with ``train_keys``.
 
     In a run, :class:`~vptx.hooks.TipAdapterHook` fills the memory before training, and chooses alpha and beta on the
-    validation images. In a script, :func:`vptx.fill_cache` does. The prompt file holds keys, labels, alpha and beta.
+    validation images. In a script, :func:`vptx.fill_cache` does. The prompt file holds keys, labels, alpha and beta,
+    and the class names, which a model takes over that loads it.
 
     Args:
         num_images: N, the number of training images.
@@ -46,6 +50,8 @@ class TipAdapterHead(TextHead):
     Raises:
         ValueError: options out of range; see also :class:`~vptx.mappings.TextHead`.
     """
+
+    adopts_classes = True
 
     def __init__(
         self,
@@ -88,11 +94,24 @@ class TipAdapterHead(TextHead):
         Raises:
             ValueError: the memory has images of its own classes alone.
         """
-        if tuple(classes) != self.class_names:
+        if (self.labels >= 0).any() and check_names(classes) != self.class_names:
             raise ValueError(
                 f'the memory of {type(self).__name__} has images of its {self.num_classes} classes, and none of '
                 'others: use a TextHead'
             )
+        super().set_classes(classes)
+
+    def check_facts(self, facts: Mapping[str, Any], where: str | Path) -> None:
+        super().check_facts(facts, where)
+        try:
+            check_names(facts.get('classes'))
+        except ValueError as error:
+            raise ValueError(f'{where}: {error}') from error
+
+    def adopt(self, facts: Mapping[str, Any]) -> None:
+        """The names of the classes whose images are remembered."""
+        if 'classes' in facts:
+            super().set_classes(facts['classes'])
 
     @torch.no_grad()
     def fill(self, features: Tensor, labels: Tensor) -> None:
