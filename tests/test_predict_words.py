@@ -1,6 +1,7 @@
 """The prediction tool with class names: other classes, no prompt file, words that are shown, words for each image."""
 
 import csv
+import sys
 
 import numpy as np
 import pytest
@@ -118,6 +119,13 @@ def test_names_that_cannot_be_read(predict, classes, message):
 def test_classes_of_their_own(predict, tmp_path):
     with pytest.raises(SystemExit, match='has learnt vectors for each of its 3 classes'):
         predict(dict(CONTEXT, class_specific=True), '--classes', 'owl')
+
+
+def test_without_open_clip(predict, monkeypatch):
+    predict(CONTEXT)
+    monkeypatch.setitem(sys.modules, 'open_clip', None)
+    with pytest.raises(SystemExit, match=r"which is not installed: pip install 'vptx\[clip\]'"):
+        predict(CONTEXT, file='none')
 
 
 def test_a_model_without_a_text_head(tmp_path):

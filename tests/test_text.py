@@ -261,6 +261,17 @@ def test_names_that_are_none(classes, message):
         side(CONTEXT).set_classes(classes)
 
 
+def test_equal_names_are_reported_once_and_stay(monkeypatch):
+    said = []
+    monkeypatch.setattr('vptx.text.print_log', lambda message, *_: said.append(message))
+    text = side(names=['sunglasses', 'cat', 'sun_glasses', 'sun glasses'])
+    assert said == ['equal class names, which get equal scores: sun glasses']
+    assert text().shape == (4, EMBED) and torch.equal(text()[2], text()[3])
+    said.clear()
+    text.set_classes([f'{name}{i}' for i in range(7) for name in ('x', 'x')])
+    assert said == ['equal class names, which get equal scores: x0, x1, x2, x3, x4 and 2 more']
+
+
 def test_options_that_cannot_be_meant():
     for options, message in [
         (dict(template='a photo'), 'a template is a text with one {} for the class name'),

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
 
     try:
         predict(args)
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, ImportError, ValueError) as error:
         raise SystemExit(shown(str(error))) from error
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 import vptx
 from vptx.attach import find_prompted_network
+from vptx.backbones import OpenCLIPText
 from vptx.checkpoint import check_classes
 from vptx.prompt_file import read_prompt
 
@@ -103,6 +104,13 @@ def test_a_file_of_something_else_is_refused(tmp_path):
         vptx.load_prompt(other, path)
 
 
+def test_a_tokenizer_that_is_not_that_of_the_file(tmp_path, monkeypatch):
+    vptx.save_prompt(prompted(CONTEXT), tmp_path / 'prompt.safetensors')
+    monkeypatch.setattr(OpenCLIPText, 'vocabulary', 'another')
+    with pytest.raises(ValueError, match=r"was trained with vocabulary='.{16}' of its text head, .* has 'another'"):
+        vptx.load_prompt(prompted(CONTEXT), tmp_path / 'prompt.safetensors')
+
+
 def test_contexts_of_each_class_serve_these_classes_alone(tmp_path):
     path, prompter = tmp_path / 'prompt.safetensors', dict(CONTEXT, class_specific=True)
     model = prompted(prompter)
@@ -151,6 +159,9 @@ def test_names_and_labels_of_data():
     with pytest.raises(ValueError, match='the same classes in another order'):
         check_classes(prompted(), NAMES[::-1], 'Animals')
     check_classes(prompted(), [f'n0{i}' for i in range(6)], 'Numbers')  # other words for the same
+    model.mapping.set_classes([f'name {i}' for i in range(991)])
+    with pytest.raises(ValueError, match='has 1000 classes, the mapping num_classes=991'):
+        check_classes(model, [f'n0{i}' for i in range(1000)], 'ImageNet')
 
 
 def test_without_open_clip_there_is_one_error(monkeypatch):
