@@ -49,7 +49,7 @@ class Maps:
     Attributes:
         layers: counted from 0.
         norm: ``'none'``, maps as the layers give them, what SETR takes from a ViT; ``'final'``, the network's final
-            norm on the last layer's map; ``'projected'``, its classifier behind that norm, on every cell of it: CLIP's
+            norm on the last layer's map; ``'projected'``, its classifier after that norm, on every cell of it: CLIP's
             joint space, so (B, C, H_l, W_l); ``'each'``, a layer norm of its own on each map, new and trained if
             ``tune`` names ``map_norms``, as segmentation with Swin has it.
     """

@@ -4,7 +4,7 @@ Vision-Language Models" (TPT), NeurIPS 2022, https://arxiv.org/abs/2209.07511
     V' = one AdamW step on V against H(mean_k p(x_k)),    l = l(x; V')
 
 x_k are the views of a test image x, random crops of it and itself, on which the model is surest: of 64 the 6 of lowest
-entropy H. No label is used. V and the optimizer are as before in front of the next image.
+entropy H. No label is used. V and the optimizer are what they were, before the next image.
 """
 
 from collections.abc import Iterator
@@ -142,5 +142,5 @@ class TPTModel(BaseTTAModel):
         return found
 
     def merge_preds(self, data_samples_list: Any) -> list:
-        """Never called: views are merged in front of the prediction."""
+        """Never called: views are merged before the prediction."""
         raise NotImplementedError

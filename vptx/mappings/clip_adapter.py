@@ -1,7 +1,7 @@
 """A small network on the image's embedding: Gao et al., "CLIP-Adapter: Better Vision-Language Models with Feature
 Adapters", IJCV 2024, https://arxiv.org/abs/2110.04544
 
-    f <- r A(f) + (1 - r) f,    A: d -> d / 4 -> d, no biases, a ReLU behind each layer,    r = 0.2
+    f <- r A(f) + (1 - r) f,    A: d -> d / 4 -> d, no biases, a ReLU after each layer,    r = 0.2
 
 f (d) is the embedding as the image tower gives it. Class names are read as before.
 """
@@ -19,7 +19,7 @@ __all__ = ['CLIPAdapterHead']
 
 @MAPPINGS.register_module()
 class CLIPAdapterHead(TextHead):
-    """A text head behind an adapter of the image's embedding: 2 * d * (d // ``reduction``) numbers.
+    """A text head after an adapter of the image's embedding: 2 * d * (d // ``reduction``) numbers.
 
     All classes share what it learns, so other class names can be read without training.
 

@@ -14,7 +14,7 @@ __all__ = ['HiddenIoUMetric', 'HideClasses']
 
 @TRANSFORMS.register_module()
 class HideClasses(BaseTransform):
-    """Pixels of some classes lose their label; for training, behind ``LoadAnnotations``.
+    """Pixels of some classes lose their label; for training, after ``LoadAnnotations``.
 
     Args:
         labels: of these classes, from 0.

@@ -37,7 +37,7 @@ class WordsClassifier(nn.Module):
 
 
 class ReadsWords(BaseDecodeHead):
-    """In front of a decode head of mmseg: its last convolution, ``conv_seg``, becomes class names.
+    """Before a decode head of mmseg: its last convolution, ``conv_seg``, becomes class names.
 
     A head of your own reads class names by ``class Mine(ReadsWords, FCNHead): pass``.
 
