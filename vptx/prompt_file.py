@@ -214,6 +214,11 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
     for what, actual in dict(network=prompted.net.geometry.name, prompter=type(prompted.prompter).__name__).items():
         if facts[what] != actual:
             raise ValueError(f'{where} belongs to the {what} {facts[what]}, this model has {actual}')
+    if head:
+        mapped = {
+            name.removeprefix('mapping.'): tensor for name, tensor in tensors.items() if name.startswith('mapping.')
+        }
+        prompted.mapping.prepare(mapped)
     state = model.state_dict()
     own = {name: state[actual] for actual, name in names_in_file(model).items()}
     heads = head_names(prompted, [*own, *tensors])

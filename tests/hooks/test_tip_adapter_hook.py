@@ -98,13 +98,17 @@ def test_alpha_and_beta_are_not_chosen_on_test_images(changes, tmp_path):
         run.train()
 
 
-def test_classes_of_the_data_are_named_by_a_hook_and_in_the_file(changes, tmp_path):
+@pytest.mark.parametrize('train_keys', [False, True])
+def test_classes_and_their_number_of_images_are_those_of_the_data_and_of_the_file(changes, tmp_path, train_keys):
     options = changes()
-    options['hooks'][0]['mapping']['classes'] = ['something']
+    options['hooks'][0]['mapping'].update(classes=['something'], num_images=None, train_keys=train_keys)
     options['hooks'].append(dict(type='ClassNamesHook'))
     run = runs.runner(tmp_path / 'work', **deepcopy(options))
     run.train()
-    assert find_prompted_network(run.model).mapping.class_names == runs.CLASSES
+    head = find_prompted_network(run.model).mapping
+    assert head.class_names == runs.CLASSES and head.keys.shape == (24, EMBED)
+    optimised = sum(p.numel() for group in run.optim_wrapper.optimizer.param_groups for p in group['params'])
+    assert optimised == (24 * EMBED if train_keys else 0)
     expected = run.test()
     path = runs.newest(tmp_path / 'work')
     model = vptx.init_model(Config(runs.tiny_config(tmp_path / 'work', **deepcopy(options))), path)

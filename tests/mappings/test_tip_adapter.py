@@ -60,6 +60,10 @@ def test_alpha_and_beta_are_the_best_on_validation_images():
     after = (model(images(8)).argmax(1) == LABELS).float().mean()
     assert after > before
     assert after == model.mapping.choose(model.forward_unmapped(images(8)), LABELS)
+    for train_keys in (False, True):  # whose gradients an alpha of 0 would stop
+        head = tip(train_keys=train_keys).mapping
+        head.choose(torch.randn(2, EMBED), torch.tensor([9, 9]))  # none is right
+        assert (head.alpha > 0) == train_keys
     fixed = tip(fill=False, epochs=1, alpha=1.5, beta=2.5)
     vptx.fill_cache(fixed, batches())
     assert (fixed.mapping.alpha, fixed.mapping.beta) == (1.5, 2.5)
@@ -84,6 +88,20 @@ def test_the_file_has_the_memory(train_keys, tmp_path):
     assert other.mapping.class_names == NAMES and torch.equal(other(image), model(image))
     with pytest.raises(ValueError, match=r'mapping.labels of shape \(8,\) instead of \(7,\)|shape'):
         vptx.load_prompt(tip(LABELS[:7]), path)
+
+
+def test_as_many_images_as_there_are(tmp_path):
+    model = prompted(type='TipAdapterHead', epochs=1)
+    with pytest.raises(RuntimeError, match='has seen none yet'):
+        model(images())
+    vptx.fill_cache(model, batches(7))
+    assert model.mapping.keys.shape == (7, EMBED)
+    vptx.save_prompt(model, tmp_path / 'p.safetensors')
+    other = prompted(type='TipAdapterHead')
+    vptx.load_prompt(other, tmp_path / 'p.safetensors')
+    assert torch.equal(other(images()), model(images()))
+    with pytest.raises(ValueError, match=r'there are 8 training images, .* num_images=7'):
+        vptx.fill_cache(model, batches(8))
 
 
 @pytest.mark.parametrize(('joint', 'number'), [(512, 8_192_000), (1024, 16_384_000)])

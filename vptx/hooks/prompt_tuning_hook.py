@@ -12,7 +12,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import MMSeparateDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODEL_WRAPPERS
-from mmengine.runner import Runner, get_priority
+from mmengine.runner import BaseLoop, Runner, get_priority
 from mmengine.utils import is_method_overridden as overrides
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -113,6 +113,9 @@ class PromptTuningHook(Hook):
             # The Runner does so after this, and only to train; a stock backbone reads its init_cfg while it is one.
             initialise(model)
         model = attach(model, self.prompter, self.tune, self.readout, self.mapping, at=self.part)
+        mapping = find_prompted_network(model).mapping
+        if isinstance(mapping, TipAdapterHead) and isinstance(runner._train_loop, BaseLoop):
+            mapping.allocate(len(runner.train_dataloader.dataset))
         _check_classifier(model)
         check_head(model)
         serve_prompter_loss(model)
@@ -129,7 +132,6 @@ class PromptTuningHook(Hook):
         resume = ResumeHook(self.resume_settings)
         for companion in (RandomStreamsHook(), DataGuardHook(), GuardHook(), resume, SlimCheckpointHook()):
             runner.register_hook(companion)
-        mapping = find_prompted_network(model).mapping
         if isinstance(mapping, TipAdapterHead):
             runner.register_hook(TipAdapterHook())
         elif self.mapping is not None and not mapping.class_names:

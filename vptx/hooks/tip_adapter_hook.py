@@ -33,6 +33,8 @@ def fill_cache(model: torch.nn.Module, batches: Batches, validation: Batches | N
         validation: the same of validation images, on which alpha and beta are chosen; never test images. Without them
             alpha and beta stay as they are.
 
+    Make the optimizer afterwards, if the keys train and ``num_images`` was left open.
+
     Raises:
         ValueError: a model without such a mapping, images in another order or of another number.
     """
@@ -104,7 +106,7 @@ class TipAdapterHook(Hook):
             share = mapping.choose(*self._gather(runner, prompted, 'val'))
             chosen = f', with which {share:.1%} of the validation images are classified correctly'
         runner.logger.info(
-            f'{type(mapping).__name__} of {mapping.num_images} images, averaged over {mapping.epochs} epochs: '
+            f'{type(mapping).__name__} of {len(mapping.labels)} images, averaged over {mapping.epochs} epochs: '
             f'alpha={mapping.alpha.item():g} and beta={mapping.beta.item():g}{chosen}'
         )
 

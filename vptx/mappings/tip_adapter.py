@@ -37,7 +37,7 @@ class TipAdapterHead(TextHead):
     and the class names, which a model takes over that loads it.
 
     Args:
-        num_images: N, the number of training images.
+        num_images: N, the number of training images; by default that of the data or of the file.
         train_keys: whether the keys train (Tip-Adapter-F).
         alpha, beta: how much the memory counts, and how near an image must be to a key.
         epochs: over how many augmented epochs the keys are averaged.
@@ -55,7 +55,7 @@ class TipAdapterHead(TextHead):
 
     def __init__(
         self,
-        num_images: int,
+        num_images: int | None = None,
         train_keys: bool = False,
         alpha: float = 1.0,
         beta: float = 5.5,
@@ -67,19 +67,28 @@ class TipAdapterHead(TextHead):
         for name, value in dict(alpha=alpha, beta=beta).items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float('inf'):
                 raise ValueError(f'{name} must be a number of at least 0, not {value!r}')
-        self.num_images, self.epochs = check_whole('num_images', num_images), check_whole('epochs', epochs)
+        self.num_images = None if num_images is None else check_whole('num_images', num_images)
+        self.epochs = check_whole('epochs', epochs)
         self.train_keys, self.search = train_keys, search
         self.register_buffer('alpha', torch.tensor(float(alpha)))
         self.register_buffer('beta', torch.tensor(float(beta)))
-        self.register_buffer('labels', torch.full((num_images,), -1))
+        self.register_buffer('labels', torch.full((num_images or 0,), -1))
 
     def bind(self, sources: int) -> None:
         super().bind(sources)
-        keys = torch.zeros(self.num_images, sources)
+        self._set_keys(torch.zeros(len(self.labels), sources))
+
+    def _set_keys(self, keys: Tensor) -> None:
         if self.train_keys:
             self.keys = nn.Parameter(keys)
         else:
             self.register_buffer('keys', keys)
+
+    def allocate(self, number: int) -> None:
+        """Make a memory of so many images, where the number was left open and none is remembered yet."""
+        if self.num_images is None and not self.ready and len(self.labels) != number:
+            self.labels = self.labels.new_full((number,), -1)
+            self._set_keys(self.keys.new_zeros(number, self.keys.shape[1]))
 
     @property
     def is_open(self) -> bool:
@@ -87,7 +96,7 @@ class TipAdapterHead(TextHead):
 
     @property
     def ready(self) -> bool:
-        return bool(((self.labels >= 0) & (self.labels < self.num_classes)).all())
+        return len(self.labels) > 0 and bool(((self.labels >= 0) & (self.labels < self.num_classes)).all())
 
     def set_classes(self, classes: Any) -> None:
         """
@@ -108,6 +117,11 @@ class TipAdapterHead(TextHead):
         except ValueError as error:
             raise ValueError(f'{where}: {error}') from error
 
+    def prepare(self, tensors: Mapping[str, Tensor]) -> None:
+        """A memory of as many images as there are in the file."""
+        if 'labels' in tensors and tensors['labels'].dim() == 1:
+            self.allocate(len(tensors['labels']))
+
     def adopt(self, facts: Mapping[str, Any]) -> None:
         """The names of the classes whose images are remembered."""
         if 'classes' in facts:
@@ -120,10 +134,11 @@ class TipAdapterHead(TextHead):
         Raises:
             ValueError: another number of images, or a label that is none of the classes.
         """
-        if len(features) != self.num_images:
+        self.allocate(len(features))
+        if len(features) != len(self.labels):
             raise ValueError(
                 f'there are {len(features)} training images, and {type(self).__name__} was made for '
-                f'num_images={self.num_images}: set num_images={len(features)}'
+                f'num_images={len(self.labels)}: set num_images={len(features)}'
             )
         if not ((labels >= 0) & (labels < self.num_classes)).all():
             raise ValueError(f'labels must be from 0 to {self.num_classes - 1}, not {sorted(set(labels.tolist()))}')
@@ -157,7 +172,7 @@ class TipAdapterHead(TextHead):
         """
         scores, best = super().forward(x), (-1, 0.0, 0.0)
         recalled = {beta: self.recall(x, beta) for beta in BETAS}
-        for alpha in ALPHAS:
+        for alpha in ALPHAS[self.train_keys :]:  # with an alpha of 0 no gradient would reach the keys
             for beta in BETAS:
                 right = int(((scores + alpha * recalled[beta]).argmax(1) == labels).sum())
                 if right > best[0]:
