@@ -75,7 +75,7 @@ class LabelMapping(BaseModule):
         """
 
     def prepare(self, tensors: Mapping[str, Tensor]) -> None:
-        """Make room for the tensors of a file, by their names here, before they are checked; nothing by default."""
+        """Allocate for the tensors of a file, by their names here, before they are checked; nothing by default."""
 
     def adopt(self, facts: Mapping[str, Any]) -> None:
         """Take over what a file says, and its tensors cannot, when they are loaded; nothing by default."""

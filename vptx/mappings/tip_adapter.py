@@ -85,7 +85,7 @@ class TipAdapterHead(TextHead):
             self.register_buffer('keys', keys)
 
     def allocate(self, number: int) -> None:
-        """Make a memory of so many images, where the number was left open and none is remembered yet."""
+        """Make a memory for so many images, where the number was left open and none is remembered yet."""
         if self.num_images is None and not self.ready and len(self.labels) != number:
             self.labels = self.labels.new_full((number,), -1)
             self._set_keys(self.keys.new_zeros(number, self.keys.shape[1]))
