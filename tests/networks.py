@@ -41,6 +41,7 @@ _convnet = partial(
     output_stride=PATCH,
     pretrained_cfg_overlay=dict(input_size=(3, SIZE, SIZE)),
 )
+_classifier = partial(timm.create_model, num_classes=CLASSES, pretrained_cfg_overlay=dict(input_size=(3, SIZE, SIZE)))
 _resnet = partial(_convnet, layers=(1, 1, 1, 1))
 # Two stages of two layers: maps of 8 x 8 and of 4 x 4 patches.
 _swin = partial(
@@ -120,6 +121,27 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
         norm_layer=partial(GroupNormAct, num_groups=4),
     ),
     'ResNeXt': partial(_resnet, 'resnext50_32x4d', channels=(4, 4, 4, WIDTH // 4), cardinality=2, base_width=32),
+    # Other classifiers, of which features and head are called: a map, channels last, tokens, tokens of two sizes.
+    'EfficientNet': partial(_classifier, 'test_efficientnet'),
+    'MobileNet': partial(_classifier, 'mobilenetv3_small_050'),  # a convolution behind the pooling
+    'MambaOut': partial(_classifier, 'mambaout_femto', depths=(1, 1, 1, 1), dims=(8, 8, 16, WIDTH)),
+    'ConViT': partial(
+        _vit, 'convit_tiny', depth=2, local_up_to_layer=1, embed_dim=WIDTH // 4, dynamic_img_size=None
+    ),  # which it does not take
+    'CrossViT': partial(
+        _classifier,
+        'crossvit_9_240',
+        img_size=SIZE,
+        img_scale=(1.0, 1.0),
+        patch_size=(8, 16),
+        embed_dim=(8, 16),
+        depth=((1, 1, 0),),
+        num_heads=(2, 2),
+        mlp_ratio=(1, 1, 1),
+    ),
+    'LeViT': partial(  # two classifiers
+        _classifier, 'levit_128s', img_size=SIZE, embed_dim=(8, 16), key_dim=4, depth=(1, 1), num_heads=(2, 2)
+    ),
     'ResNet-D': partial(_resnet, 'resnet18d', channels=(8, 8, 16, WIDTH), stem_width=4),
 }
 

@@ -45,8 +45,8 @@ def test_the_doors_of_some(printed):
     found = {name: dict(zip(nets, cells, strict=True)) for name, cells in table.items()}
     assert found['DeepPrompter']['TimmSwin'] == 'memory'
     assert found['ShallowPrompter']['TimmEva'] == 'tokens'
-    assert found['DeepPrompter']['TimmConvNet'] == '-'
-    assert found['PadPrompter']['TimmConvNet'] == 'image'
+    assert found['DeepPrompter']['TimmClassifier'] == '-'
+    assert found['PadPrompter']['TimmClassifier'] == 'image'
     assert found['LoRA']['TimmViT'] == 'inside'
     assert found['PadPrompter']['TimmBeit'].startswith('no (')
 
@@ -59,7 +59,7 @@ def test_a_new_prompter_is_met_by_its_doors():
 
     nets = support.nets()
     assert support.meet(Everywhere, support.example(nets['TimmViT'])) == (Everywhere.doors, '')
-    uses, refusal = support.meet(Everywhere, support.example(nets['TimmConvNet']))
+    uses, refusal = support.meet(Everywhere, support.example(nets['TimmClassifier']))
     assert not uses and 'has no door inside' in refusal
 
 

@@ -8,7 +8,7 @@ from .memory import KeyValue
 from .openmmlab_swin import OpenMMLabSwin
 from .openmmlab_vit import MMPretrainViT, MMSegViT
 from .timm_beit import TimmBeit
-from .timm_convnet import TimmConvNet
+from .timm_classifier import TimmClassifier
 from .timm_eva import TimmEva
 from .timm_swin import TimmSwin
 from .timm_vit import TimmViT
@@ -23,7 +23,7 @@ __all__ = [
     'Net',
     'OpenMMLabSwin',
     'TimmBeit',
-    'TimmConvNet',
+    'TimmClassifier',
     'TimmEva',
     'TimmSwin',
     'TimmViT',
@@ -33,8 +33,12 @@ __all__ = [
 ]
 
 
+_OLD_NAMES = {'take_apart': 'wrap_backbone', 'TimmConvNet': 'TimmClassifier'}
+
+
 def __getattr__(name: str) -> Any:
-    if name == 'take_apart':
-        warnings.warn('vptx.backbones.take_apart is vptx.backbones.wrap_backbone now', DeprecationWarning, stacklevel=2)
-        return wrap_backbone
+    if name in _OLD_NAMES:
+        new = _OLD_NAMES[name]
+        warnings.warn(f'vptx.backbones.{name} is vptx.backbones.{new} now', DeprecationWarning, stacklevel=2)
+        return globals()[new]
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -38,7 +38,6 @@ __all__ = [
     'is_a',
     'kind_of',
     'measure_stem',
-    'own_methods',
     'wrap_backbone',
 ]
 
@@ -150,6 +149,17 @@ class Net(BaseModule):
         """The methods of ``model`` for which it is not known, though it is of this family: those that the net would
         compute as the family does, and that are the model's own."""
         return ()
+
+    @classmethod
+    def reason(cls, model: nn.Module) -> str:
+        """Why a model of the family is not known, and what to do; empty for one of another family."""
+        own = cls.overridden(model)
+        if not own:
+            return ''
+        return (
+            f'. It is of the family of {cls.__name__}, but has its own {" and ".join(own)}, which would not be run: '
+            "load its weights into the library's class, or write a Net for it"
+        )
 
     def init_weights(self) -> None:
         """Leave the network alone: its weights came with it, and MMEngine would draw new ones here."""
@@ -397,18 +407,6 @@ def find_net(model: nn.Module) -> type[Net] | None:
     return next((net for net in NETS.module_dict.values() if net.knows(model)), None)
 
 
-def own_methods(net: Net | type[Net], model: nn.Module) -> str:
-    """Why a model of the family is not known, and what to do; empty for one of another family."""
-    own = net.overridden(model)
-    if not own:
-        return ''
-    name = net.__name__ if isinstance(net, type) else type(net).__name__
-    return (
-        f'. It is of the family of {name}, but has its own {" and ".join(own)}, which would not be run: load its '
-        "weights into the library's class, or write a Net for it"
-    )
-
-
 def wrap_backbone(model: nn.Module) -> Net:
     """The net of a library's model.
 
@@ -419,7 +417,7 @@ def wrap_backbone(model: nn.Module) -> Net:
     if net is None:
         raise ValueError(
             f'no backbone wrapper supports {type(model).__module__}.{type(model).__name__}'
-            f'{"".join(own_methods(kind, model) for kind in NETS.module_dict.values())}. Available wrappers: '
+            f'{"".join(kind.reason(model) for kind in NETS.module_dict.values())}. Available wrappers: '
             f'{", ".join(sorted(NETS.module_dict))}. CONTRIBUTING.md, "Add a network", shows how to add one'
         )
     return net(model)

@@ -12,13 +12,13 @@ from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_data_config
 from timm.layers import HybridEmbed, PatchEmbed
 from torch import Tensor, nn
 
-from vptx.backbones.base import IN_BLOCK, Net, count_channels, find_sites, measure_stem, own_methods
+from vptx.backbones.base import IN_BLOCK, Net, count_channels, find_sites, measure_stem
 from vptx.geometry import Site
 from vptx.weights import load_weights
 
 from . import vit_mini  # noqa: F401  registers our own networks with timm
 
-__all__ = ['TimmNet', 'TimmTransformer']
+__all__ = ['TimmNet', 'TimmTransformer', 'find_owner']
 
 
 class TimmNet(Net):
@@ -41,7 +41,7 @@ class TimmNet(Net):
         ValueError: a name that timm does not know, a model of another family, or weights that do not fit.
     """
 
-    families: ClassVar[tuple[type[nn.Module], ...]]
+    families: ClassVar[tuple[type[nn.Module], ...]] = ()
     rewritten: ClassVar[tuple[str, ...]] = ('forward', 'forward_features')
     built_with: ClassVar[dict[str, Any]] = dict(num_classes=0)
 
@@ -58,8 +58,11 @@ class TimmNet(Net):
         if isinstance(model, str):
             model = self._create(model, arguments)
         if not self.knows(model):
-            known = ' and '.join(f'{kind.__name__}s' for kind in self.families if kind.__base__ not in self.families)
-            raise ValueError(f'{type(self).__name__} wraps timm {known}, not {_kind(model)}{own_methods(self, model)}')
+            known = [f'{kind.__name__}s' for kind in self.families if kind.__base__ not in self.families]
+            raise ValueError(
+                f'{type(self).__name__} wraps timm {" and ".join(known) or "classifiers without another net"}, not '
+                f'{_kind(model)}{self.reason(model)}'
+            )
         self.model = model
         if weights:
             load_weights(model, weights, positions, fresh)
@@ -85,7 +88,9 @@ class TimmNet(Net):
     def overridden(cls, model: nn.Module) -> tuple[str, ...]:
         if not isinstance(model, cls.families):
             return ()
-        return tuple(name for name in cls.rewritten if name in vars(model) or not _is_of(model, name, cls.families))
+        return tuple(
+            name for name in cls.rewritten if name in vars(model) or find_owner(model, name) not in cls.families
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -97,6 +102,20 @@ class TimmNet(Net):
     def classifier(self) -> nn.Module | None:
         found = self.model.get_classifier()
         return nn.ModuleList(found) if isinstance(found, tuple) else found
+
+    def logits(self, features: Any) -> Tensor:
+        """What ``forward_features`` returned -> logits (B, C), by the library's own head.
+
+        Raises:
+            ValueError: a head that gives several outputs.
+        """
+        output = self.model.forward_head(features)
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f'forward_head of {self.geometry.name} gives {len(output)} outputs in training, and one loss takes '
+                'logits: model.set_distilled_training(False), or read features with another readout'
+            )
+        return output
 
     @classmethod
     def _create(cls, name: str, arguments: dict) -> nn.Module:
@@ -110,9 +129,9 @@ def _kind(model: nn.Module) -> str:
     return type(model).__name__
 
 
-def _is_of(model: nn.Module, method: str, families: tuple[type[nn.Module], ...]) -> bool:
-    """Whether ``model`` has the method from one of ``families`` themselves."""
-    return next(kind for kind in type(model).__mro__ if method in vars(kind)) in families
+def find_owner(model: nn.Module, method: str) -> type:
+    """The class from which ``model`` has the method."""
+    return next(kind for kind in type(model).__mro__ if method in vars(kind))
 
 
 def _first_convolution(model: nn.Module) -> str:

@@ -142,7 +142,7 @@ class TimmViT(TimmTransformer):
         return self.model.fc_norm(feature)
 
     def classify(self, tokens: Tensor, context: Context) -> Tensor:
-        return self.model.forward_head(tokens)
+        return self.logits(tokens)
 
 
 def _projection(attn: nn.Module) -> tuple[Tensor, Tensor | None]:
