@@ -17,6 +17,7 @@ from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from vptx.backbones import wrap_backbone
 from vptx.registry import PROMPTERS
 
 SIZE, PATCH, WIDTH, DEPTH, HEADS, CLASSES = 32, 8, 32, 3, 4, 7
@@ -55,6 +56,13 @@ _swin = partial(
     dynamic_img_size=True,
 )
 
+
+def _torchvision(name: str, *arguments, **named) -> nn.Module:
+    model = getattr(torchvision.models, name)(*arguments, **named)
+    model.image_size = SIZE
+    return model
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     'plain': partial(_vit, 'vit_base_patch16_224'),
     'no qkv bias': partial(_vit, 'vit_base_patch16_224', qkv_bias=False, num_heads=2),
@@ -89,6 +97,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
         dropout=0.1,
         num_classes=CLASSES,
     ),
+    # Called in one piece.
+    'ShuffleNet': partial(_torchvision, 'ShuffleNetV2', [1, 1, 1], [8, 8, 16, WIDTH, WIDTH], CLASSES),
     'swin': partial(_swin, 'swin_base_patch4_window7_224'),  # shifted windows, and a last map that is one window
     'swin, window does not divide': partial(_swin, 'swin_base_patch4_window7_224', window_size=3, drop_path_rate=0.2),
     'swin, map smaller than window': partial(
@@ -142,6 +152,10 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     'LeViT': partial(  # two classifiers
         _classifier, 'levit_128s', img_size=SIZE, embed_dim=(8, 16), key_dim=4, depth=(1, 1), num_heads=(2, 2)
     ),
+    'SqueezeNet': partial(_torchvision, 'SqueezeNet', '1_1', CLASSES),  # classifies by a convolution
+    'MaxViT': partial(  # of one size
+        _torchvision, 'MaxVit', (SIZE, SIZE), 8, 4, [16], [1], 8, stochastic_depth_prob=0.2, num_classes=CLASSES
+    ),
     'ResNet-D': partial(_resnet, 'resnet18d', channels=(8, 8, 16, WIDTH), stem_width=4),
 }
 
@@ -153,7 +167,7 @@ _SWIN = dict(embed_dims=WIDTH // 2, depths=[2, 2], num_heads=[2, 4])
 def _mmpretrain(kind: str, **arguments) -> nn.Module:
     import mmpretrain.models
 
-    return getattr(mmpretrain.models, kind)(img_size=SIZE, **arguments)
+    return getattr(mmpretrain.models, kind)(**arguments)
 
 
 def _mmseg(kind: str, **arguments) -> nn.Module:
@@ -162,9 +176,13 @@ def _mmseg(kind: str, **arguments) -> nn.Module:
 
 
 _pretrain_vit = partial(
-    _mmpretrain, 'VisionTransformer', arch=dict(_VIT, feedforward_channels=2 * WIDTH), patch_size=PATCH
+    _mmpretrain,
+    kind='VisionTransformer',
+    img_size=SIZE,
+    arch=dict(_VIT, feedforward_channels=2 * WIDTH),
+    patch_size=PATCH,
 )
-_pretrain_swin = partial(_mmpretrain, 'SwinTransformer', arch=_SWIN)
+_pretrain_swin = partial(_mmpretrain, 'SwinTransformer', img_size=SIZE, arch=_SWIN)
 _seg_vit = partial(_mmseg, 'VisionTransformer', img_size=SIZE, patch_size=PATCH, **_VIT)
 _seg_swin = partial(_mmseg, 'SwinTransformer', pretrain_img_size=SIZE, strides=(4, 2), **_SWIN)
 
@@ -186,17 +204,29 @@ BACKBONES: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+#: Of these, the image alone can be prompted.
+WHOLE: dict[str, Callable[[], nn.Module]] = {
+    'mmpretrain resnet': partial(_mmpretrain, 'ResNet', depth=18, stem_channels=8, base_channels=8, out_indices=(1, 3)),
+    'mmpretrain distilled vit': partial(_pretrain_vit, kind='DistilledVisionTransformer'),
+    'mmpretrain timm': partial(_mmpretrain, 'TIMMBackbone', model_name='test_resnet', features_only=True),
+    'mmseg resnet': partial(_mmseg, 'ResNetV1c', depth=18, stem_channels=8, base_channels=8),
+    'mmseg mit': partial(_mmseg, 'MixVisionTransformer', embed_dims=8, num_heads=[1, 1, 2, 2], num_layers=[1] * 4),
+}
+
+
 @cache
 def _drawn(name: str) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = {**NETWORKS, **VARIANTS, **BACKBONES}[name]()
+        model = {**NETWORKS, **VARIANTS, **BACKBONES, **WHOLE}[name]()
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.dim() > 1:
                     parameter.normal_(std=0.2)
                 else:
                     parameter.add_(0.1 * torch.randn_like(parameter))
+    if name in WHOLE:
+        model.img_size = SIZE
     model.eval()  # mmpretrain's returns None
     return model
 
@@ -208,11 +238,14 @@ def tiny(name: str = 'plain') -> nn.Module:
 
 def classifier(network: str) -> str:
     """Name of the part that classifies."""
-    name = getattr(tiny(network), 'pretrained_cfg', dict(classifier='heads.head'))['classifier']
+    net = wrap_backbone(tiny(network))
+    if not hasattr(net.model, 'pretrained_cfg'):
+        return next(name for name, part in net.model.named_modules() if part is net.classifier)
+    name = net.model.pretrained_cfg['classifier']
     return name if isinstance(name, str) else name[0]
 
 
-MIDDLES = ('blocks.1', 'stages.2', 'layer3', 'layers.1', 'encoder.layers.encoder_layer_1')
+MIDDLES = ('blocks.1', 'stage3', 'stages.2', 'layer3', 'layers.1', 'encoder.layers.encoder_layer_1')
 
 
 def middle(network: str) -> str:

@@ -24,6 +24,7 @@ from networks import (
     NETWORKS,
     SIZE,
     VARIANTS,
+    WHOLE,
     WIDTH,
     Seen,
     classifier,
@@ -179,8 +180,8 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 
 
 def test_every_net_has_a_tiny_network():
-    # BACKBONES: tests/backbones/test_openmmlab_nets.py
-    asked = {type(wrap_backbone(tiny(name))) for name in (*NETWORKS, *BACKBONES)}
+    # BACKBONES and WHOLE: tests/backbones/test_openmmlab_*.py
+    asked = {type(wrap_backbone(tiny(name))) for name in (*NETWORKS, *BACKBONES, *WHOLE)}
     missing = {name for name, net in NETS.module_dict.items() if net not in asked}
     assert not missing, f'add a tiny network for {missing} to tests/networks.py'
 
@@ -217,8 +218,9 @@ def test_without_prompter_it_is_the_library_network(network, training):
 def test_default_readout_is_the_librarys_own_pooling(network):
     model, image = tiny(network), images()
     prompted_network = PromptedNetwork(wrap_backbone(model)).eval()
-    if network == 'torchvision':  # does not cut its forward in two
-        model.heads = nn.Sequential(nn.Identity())
+    if not hasattr(model, 'forward_features'):  # torchvision does not cut its forward in two
+        if prompted_network.readout != OWN:
+            model.heads = nn.Sequential(nn.Identity())
         assert torch.equal(prompted_network(image), model(image))
         return
     tokens = model.forward_features(image)
@@ -277,10 +279,11 @@ def test_readouts_have_their_shapes_or_are_refused(network, kind):
     for readout in (*READOUTS, OWN):
         model = PromptedBackbone(wrap_backbone(tiny(network)))
         has_class_token, at_end = probe.net.has_class_token, probe.prompter.prompts_at_end
-        if (readout == 'cls' and not has_class_token) or (readout in READS_PROMPTS and not at_end):
+        whole = readout != OWN and not probe.net.geometry.tokens
+        if whole or (readout == 'cls' and not has_class_token) or (readout in READS_PROMPTS and not at_end):
             with pytest.raises(ValueError, match=re.escape(f"readout '{readout}' cannot be served")) as error:
                 vptx.attach(model, config(kind), readout=readout)
-            assert 'map' in str(error.value)  # it says what there is
+            assert 'Here you can have: logits' in str(error.value)
             continue
         (feature,) = vptx.attach(model, config(kind), readout=readout).eval()(image)
         assert feature.shape == {'map': (2, width, *grid), OWN: (2, CLASSES)}.get(readout, (2, width)), readout

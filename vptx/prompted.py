@@ -124,9 +124,10 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         doors = prompter.doors | ({'memory'} if prompter.acts_between else set())
         lacking = doors - geometry.doors
         if lacking:
+            why = ''.join(net.reason(self.net.model) for net in NETS.module_dict.values())
             raise ValueError(
                 f'{type(prompter).__name__} enters by {", ".join(sorted(doors))}, but {geometry.name} has no '
-                f'door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}'
+                f'door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}{why}'
             )
         maps = read_maps(readout, geometry.depth, self.net.stages, self.net.map_norm)
         name = MAPS if maps else str(readout)

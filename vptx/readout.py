@@ -123,6 +123,8 @@ def check_readout(readout: str, net: str, has_class_token: bool, has_tokens: boo
         return
     if readout not in (*READOUTS, MAPS):
         reason = 'there is no such readout'
+    elif not has_tokens:
+        reason = f'{net} is called in one piece, and gives what it gives'
     elif readout in READS_PROMPTS:
         reason = 'no prompt tokens are left after the last layer with this prompter'
     else:

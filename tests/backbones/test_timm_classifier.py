@@ -1,7 +1,6 @@
 """timm's classifiers that have no file of their own. What every net must do is in ``test_contract.py``."""
 
 import random
-import warnings
 
 import pytest
 import timm
@@ -12,6 +11,7 @@ from torch import nn
 
 import vptx
 from vptx.backbones import TimmClassifier, wrap_backbone
+from vptx.backbones.timm_models import build_without_numbers, wrap_all
 from vptx.prompted import PromptedNetwork
 from vptx.registry import NETS, PROMPTERS, build
 from vptx.trainable import trained_names
@@ -193,18 +193,11 @@ def test_one_size_is_that_which_it_was_built_for():
 def smallest_of_each_class() -> list[str]:
     """Of every class of timm that this net wraps, the model with the fewest parameters, and of the smallest image."""
     found: dict[type, tuple[int, str]] = {}
-    for name in timm.list_models():
-        model = on_no_device(name)
-        if isinstance(model, nn.Module) and TimmClassifier.knows(model):
-            size = sum(p.numel() for p in model.parameters()) * model.pretrained_cfg['input_size'][1]
+    for name, model, net in wrap_all():
+        if isinstance(net, TimmClassifier):
+            size = sum(p.numel() for p in model.parameters()) * net.geometry.image[0]
             found[type(model)] = min(found.get(type(model), (size, name)), (size, name))
     return [name for _, name in found.values()]
-
-
-def on_no_device(name: str) -> nn.Module:
-    with torch.device('meta'), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        return timm.create_model(name).eval()
 
 
 SAMPLED = random.Random(0).sample(timm.list_modules(), 20)
@@ -214,7 +207,7 @@ SAMPLED = random.Random(0).sample(timm.list_modules(), 20)
 def test_classes_of_timm(module):
     """Twenty of its modules, the first model of each: shapes are the library's, with pixels and without."""
     name = timm.list_models(module=module)[0]
-    model = on_no_device(name)
+    model = build_without_numbers(name)
     image = torch.empty(2, *get_model_input_config(model)['input_size'], device='meta')
     with torch.no_grad(), torch.device('meta'):
         expected = model(image).shape

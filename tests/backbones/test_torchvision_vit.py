@@ -48,13 +48,6 @@ def test_names_and_others():
     with pytest.raises(ValueError, match='Unknown model vit_b_17'):
         TorchvisionViT('vit_b_17')
 
-    class Another(VisionTransformer):
-        def forward(self, x):
-            return x
-
-    with pytest.raises(ValueError, match=r'no backbone wrapper supports .*Another'):
-        vptx.attach(Another(SIZE, PATCH, 1, HEADS, WIDTH, WIDTH))
-
 
 def test_blocks_of_another_kind_keep_door_2():
     model = tiny('torchvision')

@@ -5,6 +5,7 @@ from typing import Any
 
 from .base import Context, LayerOutput, Net, find_net, wrap_backbone
 from .memory import KeyValue
+from .openmmlab_backbone import OpenMMLabBackbone
 from .openmmlab_swin import OpenMMLabSwin
 from .openmmlab_vit import MMPretrainViT, MMSegViT
 from .timm_beit import TimmBeit
@@ -12,6 +13,7 @@ from .timm_classifier import TimmClassifier
 from .timm_eva import TimmEva
 from .timm_swin import TimmSwin
 from .timm_vit import TimmViT
+from .torchvision_classifier import TorchvisionClassifier
 from .torchvision_vit import TorchvisionViT
 
 __all__ = [
@@ -21,12 +23,14 @@ __all__ = [
     'MMPretrainViT',
     'MMSegViT',
     'Net',
+    'OpenMMLabBackbone',
     'OpenMMLabSwin',
     'TimmBeit',
     'TimmClassifier',
     'TimmEva',
     'TimmSwin',
     'TimmViT',
+    'TorchvisionClassifier',
     'TorchvisionViT',
     'find_net',
     'wrap_backbone',

@@ -5,7 +5,7 @@ these two are called. What is between their layers differs, so prompts act on th
 logits. The features are read as tokens, one for each cell of the last map, wherever they have that shape.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from timm.layers import SelectAdaptivePool2d
@@ -14,16 +14,10 @@ from torch import Tensor, nn
 
 from vptx.backbones.base import Context
 from vptx.backbones.timm_net import TimmNet, find_owner
+from vptx.backbones.whole import Output
 from vptx.geometry import Geometry
 from vptx.readout import OWN
 from vptx.registry import NETS
-
-
-@dataclass(frozen=True)
-class Features(Context):
-    """Beside the cells: what ``forward_features`` returned, in its own shape."""
-
-    value: Any = None
 
 
 @NETS.register_module()
@@ -108,10 +102,10 @@ class TimmClassifier(TimmNet):
         rows, columns = self._find_grid((height, width))
         if isinstance(value, Tensor) and value.dim() == 4:
             cells = value if self._is_nhwc else value.permute(0, 2, 3, 1)
-            return cells.flatten(1, 2), Features((cells.shape[1], cells.shape[2]), None, value)
+            return cells.flatten(1, 2), Output((cells.shape[1], cells.shape[2]), None, value)
         if isinstance(value, Tensor) and value.shape[1] == facts.prefix + rows * columns:
-            return value, Features((rows, columns), None, value)
-        return image.new_zeros(len(image), 0, 1), Features((0, 0), None, value)
+            return value, Output((rows, columns), None, value)
+        return image.new_zeros(len(image), 0, 1), Output((0, 0), None, value)
 
     def _find_grid(self, image: tuple[int, int]) -> tuple[int, int]:
         step = self.model.feature_info[-1]['reduction']
@@ -127,12 +121,12 @@ class TimmClassifier(TimmNet):
         return self.model.forward_head(cell, pre_logits=True)
 
     def features(self, tokens: Tensor, context: Context) -> Any:
-        assert isinstance(context, Features)
+        assert isinstance(context, Output)
         value, batch = context.value, len(tokens)  # of no images, this is that of one
         return value[:batch] if isinstance(value, Tensor) else [part[:batch] for part in value]
 
     def classify(self, tokens: Tensor, context: Context) -> Tensor:
-        assert isinstance(context, Features)
+        assert isinstance(context, Output)
         return self.logits(context.value)
 
 
@@ -146,14 +140,13 @@ def _is_of_one_size(name: str) -> bool:
 
 
 def _find_pooling(model: nn.Module) -> tuple[str, bool]:
-    """The kind of pooling, by timm's name, and whether it is the first thing that a head does to a map."""
+    """The kind of pooling, by timm's name, and whether it is the first thing that is done to a map."""
     head = getattr(model, 'head', None)
-    own, of_head = getattr(model, 'global_pool', None), getattr(head, 'global_pool', None)
-    if isinstance(own, SelectAdaptivePool2d):
-        return own.pool_type, True
-    if isinstance(of_head, SelectAdaptivePool2d):
-        first = (
-            next(head.children()) is of_head and getattr(head, 'in_features', model.num_features) == model.num_features
-        )
-        return of_head.pool_type, first
-    return next((kind for kind in (own, getattr(head, 'pool_type', None)) if isinstance(kind, str)), 'avg'), False
+    for part in (model, head):
+        pooling = getattr(part, 'global_pool', None)
+        if isinstance(pooling, SelectAdaptivePool2d):
+            # Two ways of a convolution in front of it.
+            widened = hasattr(part, 'in_conv') or getattr(part, 'in_features', model.num_features) != model.num_features
+            return pooling.pool_type, not widened
+    named = (getattr(model, 'global_pool', None), getattr(head, 'pool_type', None))
+    return next((kind for kind in named if isinstance(kind, str)), 'avg'), False
