@@ -14,6 +14,7 @@ import torch
 import torchvision
 from timm.layers import GroupNormAct, StdConv2d
 from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock
+from timm.models.vision_transformer_relpos import RelPosBlock
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -34,7 +35,17 @@ _vit = partial(
     dynamic_img_size=True,
 )
 
-_beit = partial(_vit, 'beit_base_patch16_224', dynamic_img_size=None)  # which it does not take
+_one_size = partial(_vit, dynamic_img_size=None)  # which these do not take
+_beit = partial(_one_size, 'beit_base_patch16_224')
+_naflex = partial(
+    timm.create_model,
+    patch_size=PATCH,
+    embed_dim=WIDTH,
+    depth=DEPTH,
+    num_heads=HEADS,
+    num_classes=CLASSES,
+    pretrained_cfg_overlay=dict(input_size=(3, SIZE, SIZE)),
+)
 # Of the same size in all that prompts meet: width and grid of the last map, the size of the images.
 _convnet = partial(
     timm.create_model,
@@ -83,6 +94,11 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     'DINOv3': partial(_vit, 'vit_small_patch16_dinov3', mlp_ratio=2),
     # Relative positions: a table of each layer; one image size.
     'BEiT': partial(_beit, init_values=0.5, drop_path_rate=0.2),
+    # By an MLP; and of SigLIP 2, without a class token, any image size.
+    'relative positions': partial(_one_size, 'vit_relpos_small_patch16_224', init_values=0.5),
+    'NaFlex': partial(_naflex, 'naflexvit_base_patch16_gap'),
+    # Layers of the patches alone, and layers of the class token alone.
+    'CaiT': partial(_one_size, 'cait_xxs24_224', init_values=0.5, drop_path_rate=0.2),
     # No tokens, so door 1 alone.
     'ResNet': partial(_resnet, 'resnet18', channels=(8, 8, 16, WIDTH)),
     'ConvNeXt': partial(_convnet, 'convnext_atto', depths=(1, 1, 1, 1), dims=(8, 8, 16, WIDTH)),
@@ -121,6 +137,17 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     'BEiT with one table': partial(_beit, use_rel_pos_bias=False, use_shared_rel_pos_bias=True),
     'BEiT with both': partial(_beit, use_shared_rel_pos_bias=True, use_abs_pos_emb=True, global_pool='token'),
     'BEiT with none': partial(_beit, use_rel_pos_bias=False, use_abs_pos_emb=True),
+    'relative positions, shared': partial(
+        _one_size, 'vit_relpos_base_patch32_plus_rpn_256', block_fn=RelPosBlock, class_token=True
+    ),
+    'relative positions in a table': partial(
+        _one_size, 'vit_relpos_base_patch16_clsgap_224', rel_pos_type='bias', qk_norm=True
+    ),
+    'relative positions, normed last': partial(_one_size, 'vit_relpos_base_patch32_plus_rpn_256', class_token=True),
+    'SigLIP 2': partial(_naflex, 'naflexvit_so400m_patch16_siglip', mlp_ratio=2),
+    'NaFlex with rotations': partial(_naflex, 'naflexvit_base_patch16_gap', rope_type='axial', class_token=True),
+    'NaFlex with a convolution': partial(_naflex, 'naflexvit_base_patch16_gap', embed_proj_type='conv'),
+    'CaiT, averaged': partial(_one_size, 'cait_xxs24_224', global_pool='avg'),
     # Kernels that are standardised before they are used.
     'BiT': partial(
         _resnet,
@@ -135,9 +162,7 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     'EfficientNet': partial(_classifier, 'test_efficientnet'),
     'MobileNet': partial(_classifier, 'mobilenetv3_small_050'),  # a convolution behind the pooling
     'MambaOut': partial(_classifier, 'mambaout_femto', depths=(1, 1, 1, 1), dims=(8, 8, 16, WIDTH)),
-    'ConViT': partial(
-        _vit, 'convit_tiny', depth=2, local_up_to_layer=1, embed_dim=WIDTH // 4, dynamic_img_size=None
-    ),  # which it does not take
+    'ConViT': partial(_one_size, 'convit_tiny', depth=2, local_up_to_layer=1, embed_dim=WIDTH // 4),
     'CrossViT': partial(
         _classifier,
         'crossvit_9_240',
@@ -152,7 +177,6 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     'LeViT': partial(  # two classifiers
         _classifier, 'levit_128s', img_size=SIZE, embed_dim=(8, 16), key_dim=4, depth=(1, 1), num_heads=(2, 2)
     ),
-    'SqueezeNet': partial(_torchvision, 'SqueezeNet', '1_1', CLASSES),  # classifies by a convolution
     'MaxViT': partial(  # of one size
         _torchvision, 'MaxVit', (SIZE, SIZE), 8, 4, [16], [1], 8, stochastic_depth_prob=0.2, num_classes=CLASSES
     ),

@@ -8,9 +8,11 @@ from .memory import KeyValue
 from .openmmlab_backbone import OpenMMLabBackbone
 from .openmmlab_swin import OpenMMLabSwin
 from .openmmlab_vit import MMPretrainViT, MMSegViT
-from .timm_beit import TimmBeit
+from .timm_beit import TimmBeit, TimmRelPos
+from .timm_cait import TimmCait
 from .timm_classifier import TimmClassifier
 from .timm_eva import TimmEva
+from .timm_naflex import TimmNaFlex
 from .timm_swin import TimmSwin
 from .timm_vit import TimmViT
 from .torchvision_classifier import TorchvisionClassifier
@@ -26,8 +28,11 @@ __all__ = [
     'OpenMMLabBackbone',
     'OpenMMLabSwin',
     'TimmBeit',
+    'TimmCait',
     'TimmClassifier',
     'TimmEva',
+    'TimmNaFlex',
+    'TimmRelPos',
     'TimmSwin',
     'TimmViT',
     'TorchvisionClassifier',

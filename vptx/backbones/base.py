@@ -12,7 +12,7 @@ in it.
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
+from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -280,7 +280,7 @@ class Net(BaseModule):
         if 'memory' not in self.geometry.doors or has_global_hooks():
             return False
         module = self.module_of(layer)
-        parts = ((attrgetter(path)(module) if path else module, kinds) for path, kinds in self.replaced.items())
+        parts = ((_part(module, path), kinds) for path, kinds in self.replaced.items())
         return all(is_plain(part, kinds) for part, kinds in parts) and self.is_known(module)
 
     def is_known(self, module: nn.Module) -> bool:
@@ -346,6 +346,11 @@ class Net(BaseModule):
     def collect(self, outputs: Mapping[int, LayerOutput]) -> tuple:
         """What the network's own forward makes of the outputs of its layers :attr:`taps`, none of them finished."""
         raise NotImplementedError
+
+
+def _part(module: nn.Module, path: str) -> nn.Module | None:
+    """What ``module`` has under the dotted name, or None: a block of another make may have no such part."""
+    return reduce(lambda part, name: getattr(part, name, None), path.split('.') if path else (), module)
 
 
 def is_a(model: nn.Module, path: str) -> bool:

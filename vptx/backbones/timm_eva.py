@@ -64,7 +64,7 @@ class TimmEva(TimmViT):
         turns = None if context is None else self._turns(length, layer, context)
         if turns is None:
             return attention
-        prefix, half = self.geometry.prefix, self.model.blocks[layer].attn.rotate_half
+        prefix, half = self.geometry.prefix, getattr(self.model.blocks[layer].attn, 'rotate_half', False)
 
         def turn(x: Tensor) -> Tensor:
             turned = apply_rot_embed_cat(x[:, :, prefix:], turns, half=half)
@@ -77,7 +77,7 @@ class TimmEva(TimmViT):
         turns = context.positions
         if turns is None:
             return None
-        if self.model.rope_mixed:  # of each layer its own
+        if getattr(self.model, 'rope_mixed', getattr(self.model, 'rope_is_mixed', False)):  # of each layer its own
             turns = turns[layer]
         prompts = length - self.geometry.prefix - turns.shape[-2]
         if prompts == 0:

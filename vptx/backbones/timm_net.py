@@ -18,7 +18,7 @@ from vptx.weights import load_weights
 
 from . import vit_mini  # noqa: F401  registers our own networks with timm
 
-__all__ = ['TimmNet', 'TimmTransformer', 'find_owner']
+__all__ = ['TimmNet', 'TimmTransformer', 'divides', 'find_owner']
 
 
 class TimmNet(Net):
@@ -141,6 +141,10 @@ def _first_convolution(model: nn.Module) -> str:
 class TimmTransformer(TimmNet):
     """A transformer of timm: patches, blocks and a final norm, as its families name them alike."""
 
+    @property
+    def _patch_embed(self) -> nn.Module:
+        return self.model.patch_embed
+
     def module_of(self, layer: int) -> nn.Module:
         return self.model.blocks[layer]
 
@@ -160,11 +164,7 @@ class TimmTransformer(TimmNet):
         model = super()._create(name, arguments)
         embed = getattr(model, 'patch_embed', None)
         # SigLIP's patches of 14 px leave out the last of 384: timm allows that of the one size it was built for.
-        if (
-            'dynamic_img_size' not in arguments
-            and isinstance(embed, PatchEmbed)
-            and not _divides(embed, embed.img_size)
-        ):
+        if 'dynamic_img_size' not in arguments and isinstance(embed, PatchEmbed) and not divides(embed, embed.img_size):
             model = super()._create(name, dict(arguments, dynamic_img_size=False))
         return model
 
@@ -174,7 +174,7 @@ class TimmTransformer(TimmNet):
         Raises:
             ValueError: an image size that the network cannot take.
         """
-        embed, size = self.model.patch_embed, tuple(image.shape[-2:])
+        embed, size = self._patch_embed, tuple(image.shape[-2:])
         if size != self.geometry.image and not self.geometry.any_size:
             raise ValueError(self._refusal(size))
         try:
@@ -190,7 +190,7 @@ class TimmTransformer(TimmNet):
 
     def _refusal(self, size: tuple[int, ...]) -> str:
         facts = self.geometry
-        if self.geometry.any_size or not _divides(self.model.patch_embed, size):
+        if self.geometry.any_size or not divides(self._patch_embed, size):
             return (
                 f'patches of {facts.patch[0]} x {facts.patch[1]} px do not divide an image of {size[0]} x {size[1]} px'
             )
@@ -201,7 +201,7 @@ class TimmTransformer(TimmNet):
         )
 
     def patch_modules(self) -> tuple[Callable[[Tensor], Tensor], nn.Module | None]:
-        embed = self.model.patch_embed
+        embed = self._patch_embed
         if isinstance(embed, HybridEmbed):
             return (lambda image: embed.proj(embed.backbone(image))), None
         return embed.proj, embed.norm
@@ -210,7 +210,7 @@ class TimmTransformer(TimmNet):
         return self.model.norm(tokens)
 
 
-def _divides(embed: nn.Module, size: Sequence[int]) -> bool:
+def divides(embed: nn.Module, size: Sequence[int]) -> bool:
     """Whether patches divide an image of that size, or those that lack some of it are filled up."""
     patch = embed.feat_ratio(as_scalar=False)
     return embed.dynamic_img_pad or not any(side % step for side, step in zip(size, patch, strict=True))
