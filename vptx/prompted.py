@@ -159,6 +159,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             hold(part, self)
         for handle in self._handles:
             handle.remove()
+        self.net.used = prompter.sites
         # A partial of a method, not a closure: a copy of the network calls the copy's own prompter.
         self._handles = [
             self.net.module_at(site).register_forward_hook(partial(self._inside, site)) for site in prompter.sites

@@ -94,7 +94,7 @@ def test_models_of_timm_are_counted_by_class_and_door():
 
 def test_models_of_timm_without_a_net_are_named_with_the_reason():
     printed = support.timm_markdown(['mobilenetv5_300m_enc', 'resnet18'])
-    assert printed.startswith('1 of 2 models of timm have a net.')
+    assert printed.startswith('1 of 2 models in the registry of timm have a net.')
     assert (
         '`mobilenetv5_300m_enc`: no backbone wrapper supports timm.models.mobilenetv5.MobileNetV5Encoder. It' in printed
     )

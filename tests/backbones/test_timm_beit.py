@@ -27,7 +27,7 @@ def test_facts_are_read_off_the_network():
     net = wrap_backbone(tiny('BEiT'))
     facts = net.geometry
     assert (facts.prefix, facts.tokens, facts.any_size, net.readout) == (1, 1 + GRID**2, False, 'mean')
-    assert facts.doors == {'image', 'tokens', 'memory', 'logits'}
+    assert facts.doors == {'image', 'tokens', 'memory', 'inside', 'logits'}
 
 
 @every_beit

@@ -17,7 +17,7 @@ def test_facts_are_read_off_the_network():
     assert (facts.widths, facts.patch, facts.image) == ((WIDTH,) * DEPTH, (PATCH, PATCH), (SIZE, SIZE))
     assert (facts.prefix, facts.tokens, facts.any_size) == (1, 1 + GRID**2, False)
     assert (facts.mean, facts.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert facts.doors == {'image', 'tokens', 'memory', 'logits'}
+    assert facts.doors == {'image', 'tokens', 'memory', 'inside', 'logits'}
 
 
 def test_a_block_spelt_out_is_torchvisions_own():

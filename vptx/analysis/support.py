@@ -117,7 +117,7 @@ def timm_markdown(names: Iterable[str] | None = None) -> str:
     ordered = sorted(doors.items(), key=lambda item: (item[0][1], -item[1][''], item[0]))
     rows = [[f'`{kind}`', f'`{net}`', *(str(found[door]) for door in ('', *DOORS))] for (kind, net), found in ordered]
     sums = ['all', '', *(str(total[door]) for door in ('', *DOORS))]
-    heading = f'{total[""]} of {total[""] + len(refused)} models of timm have a net.'
+    heading = f'{total[""]} of {total[""] + len(refused)} models in the registry of timm have a net.'
     table = _table(['class of timm', 'net', 'models', *DOORS], [*rows, sums])
     return '\n\n'.join([heading, table, *refused])
 

@@ -33,7 +33,6 @@ __all__ = [
     'Net',
     'count_channels',
     'find_net',
-    'find_sites',
     'has_own_forward',
     'is_a',
     'kind_of',
@@ -94,6 +93,10 @@ class Net(BaseModule):
         positions: last components of the names of tensors that the library resizes to another image size.
         replaced: the modules of a layer that are not called, or are called otherwise, where it is computed from
             weights; by their names in it, with the types that they may be of.
+        around: the names in ``model`` of what gives the first tokens (``'embed'``) and of the final norm (``'norm'``),
+            as sites for prompters that act inside.
+        uncalled: sites of a block that are not called, or with more than one tensor.
+        used: the sites at which the prompter of the moment acts.
     """
 
     example: ClassVar[dict[str, Any]] = {}
@@ -114,6 +117,9 @@ class Net(BaseModule):
         'relative_position_index',
     )
     replaced: Mapping[str, tuple[type[nn.Module], ...]] = {}
+    around: Mapping[str, str] = {}
+    uncalled: frozenset[str] = frozenset()
+    used: tuple[Site, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -323,9 +329,32 @@ class Net(BaseModule):
         """
         raise ValueError(f'{self.geometry.name} does not tell the weights of its keys and values')
 
+    def find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
+        """The modules that a forward without memory calls once, with one tensor, in the order in which it does.
+
+        Args:
+            widths: of the layers.
+        """
+        found = [Site('embed', None, 0, widths[0])] if 'embed' in self.around else []
+        for layer, width in enumerate(widths):
+            for name in IN_BLOCK:
+                module = None if name in self.uncalled else _at_site(self.module_of(layer), name)
+                if module is not None:
+                    sizes = getattr(module, 'in_features', width), getattr(module, 'out_features', width)
+                    found.append(Site(name, layer, *sizes))
+        return (*found, *([Site('norm', None, widths[-1], widths[-1])] if 'norm' in self.around else []))
+
     def module_at(self, site: Site) -> nn.Module:
-        """The library's module at one of the geometry's sites, called once in a forward without memory."""
-        raise NotImplementedError
+        """The library's module at one of the geometry's sites."""
+        if site.layer is None:
+            return self.model.get_submodule(self.around[site.name])
+        module = _at_site(self.module_of(site.layer), site.name)
+        assert module is not None
+        return module
+
+    def is_used(self, name: str, layer: int) -> bool:
+        """Whether a prompter acts at the site ``name`` of ``layer``."""
+        return any((site.name, site.layer) == (name, layer) for site in self.used)
 
     def finish(self, tokens: Tensor) -> Tensor:
         """The final norm: (B, M, D) -> (B, M, D)."""
@@ -387,23 +416,25 @@ def count_channels(model: nn.Module, name: Any) -> int:
     return next((module.in_channels for module in found if isinstance(module, nn.Conv2d)), 3)
 
 
-#: Where a transformer's block, as most libraries write it, has its sites.
+#: Where a transformer's block, as one library or another writes it, has its sites.
 IN_BLOCK = dict(
-    norm1='norm1', qkv='attn.qkv', proj='attn.proj', attn='attn', norm2='norm2', fc1='mlp.fc1', fc2='mlp.fc2', mlp='mlp'
+    norm1=('norm1', 'ln1', 'ln_1'),
+    qkv=('attn.qkv', 'attn.w_msa.qkv'),
+    q=('attn.q_proj', 'attn.q'),
+    k=('attn.k_proj', 'attn.k'),
+    v=('attn.v_proj', 'attn.v'),
+    proj=('attn.proj', 'attn.w_msa.proj'),
+    attn=('attn',),
+    norm2=('norm2', 'ln2', 'ln_2'),
+    fc1=('mlp.fc1', 'mlp.0', 'ffn.layers.0.0'),
+    fc2=('mlp.fc2', 'mlp.3', 'ffn.layers.1'),
+    mlp=('mlp', 'ffn.layers'),
 )
 
 
-def find_sites(block: nn.Module, layer: int, width: int) -> tuple[Site, ...]:
-    """The sites of a block of this width: those modules of :data:`IN_BLOCK` that it has."""
-    found = []
-    for name, path in IN_BLOCK.items():
-        try:
-            module = block.get_submodule(path)
-        except AttributeError:
-            continue
-        widths = getattr(module, 'in_features', width), getattr(module, 'out_features', width)
-        found.append(Site(name, layer, *widths))
-    return tuple(found)
+def _at_site(block: nn.Module, name: str) -> nn.Module | None:
+    found = (block.get_submodule(path) for path in IN_BLOCK[name] if _part(block, path) is not None)
+    return next(found, None)
 
 
 def find_net(model: nn.Module) -> type[Net] | None:

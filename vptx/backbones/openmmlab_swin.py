@@ -73,12 +73,15 @@ class OpenMMLabSwin(SwinNet):
         embed = model.patch_embed
         # mmsegmentation does not keep the size it was built for, and takes any.
         facts = self._facts(tuple(embed.init_input_size or (224, 224)), tuple(embed.projection.kernel_size))
+        last = f'norm{len(self.stages) - 1}'
+        self.around = {'norm': last} if hasattr(model, last) else {}
         self.geometry = Geometry(
             name=f'{type(model).__module__.partition(".")[0]}.{type(model).__name__}, '
             f'{len(facts["widths"])} x {facts["widths"][-1]}',
             mean=(),  # the data preprocessor of the model around it knows
             std=(),
-            doors=frozenset({'image', 'logits'} | ({'tokens', 'memory'} if plain else set())),
+            doors=frozenset({'image', 'logits'} | ({'tokens', 'memory', 'inside'} if plain else set())),
+            sites=self.find_sites(facts['widths']) if plain else (),
             heads=tuple(block.attn.w_msa.num_heads for block in blocks) if plain else (),
             stem=measure_stem(model, self.stem),
             channels=count_channels(model, self.stem),

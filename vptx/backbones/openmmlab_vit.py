@@ -43,6 +43,7 @@ class _OpenMMLabViT(Net):
         depth, width = len(model.layers), model.pos_embed.shape[-1]
         patch = tuple(model.patch_embed.projection.kernel_size)
         grid = tuple(-(-side // size) for side, size in zip(model.img_size, patch, strict=True))
+        self.around = {'norm': _name_of(model, model.norm1)} if model.final_norm else {}
         self.has_class_token = bool(model.with_cls_token)
         self.taps = tuple(sorted({layer % depth for layer in model.out_indices if layer < depth}))
         self.geometry = Geometry(
@@ -54,7 +55,8 @@ class _OpenMMLabViT(Net):
             tokens=int(self.has_class_token) + grid[0] * grid[1],
             mean=(),  # the data preprocessor of the model around it knows
             std=(),
-            doors=frozenset({'image', 'tokens', 'logits'} | ({'memory'} if plain else set())),
+            doors=frozenset({'image', 'tokens', 'logits'} | ({'memory', 'inside'} if plain else set())),
+            sites=self.find_sites((width,) * depth) if plain else (),
             heads=tuple(block.attn.num_heads for block in model.layers) if plain else (),
             stem=measure_stem(model, self.stem),
             channels=count_channels(model, self.stem),
@@ -164,6 +166,7 @@ class MMSegViT(_OpenMMLabViT):
 
     example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmseg.VisionTransformer', num_layers=2))
     path = 'mmseg.models.backbones.vit.VisionTransformer'
+    uncalled = frozenset({'attn'})  # it adds the shortcut
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -207,3 +210,7 @@ class MMSegViT(_OpenMMLabViT):
         prefix = self.geometry.prefix
         patches = tokens[:, prefix:].unflatten(1, grid).permute(0, 3, 1, 2).contiguous()
         return [patches, tokens[:, 0]] if self.model.output_cls_token else patches
+
+
+def _name_of(model: nn.Module, part: nn.Module) -> str:
+    return next(name for name, module in model.named_modules() if module is part)

@@ -21,7 +21,6 @@ from vptx.backbones.base import Context
 from vptx.backbones.memory import SelfAttention
 from vptx.backbones.spelling import NoRoomError
 from vptx.backbones.timm_vit import TimmViT
-from vptx.geometry import Site
 from vptx.registry import NETS
 
 
@@ -51,9 +50,6 @@ class TimmBeit(TimmViT):
     def is_known(self, module: nn.Module) -> bool:
         return type(module) in self.replaced[''] and type(module.attn) in self.replaced['attn']
 
-    def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
-        return ()  # its attention takes the weights of its maps, and never calls them
-
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model, (tokens, grid) = self.model, self._embed_patches(image)
         tokens = torch.cat([model.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
@@ -62,7 +58,7 @@ class TimmBeit(TimmViT):
         return model.pos_drop(tokens), Context(grid, model.rel_pos_bias() if model.rel_pos_bias is not None else None)
 
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
-        block, length = self.model.blocks[layer], tokens.shape[1]
+        block, length = self._block(layer), tokens.shape[1]
         if length == self.geometry.tokens:
             return block(tokens, **{self.shared_argument: context.positions})
         if self.is_spelt(layer):

@@ -38,17 +38,19 @@ class TimmCait(TimmTransformer):
         super().__init__(model, **others)
         model, embed = self.model, self.model.patch_embed
         depth = len(model.blocks) + len(model.blocks_token_only)
+        widths = (model.embed_dim,) * depth
         self.geometry = Geometry(
-            widths=(model.embed_dim,) * depth,
+            widths=widths,
             patch=tuple(embed.feat_ratio(as_scalar=False)),
             image=tuple(embed.img_size),
             prefix=1,
             tokens=1 + embed.num_patches,
-            doors=frozenset({'image', 'tokens', 'logits'}),
+            doors=frozenset({'image', 'tokens', 'inside', 'logits'}),
+            sites=self.find_sites(widths),
             any_size=False,
             **self.facts,
         )
-        self.readout = {'token': 'cls', 'avg': 'mean'}.get(model.global_pool, 'logits')
+        self.readout = {'token': 'cls', 'avg': 'mean'}.get(str(model.global_pool), 'logits')
 
     @property
     def intermediates(self) -> tuple[int, ...]:

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from vptx.backbones.base import Context
 from vptx.backbones.memory import SelfAttention
 from vptx.backbones.timm_vit import TimmViT
-from vptx.geometry import Site
 from vptx.registry import NETS
 
 
@@ -48,16 +47,13 @@ class TimmEva(TimmViT):
             return False
         return module.attn.gate is None and getattr(module.attn, 'num_kv_groups', 1) == 1
 
-    def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
-        return ()  # its attention takes the weights of its maps, and never calls them
-
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model, (patches, grid) = self.model, self._embed_patches(image)
         tokens, rotations = model._pos_embed(patches)
         return model.norm_pre(tokens), Context(grid, rotations)
 
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
-        return self.model.blocks[layer](tokens, rope=self._turns(tokens.shape[1], layer, context))
+        return self._block(layer)(tokens, rope=self._turns(tokens.shape[1], layer, context))
 
     def _attention(self, layer: int, context: Context | None, length: int) -> SelfAttention:
         attention = super()._attention(layer, context, length)

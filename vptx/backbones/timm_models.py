@@ -9,12 +9,7 @@ from torch import nn
 
 from vptx.backbones.base import Net, wrap_backbone
 
-__all__ = ['build_without_numbers', 'list_timm', 'wrap_all']
-
-
-def list_timm() -> list[str]:
-    """The names of all models that timm itself has."""
-    return [name for name in timm.list_models() if timm.model_entrypoint(name).__module__.startswith('timm.')]
+__all__ = ['build_without_numbers', 'wrap_all']
 
 
 def build_without_numbers(name: str) -> nn.Module:
@@ -25,8 +20,12 @@ def build_without_numbers(name: str) -> nn.Module:
 
 
 def wrap_all(names: Iterable[str] | None = None) -> Iterator[tuple[str, nn.Module, Net | str]]:
-    """Of each model, by default of all: its name, itself, and its net, or the error of :func:`wrap_backbone`."""
-    for name in list_timm() if names is None else names:
+    """Of each model: its name, itself, and its net, or the error of :func:`wrap_backbone`.
+
+    Args:
+        names: of models; None for all of timm's registry, ViT-mini among them.
+    """
+    for name in timm.list_models() if names is None else names:
         model = build_without_numbers(name)
         try:
             yield name, model, wrap_backbone(model)

@@ -38,6 +38,8 @@ class TimmNaFlex(TimmEva):
         for name in {**TimmViT.replaced, **TimmEva.replaced}
     }
 
+    around: Mapping[str, str] = dict(embed='embeds.norm', norm='norm')
+
     @property
     def _patch_embed(self) -> nn.Module:
         return self.model.embeds
@@ -64,7 +66,7 @@ class TimmNaFlex(TimmEva):
 
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
         if context.positions is None:
-            return self.module_of(layer)(tokens)
+            return self._block(layer)(tokens)
         return super().call(tokens, layer, context)
 
     def patch_modules(self) -> tuple[Callable[[Tensor], Tensor], nn.Module | None]:

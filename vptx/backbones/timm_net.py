@@ -3,7 +3,7 @@
 https://github.com/huggingface/pytorch-image-models
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -12,8 +12,7 @@ from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_data_config
 from timm.layers import HybridEmbed, PatchEmbed
 from torch import Tensor, nn
 
-from vptx.backbones.base import IN_BLOCK, Net, count_channels, find_sites, measure_stem
-from vptx.geometry import Site
+from vptx.backbones.base import Net, count_channels, measure_stem
 from vptx.weights import load_weights
 
 from . import vit_mini  # noqa: F401  registers our own networks with timm
@@ -141,23 +140,14 @@ def _first_convolution(model: nn.Module) -> str:
 class TimmTransformer(TimmNet):
     """A transformer of timm: patches, blocks and a final norm, as its families name them alike."""
 
+    around: Mapping[str, str] = dict(embed='patch_embed', norm='norm')
+
     @property
     def _patch_embed(self) -> nn.Module:
         return self.model.patch_embed
 
     def module_of(self, layer: int) -> nn.Module:
         return self.model.blocks[layer]
-
-    def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
-        inside = [
-            site for layer, width in enumerate(widths) for site in find_sites(self.module_of(layer), layer, width)
-        ]
-        return (Site('embed', None, 0, widths[0]), *inside, Site('norm', None, widths[-1], widths[-1]))
-
-    def module_at(self, site: Site) -> nn.Module:
-        if site.layer is None:
-            return self.model.get_submodule('patch_embed' if site.name == 'embed' else 'norm')
-        return self.module_of(site.layer).get_submodule(IN_BLOCK[site.name])
 
     @classmethod
     def _create(cls, name: str, arguments: dict) -> nn.Module:

@@ -6,6 +6,7 @@ BEiT share with it is here too: a block computed from weights, so that its atten
 """
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, ClassVar
 
 import torch
@@ -59,7 +60,7 @@ class TimmViT(TimmTransformer):
         plain = all(self.is_known(block) for block in model.blocks)
         width, image = model.embed_dim, self._image_size
         rows, columns = embed.dynamic_feat_size(image)
-        sites = self._find_sites((width,) * len(model.blocks)) if plain else ()
+        sites = self.find_sites((width,) * len(model.blocks)) if plain else ()
         self.geometry = Geometry(
             widths=(width,) * len(model.blocks),
             patch=tuple(embed.feat_ratio(as_scalar=False)),
@@ -106,7 +107,18 @@ class TimmViT(TimmTransformer):
         return model.norm_pre(model.patch_drop(model._pos_embed(patches))), Context(grid)
 
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
-        return self.model.blocks[layer](tokens)
+        return self._block(layer)(tokens)
+
+    def _block(self, layer: int) -> nn.Module:
+        """The block, which calls its map onto queries, keys and values where a prompter acts there: the library's own
+        forward may take its weights instead."""
+        block = self.model.blocks[layer]
+        if not self.is_used('qkv', layer) or getattr(block.attn, 'q_bias', None) is None:
+            return block
+        attn, block = copy(block.attn), copy(block)
+        attn.qkv_bias_separate = True
+        block._modules = dict(block._modules, attn=attn)
+        return block
 
     def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
         block = self.model.blocks[layer]
