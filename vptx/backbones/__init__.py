@@ -6,8 +6,9 @@ from typing import Any
 from .base import Context, LayerOutput, Net, find_net, wrap_backbone
 from .memory import KeyValue
 from .openmmlab_backbone import OpenMMLabBackbone
-from .openmmlab_swin import OpenMMLabSwin
-from .openmmlab_vit import MMPretrainViT, MMSegViT
+from .openmmlab_positions import MMPretrainBEiT, MMPretrainEVA02
+from .openmmlab_swin import MMPretrainSwinV2, OpenMMLabSwin
+from .openmmlab_vit import MMPretrainDeiT3, MMPretrainViT, MMSegViT
 from .timm_beit import TimmBeit, TimmRelPos
 from .timm_cait import TimmCait
 from .timm_classifier import TimmClassifier
@@ -22,6 +23,10 @@ __all__ = [
     'Context',
     'KeyValue',
     'LayerOutput',
+    'MMPretrainBEiT',
+    'MMPretrainDeiT3',
+    'MMPretrainEVA02',
+    'MMPretrainSwinV2',
     'MMPretrainViT',
     'MMSegViT',
     'Net',
