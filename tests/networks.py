@@ -37,6 +37,15 @@ _vit = partial(
 
 _one_size = partial(_vit, dynamic_img_size=None)  # which these do not take
 _beit = partial(_one_size, 'beit_base_patch16_224')
+_sam = partial(
+    _one_size,
+    'samvit_base_patch16',
+    window_size=3,
+    global_attn_indexes=(1,),
+    neck_chans=24,
+    mlp_ratio=2,
+    drop_path_rate=0.2,
+)
 _naflex = partial(
     timm.create_model,
     patch_size=PATCH,
@@ -99,6 +108,8 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     'NaFlex': partial(_naflex, 'naflexvit_base_patch16_gap'),
     # Layers of the patches alone, and layers of the class token alone.
     'CaiT': partial(_one_size, 'cait_xxs24_224', init_values=0.5, drop_path_rate=0.2),
+    # Windows that do not divide the map, and a layer without; a neck that makes another width.
+    'SAM': partial(_sam, use_rel_pos=True),
     # No tokens, so door 1 alone.
     'ResNet': partial(_resnet, 'resnet18', channels=(8, 8, 16, WIDTH)),
     'ConvNeXt': partial(_convnet, 'convnext_atto', depths=(1, 1, 1, 1), dims=(8, 8, 16, WIDTH)),
@@ -147,6 +158,7 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     'SigLIP 2': partial(_naflex, 'naflexvit_so400m_patch16_siglip', mlp_ratio=2),
     'NaFlex with rotations': partial(_naflex, 'naflexvit_base_patch16_gap', rope_type='axial', class_token=True),
     'NaFlex with a convolution': partial(_naflex, 'naflexvit_base_patch16_gap', embed_proj_type='conv'),
+    'SAM with rotations': partial(_sam, use_rope=True, use_rel_pos=False, init_values=0.5, neck_chans=None),
     'CaiT, averaged': partial(_one_size, 'cait_xxs24_224', global_pool='avg'),
     # Kernels that are standardised before they are used.
     'BiT': partial(

@@ -14,6 +14,7 @@ from .timm_cait import TimmCait
 from .timm_classifier import TimmClassifier
 from .timm_eva import TimmEva
 from .timm_naflex import TimmNaFlex
+from .timm_sam import TimmSAM
 from .timm_swin import TimmSwin
 from .timm_vit import TimmViT
 from .torchvision_classifier import TorchvisionClassifier
@@ -38,6 +39,7 @@ __all__ = [
     'TimmEva',
     'TimmNaFlex',
     'TimmRelPos',
+    'TimmSAM',
     'TimmSwin',
     'TimmViT',
     'TorchvisionClassifier',
