@@ -253,7 +253,8 @@ def test_any_image_size_as_the_library_interpolates_it(network, size):
         with pytest.raises(ValueError, match=f'an image of {size[0]} x {size[1]} px, but .* was built for 32 x 32 px'):
             prompted_network(image)
         return
-    assert torch.equal(prompted_network(image), tiny(network)(image))
+    library = tiny(network).requires_grad_(False)  # which some kernels go by
+    assert torch.equal(prompted_network(image), library(image))
 
 
 @every_variant
