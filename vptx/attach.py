@@ -192,8 +192,12 @@ def _check_maps(model: nn.Module, prompted: PromptedNetwork) -> None:
 
 
 def _with_pixel_statistics(net: Net, model: nn.Module) -> Net:
-    """OpenMMLab keeps the mean and the standard deviation of pixels next to the backbone, in [0, 255]."""
+    """OpenMMLab keeps the mean and the standard deviation of pixels next to the backbone, in [0, 255]; mmsegmentation
+    also the size of its images, which a ConvNet does not know."""
     preprocessor = getattr(model, 'data_preprocessor', None)
+    size = getattr(preprocessor, 'size', None)
+    if size is not None and not net.geometry.depth and not hasattr(net.model, 'img_size'):
+        net.geometry = replace(net.geometry, image=tuple(size))
     if not net.geometry.mean:
         mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
         if mean is None or std is None:
