@@ -9,6 +9,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vptx.backbones import Net, find_net, wrap_backbone
+from vptx.backbones.hugging_face import HuggingFaceNet
+from vptx.hugging_face import PromptedHuggingFace
 from vptx.mappings.base import LabelMapping
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters.base import Prompter
@@ -140,7 +142,8 @@ def _wrap(model: nn.Module, part: nn.Module, at: str | None) -> PromptedNetwork:
     parent = model.get_submodule((at or '').rpartition('.')[0])
     if part is not model and hasattr(parent, 'data_preprocessor'):  # as a model of OpenMMLab has it
         return PromptedBackbone(_with_pixel_statistics(wrap_backbone(part), parent))
-    return PromptedNetwork(wrap_backbone(part), readout=OWN)
+    net = wrap_backbone(part)
+    return (PromptedHuggingFace if isinstance(net, HuggingFaceNet) else PromptedNetwork)(net, readout=OWN)
 
 
 def _refuse_parallel(model: nn.Module) -> None:

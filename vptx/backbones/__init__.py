@@ -4,6 +4,8 @@ import warnings
 from typing import Any
 
 from .base import Context, LayerOutput, Net, find_net, wrap_backbone
+from .hugging_face_beit import HuggingFaceBeit
+from .hugging_face_vit import HuggingFaceViT
 from .memory import KeyValue
 from .openmmlab_swin import OpenMMLabSwin
 from .openmmlab_vit import MMPretrainViT, MMSegViT
@@ -16,6 +18,8 @@ from .torchvision_vit import TorchvisionViT
 
 __all__ = [
     'Context',
+    'HuggingFaceBeit',
+    'HuggingFaceViT',
     'KeyValue',
     'LayerOutput',
     'MMPretrainViT',

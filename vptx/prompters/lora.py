@@ -18,7 +18,7 @@ from vptx.geometry import At, Geometry, Site
 from vptx.prompters.base import Prompter, check_whole
 from vptx.registry import PROMPTERS
 
-# The queries, keys and values of most networks are the three parts of one map.
+# The queries, keys and values of most networks are the three parts of one map; elsewhere there are three maps.
 _PARTS = ('q', 'k', 'v')
 
 
@@ -61,7 +61,7 @@ class LoRA(Prompter):
         return {**super().settings, 'alpha': self.scale * self.rank}
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
-        names = {'qkv' if target in _PARTS else target for target in self.targets}
+        names = {*self.targets, *(['qkv'] if set(_PARTS) & set(self.targets) else [])}
         self.sites = tuple(site for site in geometry.sites if site.name in names)
         self.updates = nn.ModuleDict()
         for site in self.sites:

@@ -14,7 +14,7 @@ from vptx.geometry import At, Geometry, Site
 from vptx.prompters.base import Prompter
 from vptx.registry import PROMPTERS
 
-_SCALED = ('embed', 'norm1', 'qkv', 'proj', 'norm2', 'fc1', 'fc2', 'norm')
+_SCALED = ('embed', 'norm1', 'qkv', 'q', 'k', 'v', 'proj', 'norm2', 'fc1', 'fc2', 'norm')
 
 
 @PROMPTERS.register_module()
