@@ -171,14 +171,18 @@ def _hugging_face(family: str, kind: str = '', classes: int = CLASSES, **changes
     small = dict(
         hidden_size=WIDTH,
         num_hidden_layers=DEPTH,
-        num_attention_heads=HEADS,
         intermediate_size=2 * WIDTH,
         mlp_ratio=2,
         image_size=SIZE,
         patch_size=PATCH,
         num_labels=classes,
-        **changes,
     )
+    if family == 'Swin':  # two stages of two layers
+        small = dict(embed_dim=WIDTH // 2, depths=(2, 2), num_heads=(2, 4), window_size=4, image_size=SIZE)
+        small |= dict(patch_size=4, mlp_ratio=2, num_labels=classes)
+    else:
+        small['num_attention_heads'] = HEADS
+    small |= changes
     made = getattr(transformers, f'{config}Config')(**small)
     if family in _TOWERS and kind == 'ForImageClassification':
         made = getattr(transformers, f'{family}Config')(vision_config=made.to_dict(), num_labels=classes)
@@ -196,6 +200,7 @@ _CONFIGS = {
     'CLIP': ('CLIP', 'CLIPVision'),
     'Siglip': ('Siglip', 'SiglipVision'),
     'Beit': ('Beit', 'Beit'),
+    'Swin': ('Swin', 'Swin'),
 }
 _TOWERS = ('CLIP', 'Siglip')
 _HEADED = 'ForImageClassification'
@@ -240,6 +245,8 @@ HUGGING_FACE: dict[str, Callable[[], nn.Module]] = {
         use_absolute_position_embeddings=True,
         use_shared_relative_position_bias=True,
     ),
+    'hf swin': partial(_hugging_face, 'Swin', use_absolute_embeddings=True),
+    'hf swin, classifier': partial(_hugging_face, 'Swin', _HEADED, window_size=3, drop_path_rate=0.2),
 }
 
 

@@ -64,7 +64,7 @@ class PromptedHuggingFace(PromptedNetwork):
         trained of it, for ``from_pretrained``. Prompts are not in it: save them by :func:`vptx.save_prompt`."""
         return self.net.model.save_pretrained(save_directory, **options)
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         pixel_values: Tensor | PartialForward | None = None,
         labels: Tensor | None = None,

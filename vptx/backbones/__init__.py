@@ -5,6 +5,7 @@ from typing import Any
 
 from .base import Context, LayerOutput, Net, find_net, wrap_backbone
 from .hugging_face_beit import HuggingFaceBeit
+from .hugging_face_swin import HuggingFaceSwin
 from .hugging_face_vit import HuggingFaceViT
 from .memory import KeyValue
 from .openmmlab_swin import OpenMMLabSwin
@@ -19,6 +20,7 @@ from .torchvision_vit import TorchvisionViT
 __all__ = [
     'Context',
     'HuggingFaceBeit',
+    'HuggingFaceSwin',
     'HuggingFaceViT',
     'KeyValue',
     'LayerOutput',

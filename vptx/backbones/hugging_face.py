@@ -1,7 +1,7 @@
-"""What the vision models of Hugging Face's transformers have in common: how they are recognised, built and answered for.
+"""What the vision models of Hugging Face's transformers have in common: how they are recognised, built and called.
 
-https://github.com/huggingface/transformers. Nothing of it is imported before a model is built by name or config: whoever
-has a model has imported it. A model is an encoder, such as ``ViTModel``, or an encoder with a head, such as
+https://github.com/huggingface/transformers. Nothing of it is imported before a model is built by name or config: code
+that has a model has imported it. A model is an encoder, such as ``ViTModel``, or an encoder with a head, such as
 ``ViTForImageClassification``, which is called as it is, with the encoder's outputs in place of the encoder.
 """
 
@@ -17,6 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from vptx.backbones.base import Context, Net, count_channels, is_a, kind_of, measure_stem, own_methods
+from vptx.geometry import Site
 
 __all__ = ['HALF', 'IMAGENET', 'Family', 'HuggingFaceNet']
 
@@ -60,6 +61,39 @@ class Family(NamedTuple):
     def kind(self, name: str) -> type[nn.Module]:
         return kind_of(self.path(name))
 
+    def replaced(self) -> dict[str, tuple[type[nn.Module], ...]]:
+        """The modules of a layer that are not called where it is computed from weights, with their types."""
+        norm1, attention, _, _ = self.parts
+        maps = {f'{attention}.{name}': (nn.Linear,) for name in ('q_proj', 'k_proj', 'v_proj')}
+        return {'': (self.kind(self.block),), norm1: (nn.LayerNorm,), attention: (self.kind(self.attention),), **maps}
+
+    def places(self, block: nn.Module) -> dict[str, str]:
+        """Where the sites of a layer are, those that it has. Its attention returns a pair, so the map after it, which
+        gives the same, is its site."""
+        norm1, attention, last, norm2 = self.parts
+        found = dict(
+            norm1=norm1,
+            q=f'{attention}.q_proj',
+            k=f'{attention}.k_proj',
+            v=f'{attention}.v_proj',
+            proj=f'{attention}.{last}',
+            attn=f'{attention}.{last}',
+            norm2=norm2,
+        )
+        for first, second in (('fc1', 'fc2'), ('up_proj', 'down_proj')):
+            if hasattr(block.mlp, first) and not hasattr(block.mlp, 'gate_proj'):
+                found |= dict(fc1=f'mlp.{first}', fc2=f'mlp.{second}')
+        return {**found, 'mlp': 'mlp'}
+
+    def sites(self, block: nn.Module, layer: int, width: int) -> list[Site]:
+        """The sites of a layer."""
+        found = []
+        for name, path in self.places(block).items():
+            module = block.get_submodule(path)
+            inputs, outputs = getattr(module, 'in_features', width), getattr(module, 'out_features', width)
+            found.append(Site(name, layer, inputs if name != 'attn' else outputs, outputs))
+        return found
+
 
 class HuggingFaceNet(Net):
     """A vision model of transformers; the base class of the wrappers of its families.
@@ -102,7 +136,7 @@ class HuggingFaceNet(Net):
                 f'{own_methods(self, model)}'
             )
         self.model = model
-        self.family, self._at = self._found(model)
+        self.family, self._at = self._found(model) or (self.families[0], '')
         self._check_version()
         self.stem = f'{self._at}.{self.family.stem}'.lstrip('.')
         self.channels = count_channels(model, self.stem)
@@ -200,20 +234,20 @@ class HuggingFaceNet(Net):
 
         Args:
             tokens: finished.
-            image: given on to the library's head, which has no use for it.
+            image: (B, C, H, W), for shapes alone.
             states: to be its ``hidden_states``.
             **options: of the library's forward, such as ``labels``.
         """
-        output = self.output(tokens, None if states is None else tuple(states))
+        output = self.output(tokens, image, None if states is None else tuple(states))
         if not self._at:
             return output
         head = copy(self.model)
         head._modules = {**head._modules, self._at: _Given(output)}
         return head(pixel_values=image, return_dict=True, **options)
 
-    def output(self, tokens: Tensor, states: tuple[Tensor, ...] | None) -> Any:
+    def output(self, tokens: Tensor, image: Tensor | None, states: tuple[Tensor, ...] | None) -> Any:
         """What the library's encoder returns."""
-        kind = kind_of('transformers.modeling_outputs.BaseModelOutputWithPooling')
+        kind: Any = kind_of('transformers.modeling_outputs.BaseModelOutputWithPooling')
         return kind(last_hidden_state=tokens, pooler_output=self.pool(tokens), hidden_states=states)
 
     def pool(self, tokens: Tensor) -> Tensor | None:
@@ -230,7 +264,7 @@ class HuggingFaceNet(Net):
         head = heads[0] if isinstance(heads, nn.ModuleList) else heads
         return getattr(head, 'out_features', 0)
 
-    def _facts(self, image: Any, patch: Any, depth: int, width: int) -> dict[str, Any]:
+    def _common(self, image: Any, patch: Any, depth: int, width: int) -> dict[str, Any]:
         """The part of the geometry that is asked of the same places in all of them."""
         image, patch = (size if isinstance(size, int) else tuple(size) for size in (image, patch))
         return dict(
@@ -289,7 +323,7 @@ class HuggingFaceNet(Net):
     def _check_version(self) -> None:
         version = getattr(sys.modules.get('transformers'), '__version__', '0')
         lacking = [path for path in (self.family.layers, self.family.stem) if not _has(self.encoder, path)]
-        first = None if lacking else next(iter(self.encoder.get_submodule(self.family.layers)), None)
+        first = None if lacking else next(self.encoder.get_submodule(self.family.layers).children(), None)
         lacking += [path for path in self._needed() if first is not None and not _has(first, path)]
         if lacking:
             raise ImportError(

@@ -1,8 +1,8 @@
 """BEiT of Hugging Face's transformers: Bao et al., ICLR 2022, https://arxiv.org/abs/2106.08254
 
-https://github.com/huggingface/transformers, ``src/transformers/models/beit/modeling_beit.py``. Its attention adds a learnt
-bias to every score, by how far two patches are from each other, from a table of each layer, or one for all, or both. A
-prompt is nowhere: no bias, in its row and in its column.
+https://github.com/huggingface/transformers, ``src/transformers/models/beit/modeling_beit.py``. Its attention adds a
+learnt bias to every score, by how far two patches are from each other, from a table of each layer, or one for all, or
+both. A prompt has no position: no bias, in its row and in its column.
 """
 
 from collections.abc import Sequence
@@ -51,8 +51,8 @@ class HuggingFaceBeit(HuggingFaceViT):
         pooler = self.encoder.pooler
         return feature if pooler is None or pooler.layernorm is None else pooler.layernorm(feature)
 
-    def output(self, tokens: Tensor, states: tuple[Tensor, ...] | None) -> Any:
-        kind = kind_of(self.family.path('BeitModelOutputWithPooling'))
+    def output(self, tokens: Tensor, image: Tensor | None, states: tuple[Tensor, ...] | None) -> Any:
+        kind: Any = kind_of(self.family.path('BeitModelOutputWithPooling'))
         return kind(last_hidden_state=tokens, pooler_output=self.pool(tokens), hidden_states=states)
 
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:

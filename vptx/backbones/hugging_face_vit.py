@@ -1,8 +1,8 @@
 """The vision transformers of Hugging Face's transformers whose layers are alike: ViT, DeiT, DINOv2 with and without
 registers, DINOv3, CLIP's and SigLIP's image towers.
 
-https://github.com/huggingface/transformers, ``src/transformers/models/<module>/modeling_<module>.py``. Queries, keys and
-values are three maps there, so LoRA's sites are ``q``, ``k`` and ``v``. DINOv3 turns queries and keys of patches by
+https://github.com/huggingface/transformers, ``src/transformers/models/<module>/modeling_<module>.py``. Queries, keys
+and values are three maps there, so LoRA's sites are ``q``, ``k`` and ``v``. DINOv3 turns queries and keys of patches by
 their place; a prompt has none and is not turned.
 """
 
@@ -52,7 +52,7 @@ def _family(module: str, prefix: str, pixels: tuple, where: Mapping[str, Any], *
 
 @NETS.register_module()
 class HuggingFaceViT(HuggingFaceNet):
-    """Vision transformers of Hugging Face's transformers: ViT, DeiT, DINOv2, DINOv3, CLIP, SigLIP, with or without head.
+    """Vision transformers of Hugging Face's transformers: ViT, DeiT, DINOv2, DINOv3, CLIP, SigLIP, bare or with a head.
 
     Where the convolution of the patches stands alone (DINOv3, CLIP, SigLIP), the site ``embed`` is missing, so SSF
     scales all but that one.
@@ -104,9 +104,9 @@ class HuggingFaceViT(HuggingFaceNet):
         super().__init__(model, **others)
         config, blocks = self.config, self._blocks
         width, depth = config.hidden_size, len(blocks)
-        self.replaced = self._find_replaced()
+        self.replaced = self.family.replaced()
         plain = all(self.is_known(block) for block in blocks)
-        facts = self._facts(config.image_size, config.patch_size, depth, width)
+        facts = self._common(config.image_size, config.patch_size, depth, width)
         grid = [side // size for side, size in zip(facts['image'], facts['patch'], strict=True)]
         prefix = self._count_prefix()
         attentions = [self._attention_of(block) for block in blocks]
@@ -125,10 +125,9 @@ class HuggingFaceViT(HuggingFaceNet):
         self.readout = self._find_readout()
 
     def _count_prefix(self) -> int:
-        embeddings = self.encoder.embeddings
-        registers = getattr(embeddings, 'register_tokens', None)
+        embeddings: Any = self.encoder.embeddings
         number = sum(hasattr(embeddings, name) for name in ('cls_token', 'class_embedding', 'distillation_token'))
-        return number + (0 if registers is None else registers.shape[1])
+        return number + int(embeddings.register_tokens.shape[1] if hasattr(embeddings, 'register_tokens') else 0)
 
     def _find_readout(self) -> str:
         """The pooling that the head of the model has, where it is one of ours."""
@@ -138,12 +137,6 @@ class HuggingFaceViT(HuggingFaceNet):
             return 'cls'
         return 'logits'
 
-    def _find_replaced(self) -> dict[str, tuple[type[nn.Module], ...]]:
-        norm1, attention, _, _ = self.family.parts
-        maps = {f'{attention}.{name}': (nn.Linear,) for name in ('q_proj', 'k_proj', 'v_proj')}
-        block, inner = self.family.kind(self.family.block), self.family.kind(self.family.attention)
-        return {'': (block,), norm1: (nn.LayerNorm,), attention: (inner,), **maps}
-
     @property
     def _blocks(self) -> nn.ModuleList:
         return self.encoder.get_submodule(self.family.layers)
@@ -151,33 +144,12 @@ class HuggingFaceViT(HuggingFaceNet):
     def _attention_of(self, block: nn.Module) -> nn.Module:
         return block.get_submodule(self.family.parts[1])
 
-    def _places(self, block: nn.Module) -> dict[str, str]:
-        """Where the sites of a block are, those that it has. Its attention returns a pair, so the map behind it stands
-        for it, which gives the same."""
-        norm1, attention, last, norm2 = self.family.parts
-        found = dict(
-            norm1=norm1,
-            q=f'{attention}.q_proj',
-            k=f'{attention}.k_proj',
-            v=f'{attention}.v_proj',
-            proj=f'{attention}.{last}',
-            attn=f'{attention}.{last}',
-            norm2=norm2,
-        )
-        for first, second in (('fc1', 'fc2'), ('up_proj', 'down_proj')):
-            if hasattr(block.mlp, first) and not hasattr(block.mlp, 'gate_proj'):
-                found |= dict(fc1=f'mlp.{first}', fc2=f'mlp.{second}')
-        return {**found, 'mlp': 'mlp'}
-
     def _find_sites(self) -> tuple[Site, ...]:
         width, found = self.config.hidden_size, list[Site]()
         if self.stem.endswith('.projection'):
             found.append(Site('embed', None, 0, width))
         for layer, block in enumerate(self._blocks):
-            for name, path in self._places(block).items():
-                module = block.get_submodule(path)
-                inputs, outputs = getattr(module, 'in_features', width), getattr(module, 'out_features', width)
-                found.append(Site(name, layer, inputs if name != 'attn' else outputs, outputs))
+            found += self.family.sites(block, layer, width)
         if self.family.norm and isinstance(self.encoder.get_submodule(self.family.norm), nn.LayerNorm):
             found.append(Site('norm', None, width, width))
         return tuple(found)
@@ -188,7 +160,7 @@ class HuggingFaceViT(HuggingFaceNet):
                 'embeddings.patch_embeddings' if site.name == 'embed' else self.family.norm
             )
         block = self.module_of(site.layer)
-        return block.get_submodule(self._places(block)[site.name])
+        return block.get_submodule(self.family.places(block)[site.name])
 
     def module_of(self, layer: int) -> nn.Module:
         return self._blocks[layer]
@@ -276,7 +248,7 @@ class HuggingFaceViT(HuggingFaceNet):
 
 def _packed(attn: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Weights (3 * heads * d, D) and biases of queries, keys and values, one above the other."""
-    maps = attn.q_proj, attn.k_proj, attn.v_proj
+    maps: Any = (attn.q_proj, attn.k_proj, attn.v_proj)
     weight = torch.cat([part.weight for part in maps])
     if all(part.bias is None for part in maps):
         return weight, None
