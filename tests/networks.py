@@ -217,6 +217,7 @@ HUGGING_FACE: dict[str, Callable[[], nn.Module]] = {
     'hf deit, two classifiers': partial(_hugging_face, 'DeiT', 'ForImageClassificationWithTeacher'),
     'hf dinov2': partial(_hugging_face, 'Dinov2', layerscale_value=0.5, drop_path_rate=0.2),
     'hf dinov2, classifier': partial(_hugging_face, 'Dinov2', _HEADED, use_swiglu_ffn=True),
+    'hf dinov2, gated': partial(_hugging_face, 'Dinov2', use_swiglu_ffn=True, mlp_ratio=3),
     'hf dinov2, registers': partial(_hugging_face, 'Dinov2WithRegisters', num_register_tokens=2),
     'hf dinov2, registers, classifier': partial(
         _hugging_face, 'Dinov2WithRegisters', _HEADED, num_register_tokens=2, drop_path_rate=0.2
@@ -246,6 +247,7 @@ HUGGING_FACE: dict[str, Callable[[], nn.Module]] = {
         use_shared_relative_position_bias=True,
     ),
     'hf swin': partial(_hugging_face, 'Swin', use_absolute_embeddings=True),
+    'hf swin, no positions': partial(_hugging_face, 'Swin', _HEADED),
     'hf swin, classifier': partial(_hugging_face, 'Swin', _HEADED, window_size=3, drop_path_rate=0.2),
 }
 

@@ -293,7 +293,7 @@ def test_by_folder_and_by_config(tmp_path):
     network = PromptedNetwork(HuggingFaceViT(str(tmp_path), classifier=True), OWN).eval()
     assert torch.equal(network(images()), tiny('hf vit, classifier')(images()).logits)
     assert type(HuggingFaceViT(str(tmp_path)).model).__name__ == 'ViTModel'
-    small = dict(model_type='deit', hidden_size=WIDTH, num_hidden_layers=1, num_attention_heads=2, num_labels=CLASSES)
+    small = dict(model_type='dinov2', hidden_size=WIDTH, num_hidden_layers=1, num_attention_heads=2, num_labels=CLASSES)
     assert HuggingFaceViT(small, classifier=True).geometry.classes == CLASSES
 
 
