@@ -223,7 +223,7 @@ HUGGING_FACE: dict[str, Callable[[], nn.Module]] = {
         _hugging_face, 'Dinov2WithRegisters', _HEADED, num_register_tokens=2, drop_path_rate=0.2
     ),
     'hf dinov3': partial(_hugging_face, 'DINOv3ViT', num_register_tokens=2, pos_embed_rescale=2.0),
-    'hf dinov3, gated': partial(_hugging_face, 'DINOv3ViT', use_gated_mlp=True, drop_path_rate=0.2),
+    'hf dinov3, gated': partial(_hugging_face, 'DINOv3ViT', use_gated_mlp=True, hidden_act='silu', drop_path_rate=0.2),
     'hf clip': partial(_hugging_face, 'CLIP'),
     'hf clip, classifier': partial(_hugging_face, 'CLIP', _HEADED),
     'hf clip, projection': partial(_hugging_face, 'CLIP', 'VisionModelWithProjection', projection_dim=CLASSES),

@@ -109,7 +109,7 @@ class HuggingFaceViT(HuggingFaceNet):
         facts = self._common(config.image_size, config.patch_size, depth, width)
         grid = [side // size for side, size in zip(facts['image'], facts['patch'], strict=True)]
         prefix = self._count_prefix()
-        attentions = [self._attention_of(block) for block in blocks]
+        attentions: Any = [self._attention_of(block) for block in blocks]
         sites = self._find_sites()
         self.has_class_token = prefix > 0
         self.geometry = Geometry(
@@ -127,7 +127,7 @@ class HuggingFaceViT(HuggingFaceNet):
     def _count_prefix(self) -> int:
         embeddings: Any = self.encoder.embeddings
         number = sum(hasattr(embeddings, name) for name in ('cls_token', 'class_embedding', 'distillation_token'))
-        return number + int(embeddings.register_tokens.shape[1] if hasattr(embeddings, 'register_tokens') else 0)
+        return number + (embeddings.register_tokens.shape[1] if hasattr(embeddings, 'register_tokens') else 0)
 
     def _find_readout(self) -> str:
         """The pooling that the head of the model has, where it is one of ours."""

@@ -112,7 +112,7 @@ def _shape(found: dict[str, Tensor]) -> None:
 
 
 def _join_attention(found: dict[str, Tensor], own: Collection[str]) -> None:
-    """Queries, keys and values, one above the other, or apart, as the model has them. A missing bias is one of zeros."""
+    """Queries, keys and values, one above the other or apart, as the model has them. A missing bias is one of zeros."""
     for query in [name for name in found if name.endswith('.attn.q.weight')]:
         start = query.removesuffix('q.weight')
         if f'{start}q_proj.weight' in own:
