@@ -8,7 +8,8 @@ overlay with a legend and the map of labels. Images are read and prepared as in 
 ends with status 1.
 
 With --show-prompt, a prompt made of pixels is drawn into prompt.png: the learnt pixels, images without and with them,
-and the label mapping, if there is one.
+and the label mapping, if there is one. Of images with more than three channels, --bands 4 3 2 draws the fourth as red,
+the third as green and the second as blue.
 """
 
 import argparse
@@ -33,6 +34,9 @@ def main() -> None:
     parser.add_argument('--out-dir', type=Path, default=Path('predictions'), help='for what is written')
     parser.add_argument('--device', default='cpu', help='such as cuda:0')
     parser.add_argument('--batch-size', type=int, help="of a classifier; by default that of the config's test")
+    parser.add_argument(
+        '--bands', nargs='+', type=int, metavar='BAND', help='the channels to draw as red, green and blue, from 1'
+    )
     parser.add_argument('--scores', action='store_true', help='write the scores of all classes into the table')
     parser.add_argument('--show-prompt', action='store_true', help='draw learnt pixels and prompted images, too')
     args = parser.parse_args()
@@ -61,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
         else:
             unread, captions = classify(model, paths, args)
     if args.show_prompt and images:
-        draw_prompt(model, images, captions).savefig(args.out_dir / 'prompt.png', dpi=160)
+        draw_prompt(model, images, captions, args.bands).savefig(args.out_dir / 'prompt.png', dpi=160)
         print(f'wrote {args.out_dir / "prompt.png"}')
     if unread:
         table = args.out_dir / 'predictions.csv'
@@ -82,7 +86,7 @@ def classify(model: nn.Module, paths: list[Path], args: argparse.Namespace) -> t
     classes = model.dataset_meta.get('classes') or True
     unread, first = 0, []
     with Table(args.out_dir / 'predictions.csv', classes if args.scores else None) as table:
-        for p in predict(model, paths, args.batch_size, pictures=SHOWN):
+        for p in predict(model, paths, args.batch_size, pictures=SHOWN, bands=args.bands):
             table.write(p)
             unread += bool(p.error)
             print(f'{shown(p.path):{width}}  {p.error or f"{p.score:6.1%}  {p.name}"}')

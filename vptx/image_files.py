@@ -1,17 +1,18 @@
-"""Which files of a folder are images: the one list of suffixes, and the one search through folders."""
+"""Which files of a folder are images: the one list of suffixes, and the one search through folders; and which of their
+bands are drawn."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ['SUFFIXES', 'Found', 'is_hidden', 'search', 'shown']
+__all__ = ['SUFFIXES', 'Found', 'choose_bands', 'is_hidden', 'search', 'shown']
 
-#: What OpenCV decodes, whatever the file's name, and Pillow too with few exceptions.
+#: What OpenCV decodes, whatever the file's name, and Pillow too with few exceptions; and arrays, for ``LoadBands``.
 # fmt: off
 SUFFIXES = (
     '.avif', '.bmp', '.dib', '.gif', '.jfif', '.jp2', '.jpe', '.jpeg', '.jpg', '.pbm',
-    '.pgm', '.png', '.pnm', '.ppm', '.ras', '.sr', '.tif', '.tiff', '.webp',
+    '.npy', '.pgm', '.png', '.pnm', '.ppm', '.ras', '.sr', '.tif', '.tiff', '.webp',
 )
 # fmt: on
 
@@ -87,3 +88,23 @@ def _walk(folder: Path, found: Found, seen: set[Path]) -> Iterator[Path]:
             found.skip('linked folders that were searched already', path)
         else:
             yield from _walk(path, found, seen)
+
+
+def choose_bands(channels: int, bands: Sequence[int] | None, usual: Sequence[int] | None = None) -> list[int]:
+    """Which channels of an image to draw as red, green and blue, counted from 0.
+
+    Args:
+        channels: of the image.
+        bands: three, or one for grey, counted from 1; None for the usual ones.
+        usual: counted from 1; None for the first three, or the first one of fewer.
+
+    Raises:
+        ValueError: another number of bands, or some that the image does not have.
+    """
+    asked = bands or usual or ((1, 2, 3) if channels >= 3 else (1,))
+    if len(asked) not in (1, 3) or not all(1 <= band <= channels for band in asked):
+        raise ValueError(
+            f'bands {" ".join(map(str, asked))} cannot be drawn of an image of {channels} channels: choose one or '
+            f'three numbers from 1 to {channels}'
+        )
+    return [band - 1 for band in (asked if len(asked) == 3 else [asked[0]] * 3)]

@@ -1,6 +1,7 @@
 """On what: the mini benchmarks, which need no download; VTAB-1k and FGVC; your own images; and public
 data sets with a validation split held out."""
 
+from .bands import LoadBands
 from .benchmarks import BenchmarkTask, Task
 from .custom import CustomImages
 from .deep_image import LoadDeepImage
@@ -24,6 +25,7 @@ __all__ = [
     'HoldoutCUB',
     'ImageList',
     'LegacyResize',
+    'LoadBands',
     'LoadDeepImage',
     'MiniVTAB',
     'PhotoPatches',

@@ -12,7 +12,7 @@ from vptx.features.deterministic import NotFrozenError
 from vptx.features.store import DTYPES, Features
 from vptx.prompted import PartialForward
 
-__all__ = ['CachedImages', 'insert_features', 'sample_to_json']
+__all__ = ['FEATURES_KEY', 'CachedImages', 'insert_features', 'sample_to_json']
 
 FEATURES_KEY = 'known'  # name under which a sample carries its features
 
@@ -66,7 +66,9 @@ class CachedImages(Dataset):
         for name, (values, dtype) in said['data'].items():
             sample.set_field(torch.tensor(values, dtype=DTYPES[dtype]), name)
         sample.set_field(self.partial.holding(self.features[index]), FEATURES_KEY, field_type='metainfo')
-        return dict(inputs=torch.zeros(3, 1, 1), data_samples=sample)  # a pixel, for the preprocessor to do its work on
+        return dict(
+            inputs=torch.zeros(1, 1, 1), data_samples=sample
+        )  # a pixel, for a preprocessor of any channels to work on
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__'):
