@@ -100,6 +100,8 @@ def _read(path: str | Path) -> tuple[np.ndarray, str]:
     try:
         with TiffFile(file) as tiff:
             parts = tiff.series
+            if not parts:
+                raise TiffFileError('there is no image in it')
             if len(parts) != 1:
                 raise ValueError(f'{shown(path)} holds {len(parts)} images of several sizes or types, not one of bands')
             return parts[0].asarray(), parts[0].axes
