@@ -19,15 +19,23 @@ readme = here / 'README.md'
 mini = ['scikit-learn>=1.3', 'scikit-image>=0.22']
 seg = ['onedl-mmsegmentation>=1.4', 'ftfy', 'regex']
 sweep = ['ray[tune]>=2.40']
+hf = ['transformers>=5.18; python_version >= "3.11"']
+bands = ['tifffile>=2023.7.10']
 extras = {
     'mini': mini,
     'seg': seg,
     'sweep': sweep,
+    'hf': hf,
+    'bands': bands,
     # One minor version of ruff, because each formats a little differently.
     'test': [
         *mini,
         *seg,
         *sweep,
+        *hf,
+        *bands,
+        'accelerate>=1.1; python_version >= "3.11"',
+        'lightning>=2.4',
         'pytest>=8',
         'pytest-randomly>=3.16',
         'pytest-xdist>=3.5',

@@ -8,13 +8,15 @@ from pathlib import Path
 
 __all__ = ['SUFFIXES', 'Found', 'choose_bands', 'is_hidden', 'search', 'shown']
 
-#: What OpenCV decodes, whatever the file's name, and Pillow too with few exceptions; and arrays, for ``LoadBands``.
+#: What OpenCV decodes, whatever the file's name, and Pillow too with few exceptions.
 # fmt: off
 SUFFIXES = (
     '.avif', '.bmp', '.dib', '.gif', '.jfif', '.jp2', '.jpe', '.jpeg', '.jpg', '.pbm',
-    '.npy', '.pgm', '.png', '.pnm', '.ppm', '.ras', '.sr', '.tif', '.tiff', '.webp',
+    '.pgm', '.png', '.pnm', '.ppm', '.ras', '.sr', '.tif', '.tiff', '.webp',
 )
 # fmt: on
+#: An image to :class:`~vptx.datasets.LoadBands`, and anything elsewhere.
+ARRAY = '.npy'
 
 
 @dataclass
@@ -63,16 +65,24 @@ def shown(path: Path | str) -> str:
 def search(folder: Path) -> Found:
     """The image files in ``folder`` and in the folders and linked folders inside it, each of which is searched once.
 
-    Hidden files and folders, pipes, broken links and files of other suffixes are passed over, with the reason.
+    Hidden files and folders, pipes, broken links and files of other suffixes are passed over, with the reason. Arrays
+    (``.npy``) are images where there are no others.
     """
-    found, seen = Found(), set[Path]()
+    found, seen, arrays = Found(), set[Path](), list[Path]()
     for path in _walk(folder, found, seen):
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() == ARRAY and path.is_file():
+            arrays.append(path)
+        elif path.suffix.lower() not in SUFFIXES:
             found.skip('without the suffix of an image', path)
         elif path.is_file():
             found.images.append(path)
         else:
             found.skip('that are no files (pipes or broken links)', path)
+    if not found.images:
+        found.images = arrays
+    else:
+        for path in arrays:
+            found.skip('without the suffix of an image', path)
     found.images.sort()
     return found
 

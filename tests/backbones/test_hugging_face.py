@@ -354,14 +354,14 @@ def test_mean_and_std_of_as_many_channels():
 
 def test_transformers_is_not_there(monkeypatch):
     monkeypatch.setitem(sys.modules, 'transformers', None)
-    with pytest.raises(ImportError, match=r"transformers 5 or later and Python 3.11: pip install 'vptx\[hf\]'"):
+    with pytest.raises(ImportError, match=r"transformers 5\.18 or later and Python 3\.11: pip install 'vptx\[hf\]'"):
         HuggingFaceViT('somewhere')
 
 
 def test_transformers_is_too_old(monkeypatch):
     monkeypatch.setitem(sys.modules, 'transformers', ModuleType('transformers'))
-    sys.modules['transformers'].__version__ = '4.57.0'
-    with pytest.raises(ImportError, match=r'Here is transformers 4\.57\.0'):
+    sys.modules['transformers'].__version__ = '5.17.0'
+    with pytest.raises(ImportError, match=r'Here is transformers 5\.17\.0'):
         HuggingFaceViT('somewhere')
 
 

@@ -22,7 +22,7 @@ from vptx.geometry import Site
 __all__ = ['HALF', 'IMAGENET', 'Family', 'HuggingFaceNet']
 
 #: The oldest version whose models have the modules that are named here.
-OLDEST = 5
+OLDEST = 5, 18
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5,) * 3, (0.5,) * 3
 #: Attention of these computes what its weights say.
@@ -328,7 +328,7 @@ class HuggingFaceNet(Net):
         if lacking:
             raise ImportError(
                 f'{type(self.model).__name__} of transformers {version} has no {lacking[0]}: vptx wraps the models of '
-                f"transformers {OLDEST} (tested with 5.24), for Python 3.11 or later: pip install -U 'vptx[hf]'"
+                f"transformers {OLDEST[0]}.{OLDEST[1]} or later, for Python 3.11: pip install -U 'vptx[hf]'"
             )
 
     def _needed(self) -> Sequence[str]:
@@ -371,12 +371,13 @@ def _library() -> ModuleType:
     Raises:
         ImportError: it is not there, or too old.
     """
-    needed = f"Models of Hugging Face need transformers {OLDEST} or later and Python 3.11: pip install 'vptx[hf]'"
+    oldest = '.'.join(map(str, OLDEST))
+    needed = f"Models of Hugging Face need transformers {oldest} or later and Python 3.11: pip install 'vptx[hf]'"
     try:
         library = import_module('transformers')
     except ImportError as error:
         python = '.'.join(map(str, sys.version_info[:2]))
         raise ImportError(f'{needed}. It cannot be imported here, by Python {python}: {error}') from error
-    if int(library.__version__.partition('.')[0]) < OLDEST:
+    if tuple(map(int, library.__version__.split('.')[:2])) < OLDEST:
         raise ImportError(f'{needed}. Here is transformers {library.__version__}')
     return library
