@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     unread, captions = 0, list[str]()
     with seen_by(model) as images:
         if hasattr(model, 'decode_head'):
-            segment(model, paths, args.out_dir)
+            segment(model, paths, args)
         else:
             unread, captions = classify(model, paths, args)
     if args.show_prompt and images:
@@ -72,12 +72,12 @@ def run(args: argparse.Namespace) -> None:
         raise SystemExit(f"{unread} of {len(paths)} images could not be read: {table} says why, in the column 'error'")
 
 
-def segment(model: nn.Module, paths: list[Path], out_dir: Path) -> None:
+def segment(model: nn.Module, paths: list[Path], args: argparse.Namespace) -> None:
     from vptx.segmentation import write_predictions  # mmsegmentation is an extra
 
-    for path, shares in write_predictions(model, paths, out_dir):
+    for path, shares in write_predictions(model, paths, args.out_dir, args.bands):
         print(f'{shown(path)}  {", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:5])}')
-    print(f'wrote {len(paths)} overlays and label maps to {out_dir}')
+    print(f'wrote {len(paths)} overlays and label maps to {args.out_dir}')
 
 
 def classify(model: nn.Module, paths: list[Path], args: argparse.Namespace) -> tuple[int, list[str]]:

@@ -20,9 +20,10 @@ from mmengine.runner import Runner, autocast
 from torch import nn
 from torch.utils.data import SequentialSampler
 
+from vptx.datasets.bands import picture
 from vptx.datasets.pipeline import ImageReader, check_sizes
 from vptx.hooks.channel_checks import check_images
-from vptx.image_files import SUFFIXES, Found, choose_bands, search, shown
+from vptx.image_files import SUFFIXES, Found, search, shown
 
 __all__ = ['Prediction', 'Table', 'contact_sheet', 'find_images', 'predict']
 
@@ -152,20 +153,14 @@ def _fill_in(prediction: Prediction, sample: Any, classes: Sequence[str] | None)
 
 
 def _thumbnail(image: np.ndarray, path: Path, bands: Sequence[int] | None) -> np.ndarray:
-    """(H, W) or (H, W, C) of any type -> (h, w, 3) RGB, uint8; colours are BGR."""
+    """(H, W) or (H, W, C) of any type -> (h, w, 3) RGB, uint8."""
     scale = min(1, THUMBNAIL / max(image.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    image = np.atleast_3d(image)
     try:
-        chosen = choose_bands(image.shape[2], bands, (3, 2, 1) if image.shape[2] in (3, 4) else None)
+        drawn = picture(image, bands)
     except ValueError as error:
         raise ValueError(f'{shown(path)}: {error}') from error
-    image = image[..., chosen]
-    if image.dtype != np.uint8:  # by its own range, to be looked at
-        image = image.astype(np.float32)
-        least, most = np.nanmin(image), np.nanmax(image)
-        image = np.nan_to_num(255 * (image - least) / ((most - least) or 1)).astype(np.uint8)
-    return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
 
 
 class Table:

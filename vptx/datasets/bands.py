@@ -7,10 +7,10 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 
 from vptx.files import existing, read_array
-from vptx.image_files import shown
+from vptx.image_files import choose_bands, shown
 from vptx.registry import TRANSFORMS
 
-__all__ = ['LAYOUTS', 'LoadBands']
+__all__ = ['LAYOUTS', 'LoadBands', 'picture']
 
 #: Where the bands of an array are: after or before rows and columns.
 LAYOUTS = ('last', 'first')
@@ -40,7 +40,7 @@ class LoadBands(LoadImageFromFile):
     """
 
     def __init__(self, channels: int, bands: Sequence[int] | None = None, layout: str = 'last') -> None:
-        super().__init__()
+        super().__init__(color_type='unchanged', imdecode_backend='tifffile')  # no orientation tag is applied
         if not isinstance(channels, int) or channels < 1:
             raise ValueError(f'LoadBands needs channels=, the number of bands of every file, not {channels!r}')
         if layout not in LAYOUTS:
@@ -86,6 +86,26 @@ class LoadBands(LoadImageFromFile):
 
     def __repr__(self) -> str:
         return f'LoadBands(channels={self.channels}, bands={self.bands}, layout={self.layout!r})'
+
+
+def picture(image: np.ndarray, bands: Sequence[int] | None = None) -> np.ndarray:
+    """An image as it was loaded, (H, W) or (H, W, C) of any type, to be looked at: (H, W, 3) RGB, uint8.
+
+    Args:
+        image: with colours in the order BGR; other types than uint8 are drawn by the range of the image.
+        bands: of :func:`~vptx.image_files.choose_bands`; by default the colours, or the first three of more than four.
+
+    Raises:
+        ValueError: bands that the image does not have.
+    """
+    image = np.atleast_3d(image)
+    channels = image.shape[2]
+    image = image[..., choose_bands(channels, bands, (3, 2, 1) if channels in (3, 4) else None)]
+    if image.dtype != np.uint8:
+        image = image.astype(np.float32)
+        least, most = np.nanmin(image), np.nanmax(image)
+        image = np.nan_to_num(255 * (image - least) / ((most - least) or 1)).astype(np.uint8)
+    return np.ascontiguousarray(image)
 
 
 def _read(path: str | Path) -> tuple[np.ndarray, str]:
