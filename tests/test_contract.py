@@ -180,7 +180,7 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 
 
 def test_every_net_has_a_tiny_network():
-    # BACKBONES: tests/backbones/test_openmmlab_nets.py; HUGGING_FACE: tests/backbones/test_hugging_face.py
+    # BACKBONES: tests/backbones/test_openmmlab_nets.py; HUGGING_FACE: tests/backbones/test_hugging_face_nets.py
     asked = {type(wrap_backbone(tiny(name))) for name in (*NETWORKS, *BACKBONES, *HUGGING_FACE)}
     missing = {name for name, net in NETS.module_dict.items() if net not in asked}
     assert not missing, f'add a tiny network for {missing} to tests/networks.py'
