@@ -24,7 +24,7 @@ from torch import nn
 
 import vptx
 from vptx.attach import find_prompted_network
-from vptx.cli.configs import read_config
+from vptx.configs import read_config
 from vptx.datasets import TASKS
 from vptx.registry import MODELS
 from vptx.studies.protocol import points, selection_config, studies

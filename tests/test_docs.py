@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import vptx
-from vptx.cli.arguments import add_common_arguments
-from vptx.cli.configs import load_config
+from vptx.configs import load_config
+from vptx_cli.arguments import add_common_arguments
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob('*.md')), *sorted(ROOT.glob('docs/*.md'))]
@@ -105,8 +105,9 @@ def test_commands_name_files_that_are_there(page):
 
 
 def commands(page: Path, tool: str) -> list[str]:
-    """The commands of a page that run a tool, each on one line."""
-    return re.findall(rf'^python (tools/{tool}\.py .*)$', page.read_text().replace('\\\n', ' '), re.MULTILINE)
+    """The arguments with which a page runs a tool, each on one line."""
+    called = rf'^(?:python tools/{tool}\.py|vptx {tool}) (.*)$'
+    return re.findall(called, page.read_text().replace('\\\n', ' '), re.MULTILINE)
 
 
 # But for configs that a page writes itself: test_python_blocks_run builds them.
@@ -114,7 +115,7 @@ TRAIN = [
     (page.name, command)
     for page in PAGES
     for command in commands(page, 'train')
-    if command.split()[1] not in FILE.findall(page.read_text())
+    if command.split()[0] not in FILE.findall(page.read_text())
 ]
 
 
@@ -126,7 +127,7 @@ def test_training_commands_describe_a_model(page, command, monkeypatch):
     add_common_arguments(parser)
     for flag in ('--resume', '--new-settings'):  # of runs that have begun
         parser.add_argument(flag, action='store_true')
-    args = parser.parse_args(shlex.split(command, comments=True)[1:])
+    args = parser.parse_args(shlex.split(command, comments=True))
     args.resume = None
     config = load_config(args)
     net = config.model.backbone.net

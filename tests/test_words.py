@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PLACES = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'mkdocs.yml', 'Makefile', 'docs', 'configs', 'tools', 'vptx']
+PLACES = [
+    'README.md',
+    'CONTRIBUTING.md',
+    'CHANGELOG.md',
+    'mkdocs.yml',
+    'Makefile',
+    'docs',
+    'configs',
+    'tools',
+    'vptx',
+    'vptx_cli',
+]
 SUFFIXES = ('', '.md', '.py', '.sh', '.yml')
 
 # What to write instead. An underscore separates words, so that names of functions and variables are read, too.

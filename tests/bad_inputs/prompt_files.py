@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from runs import net, runner, write_config, write_weights
 
 import vptx
-from vptx.cli.configs import load_config, make_runner
+from vptx.configs import load_config, make_runner
 
 from .battery import Kind, Spoil, scratch
 from .spoils import BYTES, NUMBERS, PICKLES, SAFETENSORS, baited, change, drop, each, header, put

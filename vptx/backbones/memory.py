@@ -250,7 +250,10 @@ def _together(
 
 def _for_each(memory: Tensor, own: Tensor) -> Tensor:
     """(b, heads, P, d) -> (B, heads, P, d), each for the next B / b of the batch."""
-    return memory[:, None].expand(-1, own.shape[0] // memory.shape[0], -1, -1, -1).flatten(0, 1)
+    times = own.shape[0] // memory.shape[0]
+    if _is_exporting():  # a view asks how many there are, and the graph would be for that many
+        return memory[:, None].repeat(1, times, 1, 1, 1).flatten(0, 1)
+    return memory[:, None].expand(-1, times, -1, -1, -1).flatten(0, 1)
 
 
 def _whole(

@@ -23,7 +23,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from vptx.cli.configs import keep_features, read_config
+from vptx.configs import keep_features, read_config
 from vptx.datasets import TASKS, set_task
 from vptx.files import write_whole
 from vptx.hooks.data_guard_hook import check_config

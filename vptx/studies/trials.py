@@ -30,7 +30,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from vptx.checkpoint import last_checkpoint
-from vptx.cli.configs import make_runner
+from vptx.configs import make_runner
 from vptx.files import alone, read_json, write_whole
 from vptx.studies.records import as_record, config_text
 
