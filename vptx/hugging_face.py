@@ -51,8 +51,19 @@ class PromptedHuggingFace(PromptedNetwork):
     def is_gradient_checkpointing(self) -> bool:
         return self.with_cp
 
-    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict | None = None) -> None:
-        """The library's name for :meth:`set_grad_checkpointing`; it is never reentrant here."""
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict | None = None, every_n_layers: int = 1, offload: bool = False
+    ) -> None:
+        """The library's name for :meth:`set_grad_checkpointing`: of every layer, and never reentrant.
+
+        Raises:
+            ValueError: fewer layers than all, or activations that are to leave the device.
+        """
+        if every_n_layers != 1 or offload:
+            raise ValueError(
+                'a prompted network checkpoints every layer, and keeps what it keeps where it is: leave out '
+                'every_n_layers and offload'
+            )
         self.set_grad_checkpointing(True)
 
     def gradient_checkpointing_disable(self) -> None:

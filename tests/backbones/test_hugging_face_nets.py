@@ -4,6 +4,7 @@ import subprocess
 import sys
 from copy import deepcopy
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -271,6 +272,35 @@ def test_in_a_model_of_ones_own():
     assert isinstance(vptx.detach(model).encoder, transformers.Dinov2Model)
 
 
+def test_the_image_tower_of_a_model_of_images_and_texts():
+    towers = [dict(hidden_size=WIDTH, num_hidden_layers=1, num_attention_heads=4, intermediate_size=WIDTH)] * 2
+    config = transformers.CLIPConfig(
+        vision_config=dict(towers[0], image_size=SIZE, patch_size=8),
+        text_config=dict(towers[1], vocab_size=9, bos_token_id=0, eos_token_id=1),
+        projection_dim=8,
+    )
+    clip, inputs = (
+        transformers.CLIPModel(config).eval(),
+        dict(input_ids=torch.tensor([[0, 5, 1]]), pixel_values=images()),
+    )
+    expected = clip(**inputs).logits_per_image
+    with pytest.raises(ValueError, match=r"can be prompted: at='vision_model'"):
+        vptx.attach(clip, DEEP)
+    model = vptx.attach(clip, DEEP, at='vision_model').eval()
+    assert relative(model(**inputs).logits_per_image, expected) > 1e-4
+    torch.testing.assert_close(vptx.detach(model)(**inputs).logits_per_image, expected)
+
+
+def test_copied_folded_compiled_and_half():
+    model, image = attached('hf vit, classifier'), images()
+    expected = model(image).logits
+    assert torch.equal(vptx.fold(deepcopy(model))(image).logits, expected)
+    torch.testing.assert_close(torch.compile(model, backend='eager')(image).logits, expected)
+    half = vptx.attach(tiny('hf dinov3').bfloat16(), DEEP).eval()
+    assert half(image.bfloat16()).last_hidden_state.dtype == torch.bfloat16
+    assert model(images(0)).logits.shape == (0, CLASSES)
+
+
 # Files
 
 
@@ -306,6 +336,45 @@ def test_classes_have_the_names_of_the_config():
     assert wrap_backbone(model).class_names == ()
     model.config.id2label = {i: f'kind {i}' for i in range(CLASSES)}
     assert wrap_backbone(model).class_names == tuple(f'kind {i}' for i in range(CLASSES))
+
+
+# Trainer
+
+
+@pytest.fixture
+def trainer_kinds(monkeypatch):
+    """The library's Trainer and its arguments. Our folder tests/datasets is not the library of that name."""
+    library = ModuleType('datasets')
+    library.__spec__ = ModuleSpec('datasets', None)
+    library.Dataset = library.IterableDataset = type('Dataset', (), {})
+    monkeypatch.setitem(sys.modules, 'datasets', library)
+    monkeypatch.delitem(sys.modules, 'transformers.trainer', raising=False)
+    return transformers.Trainer, transformers.TrainingArguments
+
+
+def test_trainer_checkpoints_and_goes_on_to_the_bit(trainer_kinds, tmp_path):
+    kind, arguments = trainer_kinds
+    data = [dict(pixel_values=images(1, seed=i)[0], labels=i % CLASSES) for i in range(16)]
+
+    def trained(resume: bool = False, **options):
+        model = vptx.attach(tiny('hf vit, classifier'), DEEP, tune=['classifier'])
+        options |= dict(save_strategy='epoch', report_to='none', use_cpu=True, disable_tqdm=True, seed=0)
+        options |= dict(num_train_epochs=2, learning_rate=1e-2, per_device_train_batch_size=8)
+        kind(model, arguments(output_dir=str(tmp_path), **options), train_dataset=data).train(
+            resume_from_checkpoint=str(tmp_path / 'checkpoint-2') if resume else None
+        )
+        return model.eval()
+
+    torch.manual_seed(1)
+    model = trained(gradient_checkpointing=True)
+    assert model.is_gradient_checkpointing
+    found = model(images()).logits
+    assert relative(found, tiny('hf vit, classifier')(images()).logits) > 1e-2
+    assert torch.equal(trained(resume=True)(images()).logits, found)
+    model.gradient_checkpointing_disable()
+    assert not model.is_gradient_checkpointing
+    with pytest.raises(ValueError, match='leave out every_n_layers and offload'):
+        model.gradient_checkpointing_enable(every_n_layers=2)
 
 
 # Bad input
