@@ -138,8 +138,8 @@ def test_default_readout_is_the_pooling_of_the_model(network):
 @every_pair
 def test_a_prompter_makes_a_difference_and_samples_do_not_mix(network, kind):
     model, batch = attached(network, kind), images(3)
-    output = last(model(batch))
-    assert relative(output, last(tiny(network)(batch))) > 1e-4
+    output, bare = last(model(batch)), last(tiny(network)(batch))
+    assert output.shape != bare.shape or relative(output, bare) > 1e-4  # a larger image has more tokens
     singles = torch.cat([last(model(image[None])) for image in batch])
     assert relative(singles, output) < 1e-5
 
@@ -291,11 +291,16 @@ def test_the_image_tower_of_a_model_of_images_and_texts():
     torch.testing.assert_close(vptx.detach(model)(**inputs).logits_per_image, expected)
 
 
-def test_copied_folded_compiled_and_half():
+@pytest.mark.slow
+def test_compiled():
+    model, image = attached('hf vit, classifier'), images()
+    torch.testing.assert_close(torch.compile(model)(image).logits, model(image).logits)
+
+
+def test_copied_folded_and_half():
     model, image = attached('hf vit, classifier'), images()
     expected = model(image).logits
     assert torch.equal(vptx.fold(deepcopy(model))(image).logits, expected)
-    torch.testing.assert_close(torch.compile(model, backend='eager')(image).logits, expected)
     half = vptx.attach(tiny('hf dinov3').bfloat16(), DEEP).eval()
     assert half(image.bfloat16()).last_hidden_state.dtype == torch.bfloat16
     assert model(images(0)).logits.shape == (0, CLASSES)

@@ -360,7 +360,7 @@ def _build(model: str | dict, classifier: bool, arguments: dict) -> nn.Module:
     library = _library()
     kind = getattr(library, 'AutoModelForImageClassification' if classifier else 'AutoModel')
     if isinstance(model, str):
-        # Code that comes with a model is not run, and nobody is asked whether it should be.
+        # Code that comes with a model is not run, and no question is asked.
         return kind.from_pretrained(model, **{'trust_remote_code': False, **arguments})
     return kind.from_config(library.AutoConfig.for_model(**model, **arguments))
 

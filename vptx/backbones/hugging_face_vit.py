@@ -130,7 +130,7 @@ class HuggingFaceViT(HuggingFaceNet):
         return number + (embeddings.register_tokens.shape[1] if hasattr(embeddings, 'register_tokens') else 0)
 
     def _find_readout(self) -> str:
-        """The pooling that the head of the model has, where it is one of ours."""
+        """The pooling that the head of the model has, where that is a readout."""
         if self.family.module == 'siglip':
             return 'mean' if self.has_head or not self.encoder.use_head else 'logits'
         if not self.has_head or self.family.module in ('vit', 'deit'):
