@@ -60,7 +60,6 @@ class HuggingFaceSwin(SwinNet, HuggingFaceNet):
             doors=frozenset({'image', 'logits', 'inside'} | ({'tokens', 'memory'} if plain else set())),
             sites=(*sites, Site('norm', None, facts['widths'][-1], facts['widths'][-1])),
             heads=tuple(attn.num_attention_heads for attn in attentions) if plain else (),
-            any_size=self.encoder.embeddings.position_embeddings is None,
             **facts,
         )
         self.readout = 'mean' if plain and self.encoder.pooler is not None else 'logits'
@@ -72,7 +71,7 @@ class HuggingFaceSwin(SwinNet, HuggingFaceNet):
 
     @property
     def fixed_size(self) -> bool:
-        return not self.geometry.any_size
+        return self.encoder.embeddings.position_embeddings is not None
 
     @property
     def recorded(self) -> tuple[int, ...]:
