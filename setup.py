@@ -22,6 +22,7 @@ sweep = ['ray[tune]>=2.40']
 hf = ['transformers>=5.18; python_version >= "3.11"']
 bands = ['tifffile>=2023.7.10']
 export = ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'openvino>=2025.0']
+clip = ['open_clip_torch>=3.2,<4']
 extras = {
     'export': export,
     'mini': mini,
@@ -29,6 +30,7 @@ extras = {
     'sweep': sweep,
     'hf': hf,
     'bands': bands,
+    'clip': clip,
     # One minor version of ruff, because each formats a little differently.
     'test': [
         *mini,
@@ -40,6 +42,7 @@ extras = {
         'lightning>=2.4',
         *export,
         'setuptools>=68',
+        *clip,
         'pytest>=8',
         'pytest-randomly>=3.16',
         'pytest-xdist>=3.5',

@@ -17,7 +17,7 @@ from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vptx.registry import PROMPTERS
+from vptx.registry import MAPPINGS, PROMPTERS
 
 SIZE, PATCH, WIDTH, DEPTH, HEADS, CLASSES = 32, 8, 32, 3, 4, 7
 GRID = SIZE // PATCH
@@ -310,6 +310,19 @@ def every_row(prompted: nn.Module) -> nn.Module:
     prompted = deepcopy(prompted)
     prompted.net.first_rows = lambda *arguments: None
     return prompted
+
+
+def image_prompters() -> list[str]:
+    """Those that are registered and not for texts alone."""
+    PROMPTERS.import_from_location()
+    return sorted(name for name, kind in PROMPTERS.module_dict.items() if 'words' not in kind.doors)
+
+
+def class_mappings() -> list[str]:
+    """Those that are registered and map the classes of a network, by their number."""
+    MAPPINGS.import_from_location()
+    found = MAPPINGS.module_dict.items()
+    return sorted(name for name, kind in found if 'num_classes' in inspect.signature(kind).parameters)
 
 
 SMALL = dict(num_tokens=3, pad_size=4, width=4, side=16, size=6)

@@ -7,7 +7,7 @@ model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPr
 from vptx import openmmlab  # noqa: F401  closes gaps of MMEngine, before others import OpenMMLab's packages
 
 # isort: split
-from vptx import hooks, optim  # noqa: F401  they register themselves
+from vptx import hooks, metrics, optim  # noqa: F401  they register themselves
 from vptx.apis import init_model
 from vptx.attach import attach, detach, fold
 from vptx.export import export_model

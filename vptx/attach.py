@@ -68,7 +68,7 @@ def attach(
             holds one (an mmpretrain classifier, a module of your own), which is changed in place.
         prompter: the prompter or its config, or several of them, one after the other; None tunes without prompts
             (linear probing, bias, full fine-tuning). A prompter that is bound already keeps what it has learnt.
-        tune: patterns over parameter names of what trains beside the prompter; see :func:`vptx.trainable.matches`.
+        tune: patterns over parameter names of what trains besides the prompter; see :func:`vptx.trainable.matches`.
         readout: what the head sees. By default the part returns what it returned before; inside a model of OpenMMLab,
             a tuple of features, pooled as the network was trained.
         mapping: how the network's own classes are read as those of a task, a label mapping or its config; the model

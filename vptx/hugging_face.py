@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vptx.backbones.hugging_face import HuggingFaceNet
-from vptx.prompted import PartialForward, PromptedNetwork
+from vptx.library_methods import call_with_images
+from vptx.prompted import PromptedNetwork, State
 from vptx.readout import OWN
 
 __all__ = ['PromptedHuggingFace']
@@ -77,7 +78,7 @@ class PromptedHuggingFace(PromptedNetwork):
 
     def forward(  # type: ignore[override]
         self,
-        pixel_values: Tensor | PartialForward | None = None,
+        pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
         interpolate_pos_encoding: bool | None = None,
         output_hidden_states: bool | int | Sequence[int] | None = None,
@@ -106,7 +107,7 @@ class PromptedHuggingFace(PromptedNetwork):
         """
         if pixel_values is None:
             raise ValueError('pixel_values have to be given')
-        if self.readout != OWN or isinstance(pixel_values, PartialForward):
+        if self.readout != OWN:
             return super().forward(pixel_values, note)
         config = self.config
         self._check(pixel_values, labels, interpolate_pos_encoding, output_attentions, options)
@@ -114,12 +115,11 @@ class PromptedHuggingFace(PromptedNetwork):
         if output_hidden_states is None:
             output_hidden_states = config.output_hidden_states
         wanted = output_hidden_states is not None and output_hidden_states is not False
-        state, states = (self._recorded if wanted else self._whole)(pixel_values, note)
+        tokens, *states = call_with_images(self._recorded if wanted else self._finished, pixel_values, note)
         if wanted and output_hidden_states is not True:
             asked = output_hidden_states if isinstance(output_hidden_states, Sequence) else [output_hidden_states]
             kept = {index % len(states) for index in asked}
             states = [value if index in kept else None for index, value in enumerate(states)]
-        tokens = self._features(state, pixel_values)
         if self.mapping.num_classes == 0 and labels is not None:
             options['labels'] = labels
         output = self.net.answer(tokens, pixel_values, states if wanted else None, **options)
@@ -147,18 +147,21 @@ class PromptedHuggingFace(PromptedNetwork):
                 'px: pass interpolate_pos_encoding=True'
             )
 
-    def _whole(self, image: Tensor, note: Any) -> tuple[PartialForward, list]:
-        return self.begin(image, self.net.geometry.depth, note), []
+    def _finished(self, image: Tensor, note: Any) -> tuple[Tensor, ...]:
+        """The finished tokens of an image."""
+        return (self._features(self.layers(self.embed(image, note), self.net.geometry.depth)),)
 
-    def _recorded(self, image: Tensor, note: Any) -> tuple[PartialForward, list]:
-        """What is in front of the end, and what the library notes on the way there."""
-        state: Any = image
-        states = list[Any]()
+    def _recorded(self, image: Tensor, note: Any) -> tuple[Tensor, ...]:
+        """The finished tokens, and what the library notes before them."""
+        state, noted = self.embed(image, note), list[Tensor]()
         for layer in self.net.recorded:
-            state = self.begin(state, layer, note)
-            tokens = self._tap(state.value, state.context).tokens
-            states.append(self.net.record(tokens, layer, state.context))
-        return state, states
+            state = self.layers(state, layer)
+            noted.append(self._noted(state))
+        return self._features(state), *noted
+
+    def _noted(self, state: State) -> Tensor:
+        tokens = self._tap(state.tokens, state.context).tokens
+        return self.net.record(tokens, state.layer, state.context)
 
     def _mapped(self, output: Any, labels: Tensor | None, options: dict[str, Any]) -> Any:
         """The output with logits of the task's classes, and their loss."""

@@ -1,25 +1,36 @@
 """Where names become classes.
 
-Prompters, nets and label mappings have registries of their own. Everything else that vptx adds (hooks, datasets,
-optimizer wrapper constructors) goes into MMEngine's root registries, so that a stock config finds it whatever its
-``default_scope``.
+Prompters, nets, text towers and label mappings have registries of their own. Everything else that vptx adds (hooks,
+datasets, optimizer wrapper constructors) goes into MMEngine's root registries, so that a stock config finds it whatever
+its ``default_scope``.
 """
 
 from difflib import get_close_matches
 from typing import Any
 
-from mmengine.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, TRANSFORMS, Registry
+from mmengine.registry import (
+    DATASETS,
+    HOOKS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    OPTIM_WRAPPERS,
+    TRANSFORMS,
+    Registry,
+)
 from torch import nn
 
 __all__ = [
     'DATASETS',
     'HOOKS',
     'MAPPINGS',
+    'METRICS',
     'MODELS',
     'NETS',
     'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'PROMPTERS',
+    'TEXT_TOWERS',
     'TRANSFORMS',
     'build',
 ]
@@ -27,6 +38,7 @@ __all__ = [
 PROMPTERS = Registry('prompter', locations=['vptx.prompters'])
 MAPPINGS = Registry('label mapping', locations=['vptx.mappings'])
 NETS = Registry('net', locations=['vptx.backbones'])
+TEXT_TOWERS = Registry('text tower', locations=['vptx.backbones'])
 
 
 def build(registry: Registry, config: Any) -> Any:

@@ -19,6 +19,7 @@ COMMANDS = {
     'sweep': 'sweep',
     'report': 'report',
     'benchmark': 'benchmark',
+    'benchmark-text': 'benchmark_text',
     'list': 'list',
     'export': 'export',
     'doctor': 'doctor',

@@ -1,5 +1,7 @@
 """timm's convolutional networks, taken apart. What every net must do is in ``test_contract.py``."""
 
+from copy import deepcopy
+
 import pytest
 import timm
 import torch
@@ -8,6 +10,8 @@ from torch import nn
 
 import vptx
 from vptx.backbones import TimmConvNet, wrap_backbone
+from vptx.prompted import PromptedNetwork
+from vptx.readout import OWN
 from vptx.registry import NETS, PROMPTERS, build
 from vptx.trainable import trained_names
 
@@ -17,7 +21,7 @@ PAD = dict(type='PadPrompter', pad_size=4)
 TOKENS = [
     name
     for name, kind in PROMPTERS.module_dict.items()
-    if kind.doors and not kind.doors <= wrap_backbone(tiny('ResNet')).geometry.doors
+    if 'words' not in kind.doors and kind.doors and not kind.doors <= wrap_backbone(tiny('ResNet')).geometry.doors
 ]
 
 
@@ -108,6 +112,52 @@ def test_pooling_of_another_kind_is_the_networks_own(pooling):
     assert torch.equal(vptx.attach(model).eval()(images()), expected)
 
 
+DROPPING = {
+    'ResNet': lambda: timm.create_model('resnet18', layers=(1, 1, 1, 1), num_classes=CLASSES, drop_rate=0.5),
+    'ResNet v2': lambda: timm.create_model('resnetv2_50', layers=(1, 1, 1, 1), num_classes=CLASSES, drop_rate=0.5),
+    'ConvNeXt': lambda: timm.create_model(
+        'convnext_atto', depths=(1, 1, 1, 1), dims=(8, 8, 16, WIDTH), num_classes=CLASSES, drop_rate=0.5
+    ),
+}
+
+
+@pytest.mark.parametrize('compiled', [False, True])
+@pytest.mark.parametrize('network', DROPPING)
+def test_dropout_of_the_head_acts_in_a_linear_probe(network, compiled):
+    """timm's own, whose body is in eval mode and whose dropouts are in training mode: one draws as much."""
+    torch.manual_seed(0)
+    library = DROPPING[network]()
+    model = vptx.attach(deepcopy(library), tune=['fc'])
+    library.eval()
+    library.training = True
+    for module in library.modules():
+        module.training |= isinstance(module, nn.Dropout)
+    call = torch.compile(model, backend='eager', fullgraph=True) if compiled else model
+    found = []
+    for each in (library, call.train()):
+        torch.manual_seed(1)
+        found.append(each(images()))
+    assert torch.equal(*found)
+    assert not model.net.model.training
+    assert not torch.equal(found[0], model.eval()(images()))
+
+
 def test_not_a_convnet():
-    with pytest.raises(ValueError, match='TimmConvNet wraps timm ResNets and ResNetV2s and ConvNeXts, not Linear'):
+    with pytest.raises(
+        ValueError, match='TimmConvNet wraps timm ResNets and ResNetV2s and ConvNeXts and ByobNets, not Linear'
+    ):
         TimmConvNet(nn.Linear(2, 2))
+
+
+def test_clips_resnet_pools_by_attention():
+    """Its logits are CLIP's embeddings, bit for bit, at any image size; prompts enter by the image."""
+    options = dict(num_classes=CLASSES, img_size=SIZE, width_factor=0.125, head_hidden_size=64)
+    model = timm.create_model(
+        'resnet50_clip', pretrained_cfg_overlay=dict(input_size=(3, SIZE, SIZE)), **options
+    ).eval()
+    net = wrap_backbone(model)
+    assert net.readout == 'logits' and net.geometry.classes == CLASSES and net.geometry.doors == {'image', 'logits'}
+    for image in (images(), images(size=(64, 96))):
+        assert torch.equal(PromptedNetwork(net, OWN).eval()(image), model(image))
+    assert PromptedNetwork(net, 'map').eval()(images()).shape[1] == model.num_features
+    assert vptx.attach(model, dict(type='BorderPrompter', width=2)).eval()(images()).shape == (2, CLASSES)

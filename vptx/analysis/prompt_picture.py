@@ -26,7 +26,7 @@ GREY = '0.35'
 
 
 def check_pixels(model: nn.Module) -> PromptedNetwork:
-    """The prompted network of a model whose prompter has pixels, on the image or beside it.
+    """The prompted network of a model whose prompter has pixels, on the image or next to it.
 
     Raises:
         ValueError: there are none.
@@ -209,8 +209,8 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
 
 
 def _mapping(mapping: LabelMapping, classes: Sequence[str], network: PromptedNetwork) -> list[tuple[str, str]]:
-    """Target and sources, a line each; none where there is no mapping, or none yet."""
-    if not mapping.num_classes or (isinstance(mapping, CountedMapping) and not mapping.ready):
+    """Target and sources, a line each; none where there is no mapping, none yet, or one that reads class names."""
+    if not mapping.num_classes or mapping.class_names or (isinstance(mapping, CountedMapping) and not mapping.ready):
         return []
     lines, names = [], network.net.class_names
     for target, found, more in strongest_sources(mapping, LINES):

@@ -8,6 +8,7 @@ from .hugging_face_beit import HuggingFaceBeit
 from .hugging_face_swin import HuggingFaceSwin
 from .hugging_face_vit import HuggingFaceViT
 from .memory import KeyValue
+from .open_clip_text import OpenCLIPText
 from .openmmlab_swin import OpenMMLabSwin
 from .openmmlab_vit import MMPretrainViT, MMSegViT
 from .timm_beit import TimmBeit
@@ -27,6 +28,7 @@ __all__ = [
     'MMPretrainViT',
     'MMSegViT',
     'Net',
+    'OpenCLIPText',
     'OpenMMLabSwin',
     'TimmBeit',
     'TimmConvNet',

@@ -1,12 +1,14 @@
-"""timm's convolutional networks: ResNet, ResNeXt and their kin, ResNet v2 (BiT), ConvNeXt.
+"""timm's convolutional networks: ResNet, ResNeXt and others of their family, ResNet v2 (BiT), ConvNeXt, CLIP's ResNets.
 
 https://github.com/huggingface/pytorch-image-models, ``timm/models/resnet.py``, ``resnetv2.py``, ``convnext.py``. They
-have no tokens that a prompt could stand beside: door 1 is all that prompts can enter by. What the last layer gives is
+have no tokens that a prompt could be added to: door 1 is all that prompts can enter by. What the last layer gives is
 read as N tokens all the same, one for each cell of its map, so every readout but those of a class token works.
 """
 
 from typing import Any, ClassVar
 
+from timm.layers import AttentionPool2d, RotAttentionPool2d
+from timm.models.byobnet import ByobNet
 from timm.models.convnext import ConvNeXt
 from timm.models.resnet import ResNet
 from timm.models.resnetv2 import ResNetV2
@@ -20,21 +22,21 @@ from vptx.registry import NETS
 
 @NETS.register_module()
 class TimmConvNet(TimmNet):
-    """Convolutional networks of timm: ResNet, ResNeXt, ResNet v2, ConvNeXt.
+    """Convolutional networks of timm: ResNet, ResNeXt, ResNet v2, ConvNeXt, ByobNet (CLIP's ``resnet50_clip``).
 
     Its batch norms stay in eval mode and keep their statistics, unless ``tune`` names them.
 
     Args:
         model: a timm name such as ``'resnet50.a1_in1k'``, or a built model.
         img_size: height and width of the images to come, in pixels, by default of those that the weights were made
-            for. They take any; prompts around or behind an image are made for one.
+            for. They take any; prompts around an image, or in further channels of it, are made for one.
         **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name.
 
     Raises:
         ValueError: a network built without pooling.
     """
 
-    families: ClassVar[tuple[type[nn.Module], ...]] = (ResNet, ResNetV2, ConvNeXt)
+    families: ClassVar[tuple[type[nn.Module], ...]] = (ResNet, ResNetV2, ConvNeXt, ByobNet)
     rewritten: ClassVar[tuple[str, ...]] = ('forward',)
     example: ClassVar[dict[str, Any]] = dict(model='resnet18')
     has_class_token = False
@@ -54,7 +56,9 @@ class TimmConvNet(TimmNet):
             doors=frozenset({'image', 'logits'}),
             **self.facts,
         )
-        pooling = getattr(model, 'global_pool', None) or model.head.global_pool
+        head = getattr(model, 'head', None)
+        self._attends = isinstance(head, (AttentionPool2d, RotAttentionPool2d))
+        pooling = head if self._attends else getattr(model, 'global_pool', None) or head.global_pool
         if not pooling.pool_type:
             raise ValueError(f"{self.geometry.name} was built with global_pool='': leave that to readout='map'")
         self.readout = 'mean' if pooling.pool_type in ('avg', 'fast', 'fastavg') else 'logits'
@@ -68,12 +72,19 @@ class TimmConvNet(TimmNet):
         return tokens
 
     def finish_pooled(self, feature: Tensor) -> Tensor:
-        # ConvNeXt has a norm behind its pooling. The average of one cell is that cell.
+        if self._attends:  # to all cells at once, so there is nothing after an average
+            return feature
+        # ConvNeXt has a norm after its pooling. The average of one cell is that cell.
         return self.model.forward_head(feature[:, :, None, None], pre_logits=True)
 
     def features(self, tokens: Tensor, context: Context) -> Tensor:
         return tokens.transpose(1, 2).unflatten(2, context.grid)
 
     def classify(self, tokens: Tensor, context: Context) -> Tensor:
-        # A column of N cells: to pooling, one shape is as good as another.
-        return self.model.forward_head(tokens.transpose(1, 2)[..., None])
+        # ResNet's dropout is a function in the mode of the whole network; it does as the classifier that it feeds.
+        model, mode, classifier = self.model, self.model.training, self.model.get_classifier()
+        model.training = mode if classifier is None else classifier.training
+        try:
+            return model.forward_head(tokens.transpose(1, 2).unflatten(2, context.grid))
+        finally:
+            model.training = mode

@@ -1,4 +1,4 @@
-"""timm's VisionTransformer, in all its forms: plain, distilled (two prefix tokens), DeiT III, CLIP (a norm in front),
+"""timm's VisionTransformer, in all its forms: plain, distilled (two prefix tokens), DeiT III, CLIP (a first norm),
 registers, no class token, any image size.
 
 https://github.com/huggingface/pytorch-image-models, ``timm/models/vision_transformer.py`` and ``deit.py``. What EVA and
@@ -96,6 +96,9 @@ class TimmViT(TimmTransformer):
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model, (patches, grid) = self.model, self._embed_patches(image)
         return model.norm_pre(model.patch_drop(model._pos_embed(patches))), Context(grid)
+
+    def admit(self, tokens: Tensor) -> Tensor:
+        return self.model.norm_pre(tokens)
 
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
         return self.model.blocks[layer](tokens)

@@ -6,6 +6,7 @@ from .added import AddedPrompter
 from .base import Prompter, TokenPrompter
 from .border import BorderPrompter
 from .channel import ChannelPrompter
+from .context import ContextPrompter
 from .coordinator import CoordinatorPrompter
 from .deep import DeepPrompter
 from .embedding import PromptEmbedding
@@ -31,6 +32,7 @@ __all__ = [
     'AddedPrompter',
     'BorderPrompter',
     'ChannelPrompter',
+    'ContextPrompter',
     'CoordinatorPrompter',
     'DeepPrompter',
     'ImagePrompter',

@@ -35,6 +35,11 @@ class Prompter(BaseModule):
     Attributes:
         doors: those it needs; a network that lacks one is refused when the two are put together.
         uses: those it goes through with the network that it is bound to.
+        phrase: in a text tower, words before a class name in the place of the head's template; their first ones
+            are what :meth:`words` replaces.
+        name_at: where the name stands among these: at the ``'end'``, in the ``'middle'`` or in ``'front'``.
+        slots: M, how many words are replaced.
+        per_class: whether each class has learnt words of its own, so that no others can be read.
         takes_note: whether it reads ``at.note``; a note that is given to another prompter is an error.
         prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
         sites: once bound, the modules inside the network whose outputs go through :meth:`inside`.
@@ -46,6 +51,10 @@ class Prompter(BaseModule):
     of_training: ClassVar[frozenset[str]] = frozenset({'init', 'stem', 'weights', 'dropout', 'dropout_per'})
 
     doors: frozenset[str] = frozenset()
+    phrase: str | None = None
+    name_at: str = 'end'
+    slots: int = 0
+    per_class: bool = False
     takes_note: bool = False
     prompts_at_end: bool = False
     sites: tuple[Site, ...] = ()
@@ -96,12 +105,12 @@ class Prompter(BaseModule):
         return image
 
     def stem(self) -> Tensor | None:
-        """Door 1, behind the image: (D, 3+T, h, w), added to the kernels of the convolution that sees it, which are
-        zero on the T new channels; or None. Shapes: ``geometry.stem``."""
+        """Door 1, for further channels of the image: (D, 3+T, h, w), added to the kernels of the convolution that sees
+        it, which are zero on the T new channels; or None. Shapes: ``geometry.stem``."""
         return None
 
     def pixels(self) -> Tensor | None:
-        """Door 1, beside the image: a strip of learnt patches (3, patch height, P * patch width), or None. The
+        """Door 1, next to the image: a row of learnt patches (3, patch height, P * patch width), or None. The
         network's own patch embedding makes tokens of it, without positions, put between the prefix and the patches."""
         return None
 
@@ -110,7 +119,7 @@ class Prompter(BaseModule):
 
         Args:
             image: as the forward was given it (B, 3, H, W).
-            tokens: in front of the first layer (B, K+N, D).
+            tokens: before the first layer (B, K+N, D).
         """
         return None
 
@@ -156,6 +165,25 @@ class Prompter(BaseModule):
         """The :class:`~vptx.prompters.DeepPrompter` that computes the same once trained, bound; None without one."""
         return None
 
+    def words(self, at: At) -> Tensor | None:
+        """Door ``words`` of a text tower: the vectors in the slots of each sentence, before positions are added: (M, D)
+        of all classes, (C, M, D) of each class, or (B, 1, M, D) or (B, C, M, D) of each image, too, with ``at.note``
+        their embeddings (B, d)."""
+        return None
+
+    @property
+    def gap(self) -> int:
+        """How many tokens it puts after the first one of a text, before the first layer."""
+        return 0
+
+    @property
+    def shares_prefix(self) -> bool:
+        """Whether, in a text tower, it does the same to the rows before the class names whatever the name, and to
+        the others nothing, or the same to each row by itself. Then the first rows run once for all classes."""
+        kind, base = type(self), Prompter
+        among = ('memory', 'before_layer', 'between', 'inside', 'after_layer', 'at_end', 'look')
+        return all(getattr(kind, name) is getattr(base, name) for name in among)
+
     @property
     def looks(self) -> bool:
         """Whether :meth:`look` is to be called."""
@@ -186,7 +214,7 @@ class Prompter(BaseModule):
 
     @property
     def needs_image_at_end(self) -> bool:
-        """Whether :meth:`at_end` needs the image, when all layers are behind it."""
+        """Whether :meth:`at_end` needs the image, after all layers."""
         return type(self).at_end is not Prompter.at_end
 
 
@@ -205,11 +233,16 @@ class TokenPrompter(Prompter):
         layers: before which layers new prompts are put in, counted from 0, negative from the end; None for all.
         carry: whether the outputs of the prompts go on through layers that have none of their own, or are dropped.
 
+    Attributes:
+        embedded: whether prompts of the first layer go through what the network does to embedded patches before it
+            (``at.admit``), as the public codes for CLIP do; in text towers they always do.
+
     Raises:
         ValueError: fewer than one prompt, or no layer; when bound, a layer that the network does not have.
     """
 
     doors = frozenset({'tokens'})
+    embedded: bool = False
 
     def __init__(self, num_tokens: int, layers: Sequence[int] | None = None, carry: bool = True) -> None:
         super().__init__()
@@ -236,6 +269,8 @@ class TokenPrompter(Prompter):
             raise ValueError(f'layers {bad} are out of range: {geometry.name} has layers 0 to {depth - 1}')
         self.layers = tuple(sorted({layer % depth for layer in asked}))
         self.prefix = geometry.prefix
+        self._admits = self.embedded or 'words' in geometry.doors
+        self._gap = self.num_tokens if 'words' in geometry.doors and 0 in self.layers else 0
         # Layers whose prompt outputs are used, by the next layer or by the readout.
         goes_on = [self.carry and layer + 1 not in self.layers for layer in range(depth)]
         goes_on[-1] = reads_prompts
@@ -261,12 +296,21 @@ class TokenPrompter(Prompter):
         return self._by_memory != set(self.layers)
 
     def memory(self, tokens: Tensor, at: At) -> Tensor | None:
-        return self.prompts(tokens, at) if at.layer in self._by_memory else None
+        return self._entering(tokens, at) if at.layer in self._by_memory else None
+
+    def _entering(self, tokens: Tensor, at: At) -> Tensor:
+        """(P, D), or (B, P, D) if each sample has its own."""
+        prompts = self.prompts(tokens, at)
+        return prompts if at.admit is None or not self._admits else at.admit(prompts)
+
+    @property
+    def gap(self) -> int:
+        return self._gap
 
     def before_layer(self, tokens: Tensor, at: At) -> Tensor:
         if at.layer not in self.layers or at.layer in self._by_memory:
             return tokens
-        prompts = self.prompts(tokens, at).expand(tokens.shape[0], -1, -1)
+        prompts = self._entering(tokens, at).expand(tokens.shape[0], -1, -1)
         return torch.cat([tokens[:, : self.prefix], prompts, tokens[:, self.prefix :]], dim=1)
 
     def after_layer(self, tokens: Tensor, at: At) -> Tensor:

@@ -37,6 +37,7 @@ class LoRA(Prompter):
     """
 
     doors = frozenset({'inside'})
+    shares_prefix = True
 
     def __init__(
         self,

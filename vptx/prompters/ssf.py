@@ -22,6 +22,7 @@ class SSF(Prompter):
     """A scale and a shift for every channel: 2 * outputs numbers at each site, 22 * D in each layer of a ViT."""
 
     doors = frozenset({'inside'})
+    shares_prefix = True
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         self.sites = tuple(site for site in geometry.sites if site.name in _SCALED)
