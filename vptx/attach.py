@@ -197,7 +197,7 @@ def _check_maps(model: nn.Module, prompted: PromptedNetwork) -> None:
 
 
 def _with_pixel_statistics(net: Net, model: nn.Module, needed: bool = True) -> Net:
-    """OpenMMLab keeps the mean and the standard deviation of pixels beside the backbone, in [0, 255]. They serve where
+    """OpenMMLab keeps the mean and the standard deviation of pixels next to the backbone, in [0, 255]. They serve where
     the network does not know those of all its channels."""
     facts, preprocessor = net.geometry, getattr(model, 'data_preprocessor', None)
     if len(facts.mean) == facts.channels:

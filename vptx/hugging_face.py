@@ -135,7 +135,7 @@ class PromptedHuggingFace(PromptedNetwork):
             refused.append('output_attentions')
         if refused:
             raise ValueError(
-                f'a prompted {name} cannot serve {" and ".join(refused)}: its layers attend to prompts beside the '
+                f'a prompted {name} cannot serve {" and ".join(refused)}: its layers attend to prompts next to the '
                 'tokens of the image. Leave it out, or vptx.detach(model) first'
             )
         if labels is not None and not self.net.has_head:

@@ -41,7 +41,7 @@ class Family(NamedTuple):
         pixels: mean and standard deviation of the images that the published checkpoints were trained with.
         layers, stem: paths in the encoder, of the layers and of the convolution that sees the image.
         parts: paths in a layer: norm, attention and its last map, norm.
-        norm: path in the encoder of the norm behind all layers; empty where only pooled features are normed.
+        norm: path in the encoder of the norm after all layers; empty where only pooled features are normed.
     """
 
     module: str
@@ -208,7 +208,7 @@ class HuggingFaceNet(Net):
 
     @property
     def recorded(self) -> tuple[int, ...]:
-        """The layers in front of which the library notes its ``hidden_states``; L for the end."""
+        """The layers before which the library notes its ``hidden_states``; L for the end."""
         return tuple(range(self.geometry.depth + 1))
 
     def record(self, tokens: Tensor, layer: int, context: Context) -> Tensor:

@@ -94,7 +94,7 @@ class HuggingFaceBeit(HuggingFaceViT):
         return bias if shared is None else bias + shared
 
     def _widen(self, bias: Tensor, tokens: int) -> Tensor:
-        """(heads, K+N, K+N) -> (heads, K+P+N, K+P+N): nought for P prompts behind the prefix."""
+        """(heads, K+N, K+N) -> (heads, K+P+N, K+P+N): nought for P prompts after the prefix."""
         prefix, prompts = self.geometry.prefix, tokens - bias.shape[-1]
         if not prompts:
             return bias

@@ -108,7 +108,7 @@ class HuggingFaceSwin(SwinNet, HuggingFaceNet):
             assert image is not None
             grid, maps = self._padded_grid(image), []
             for number, state in enumerate(states):
-                # The first is in front of the first stage, and the last one merges nothing.
+                # The first is before the first stage, and the last one merges nothing.
                 grid = windows.halved(grid) if 0 < number < len(states) - 1 else grid
                 maps.append(None if state is None else state.transpose(1, 2).unflatten(2, grid).contiguous())
         kind: Any = kind_of(self.family.path('SwinModelOutput'))

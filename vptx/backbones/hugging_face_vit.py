@@ -257,7 +257,7 @@ def _packed(attn: nn.Module) -> tuple[Tensor, Tensor | None]:
 
 
 def _branch(block: nn.Module, number: int, x: Tensor) -> Tensor:
-    """What a layer does to the output of its attention (1) or MLP (2) in front of the shortcut."""
+    """What a layer does to the output of its attention (1) or MLP (2) before the shortcut."""
     for name in ('dropout', f'layer_scale{number}'):
         x = getattr(block, name, same)(x)
     if hasattr(block, f'lambda_{number}'):

@@ -8,7 +8,7 @@ stem, gets kernels for them, and trains:
 
 The network is left as it is: what is learnt of the stem is dW, which begins at zero, and V, and it is the net that
 adds them to its frozen W wherever it is asked for a stem (door 1). Decaying dW draws the stem to its pre-trained
-kernels, not to zero. The paper finds this location far behind the others (figure 5).
+kernels, not to zero. The paper finds this location far after the others (figure 5).
 """
 
 from math import sqrt

@@ -54,7 +54,7 @@ _RULES: Rules = [
     (_LAYER + r'layer_scale(\d)\.lambda1$', r'\1.ls\2.gamma'),
     (_LAYER + r'lambda_(\d)$', r'\1.gamma_\2'),
 ]
-#: Beside the image tower of a file, what no network for images has a use for.
+#: next to the image tower of a file, what no network for images has a use for.
 _ELSEWHERE = re.compile(
     r'^(?:text_model|text_projection|logit_scale|logit_bias|pooler\.dense|lm_head|decoder)\b'
     r'|^embeddings\.(?:mask_token|position_ids)$|relative_position_index$|^rope_embeddings\.'
