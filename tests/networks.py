@@ -272,11 +272,99 @@ WHOLE: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def _hugging_face(family: str, kind: str = '', classes: int = CLASSES, **changes) -> nn.Module:
+    """A model of transformers; without ``kind`` the encoder alone."""
+    transformers = pytest.importorskip('transformers')
+    prefix, config = _CONFIGS[family]
+    small = dict(
+        hidden_size=WIDTH,
+        num_hidden_layers=DEPTH,
+        intermediate_size=2 * WIDTH,
+        mlp_ratio=2,
+        image_size=SIZE,
+        patch_size=PATCH,
+        num_labels=classes,
+    )
+    if family == 'Swin':  # two stages of two layers
+        small = dict(embed_dim=WIDTH // 2, depths=(2, 2), num_heads=(2, 4), window_size=4, image_size=SIZE)
+        small |= dict(patch_size=4, mlp_ratio=2, num_labels=classes)
+    else:
+        small['num_attention_heads'] = HEADS
+    small |= changes
+    made = getattr(transformers, f'{config}Config')(**small)
+    if family in _TOWERS and kind == 'ForImageClassification':
+        made = getattr(transformers, f'{family}Config')(vision_config=made.to_dict(), num_labels=classes)
+    ending = kind or ('VisionModel' if family in _TOWERS else 'Model')
+    return getattr(transformers, f'{prefix}{ending}')(made)
+
+
+#: Of each family, how the names of its models and of its config begin.
+_CONFIGS = {
+    'ViT': ('ViT', 'ViT'),
+    'DeiT': ('DeiT', 'DeiT'),
+    'Dinov2': ('Dinov2', 'Dinov2'),
+    'Dinov2WithRegisters': ('Dinov2WithRegisters', 'Dinov2WithRegisters'),
+    'DINOv3ViT': ('DINOv3ViT', 'DINOv3ViT'),
+    'CLIP': ('CLIP', 'CLIPVision'),
+    'Siglip': ('Siglip', 'SiglipVision'),
+    'Beit': ('Beit', 'Beit'),
+    'Swin': ('Swin', 'Swin'),
+}
+_TOWERS = ('CLIP', 'Siglip')
+_HEADED = 'ForImageClassification'
+
+#: Of transformers: their output is an object.
+HUGGING_FACE: dict[str, Callable[[], nn.Module]] = {
+    'hf vit': partial(_hugging_face, 'ViT'),
+    'hf vit, classifier': partial(
+        _hugging_face, 'ViT', _HEADED, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1
+    ),
+    'hf vit, eager': partial(_hugging_face, 'ViT', _HEADED, attn_implementation='eager', qkv_bias=False),
+    'hf deit': partial(_hugging_face, 'DeiT'),
+    'hf deit, classifier': partial(_hugging_face, 'DeiT', _HEADED),
+    'hf deit, two classifiers': partial(_hugging_face, 'DeiT', 'ForImageClassificationWithTeacher'),
+    'hf dinov2': partial(_hugging_face, 'Dinov2', layerscale_value=0.5, drop_path_rate=0.2),
+    'hf dinov2, classifier': partial(_hugging_face, 'Dinov2', _HEADED, use_swiglu_ffn=True),
+    'hf dinov2, gated': partial(_hugging_face, 'Dinov2', use_swiglu_ffn=True, mlp_ratio=3),
+    'hf dinov2, registers': partial(_hugging_face, 'Dinov2WithRegisters', num_register_tokens=2),
+    'hf dinov2, registers, classifier': partial(
+        _hugging_face, 'Dinov2WithRegisters', _HEADED, num_register_tokens=2, drop_path_rate=0.2
+    ),
+    'hf dinov3': partial(_hugging_face, 'DINOv3ViT', num_register_tokens=2, pos_embed_rescale=2.0),
+    'hf dinov3, gated': partial(_hugging_face, 'DINOv3ViT', use_gated_mlp=True, hidden_act='silu', drop_path_rate=0.2),
+    'hf clip': partial(_hugging_face, 'CLIP'),
+    'hf clip, classifier': partial(_hugging_face, 'CLIP', _HEADED),
+    'hf clip, projection': partial(_hugging_face, 'CLIP', 'VisionModelWithProjection', projection_dim=CLASSES),
+    'hf siglip': partial(_hugging_face, 'Siglip'),
+    'hf siglip, classifier': partial(_hugging_face, 'Siglip', _HEADED),
+    'hf beit': partial(_hugging_face, 'Beit', use_relative_position_bias=True, drop_path_rate=0.2),
+    'hf beit, classifier': partial(
+        _hugging_face,
+        'Beit',
+        _HEADED,
+        use_relative_position_bias=True,
+        use_shared_relative_position_bias=True,
+        layer_scale_init_value=0.5,
+    ),
+    'hf beit, class token': partial(
+        _hugging_face,
+        'Beit',
+        _HEADED,
+        use_mean_pooling=False,
+        use_absolute_position_embeddings=True,
+        use_shared_relative_position_bias=True,
+    ),
+    'hf swin': partial(_hugging_face, 'Swin', use_absolute_embeddings=True),
+    'hf swin, no positions': partial(_hugging_face, 'Swin', _HEADED),
+    'hf swin, classifier': partial(_hugging_face, 'Swin', _HEADED, window_size=3, drop_path_rate=0.2),
+}
+
+
 @cache
 def _drawn(name: str) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = {**NETWORKS, **VARIANTS, **BACKBONES, **WHOLE}[name]()
+        model = {**NETWORKS, **VARIANTS, **BACKBONES, **WHOLE, **HUGGING_FACE}[name]()
         with torch.no_grad():
             for parameter in model.parameters():
                 if parameter.dim() > 1:

@@ -21,6 +21,7 @@ from networks import (
     CLASSES,
     DEPTH,
     GRID,
+    HUGGING_FACE,
     NETWORKS,
     SIZE,
     VARIANTS,
@@ -165,8 +166,8 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 
 
 def test_every_net_has_a_tiny_network():
-    # BACKBONES and WHOLE: tests/backbones/test_openmmlab_*.py
-    asked = {type(wrap_backbone(tiny(name))) for name in (*NETWORKS, *BACKBONES, *WHOLE)}
+    # BACKBONES and WHOLE: tests/backbones/test_openmmlab_*.py; HUGGING_FACE: test_hugging_face_nets.py
+    asked = {type(wrap_backbone(tiny(name))) for name in (*NETWORKS, *BACKBONES, *WHOLE, *HUGGING_FACE)}
     missing = {name for name, net in NETS.module_dict.items() if net not in asked}
     assert not missing, f'add a tiny network for {missing} to tests/networks.py'
 

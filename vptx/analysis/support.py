@@ -40,7 +40,7 @@ def example(kind: type[Net]) -> Net:
         ImportError: its library is not installed.
     """
     arguments = dict(kind.example)
-    if isinstance(arguments['model'], dict):
+    if isinstance(arguments['model'], dict) and 'type' in arguments['model']:  # of OpenMMLab
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             arguments['model'] = MODELS.build(arguments['model'])
     net = kind(**arguments).to('meta')

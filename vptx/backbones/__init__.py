@@ -4,6 +4,9 @@ import warnings
 from typing import Any
 
 from .base import Context, LayerOutput, Net, find_net, wrap_backbone
+from .hugging_face_beit import HuggingFaceBeit
+from .hugging_face_swin import HuggingFaceSwin
+from .hugging_face_vit import HuggingFaceViT
 from .memory import KeyValue
 from .open_clip_text import OpenCLIPText
 from .openmmlab_backbone import OpenMMLabBackbone
@@ -23,6 +26,9 @@ from .torchvision_vit import TorchvisionViT
 
 __all__ = [
     'Context',
+    'HuggingFaceBeit',
+    'HuggingFaceSwin',
+    'HuggingFaceViT',
     'KeyValue',
     'LayerOutput',
     'MMPretrainBEiT',

@@ -179,7 +179,7 @@ class Net(BaseModule):
         raise NotImplementedError
 
     def embed_widened(self, image: Tensor, stem: Tensor) -> tuple[Tensor, Context]:
-        """(B, 3+T, H, W) -> what :meth:`embed` gives, with ``stem`` (D, 3+T, h, w) added to the kernels of the stem.
+        """(B, C+T, H, W) -> what :meth:`embed` gives, with ``stem`` (D, C+T, h, w) added to the kernels of the stem.
 
         The frozen kernels are zero on the T channels that they have never seen. Nothing in ``model`` is changed.
 
@@ -418,7 +418,7 @@ def measure_stem(model: nn.Module, name: str) -> tuple[int, int, int] | None:
     """(D, height, width) of the kernels of the convolution ``name``, if they can be made wider where they are used as
     they are: not standardised first, not in groups; else None."""
     stem = dict(model.named_modules()).get(name)
-    if getattr(type(stem), 'forward', None) is not nn.Conv2d.forward or stem.groups > 1 or stem.in_channels != 3:
+    if getattr(type(stem), 'forward', None) is not nn.Conv2d.forward or stem.groups > 1:
         return None
     return stem.out_channels, *stem.kernel_size
 

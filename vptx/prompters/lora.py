@@ -18,7 +18,7 @@ from vptx.geometry import At, Geometry, Site
 from vptx.prompters.base import InsidePrompter, check_whole
 from vptx.registry import PROMPTERS
 
-# The queries, keys and values of most networks are the three parts of one map, and of others have a map each.
+# The queries, keys and values of most networks are the three parts of one map; elsewhere there are three maps.
 _PARTS = ('q', 'k', 'v')
 
 
