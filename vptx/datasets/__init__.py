@@ -7,6 +7,7 @@ from .deep_image import LoadDeepImage
 from .holdout import HoldoutCIFAR100, HoldoutCUB
 from .image_list import ImageList
 from .legacy_resize import LegacyResize
+from .mini.captioned_scenes import CaptionedScenes, WriteCaption
 from .mini.digits import Digits
 from .mini.formula import FormulaImages
 from .mini.mini_vtab import MiniVTAB
@@ -17,6 +18,7 @@ from .suites import TASKS, set_task
 __all__ = [
     'TASKS',
     'BenchmarkTask',
+    'CaptionedScenes',
     'CustomImages',
     'Digits',
     'FormulaImages',
@@ -29,5 +31,6 @@ __all__ = [
     'PhotoPatches',
     'Subset',
     'Task',
+    'WriteCaption',
     'set_task',
 ]

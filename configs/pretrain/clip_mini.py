@@ -1,0 +1,75 @@
+"""CLIP-mini pre-trained on captions of scenes that are drawn by formula.
+
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
+https://arxiv.org/abs/2103.00020: a contrastive loss matches images and captions of a batch.
+
+Half of the patches are dropped while training: Li et al., "Scaling Language-Image Pre-training via Masking", CVPR 2023,
+https://arxiv.org/abs/2212.00794. No training scene shows a pair of shape and colour, or of shape and texture, that is
+held out. Validation shows such pairs only.
+
+python tools/train.py configs/pretrain/clip_mini.py
+"""
+
+_base_ = ['../_base_/runtime.py']
+custom_imports = dict(imports=['vptx', 'vptx.datasets', 'vptx.pretraining'], allow_failed_imports=False)
+
+scenes, epochs, batch = 64_000, 6, 256
+steps = epochs * (scenes // batch)
+
+model = dict(
+    type='ContrastivePretraining',
+    data_preprocessor=dict(type='ImgDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True),
+    embed_dim=160,
+    vision_cfg=dict(image_size=64, patch_size=8, width=192, layers=6, head_width=64, patch_dropout=0.5),
+    text_cfg=dict(context_length=32, vocab_size=2 * 256 + 1_130 + 2, width=128, layers=4, heads=2),
+    vocabulary='{{ fileDirname }}/../../weights/clip_mini_vocabulary.txt.gz',
+)
+pack = dict(type='PackInputs', meta_keys=('scene', 'caption'))
+train_dataloader = dict(
+    batch_size=batch,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    drop_last=True,
+    dataset=dict(
+        type='CaptionedScenes', length=scenes, split='train', pairs='seen', pipeline=[dict(type='WriteCaption'), pack]
+    ),
+)
+val_dataloader = dict(
+    batch_size=500,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CaptionedScenes',
+        length=1_000,
+        split='val',
+        pairs='unseen',
+        pipeline=[dict(type='PackInputs', meta_keys=('scene',))],
+    ),
+)
+test_dataloader = dict(
+    batch_size=500,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CaptionedScenes',
+        length=2_000,
+        split='test',
+        pairs='unseen',
+        pipeline=[dict(type='PackInputs', meta_keys=('scene',))],
+    ),
+)
+val_evaluator = test_evaluator = dict(type='ZeroShotAccuracy')
+
+# Muon, as of the other mini backbones: configs/_base_/protocols/pretrain_mini.py.
+train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=1)
+val_cfg = test_cfg = dict()
+optim_wrapper = dict(
+    type='BFloat16OptimWrapper',
+    optimizer=dict(type='timm.optim.Muon', lr=2e-3, weight_decay=0.05, betas=(0.9, 0.98)),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, custom_keys=dict(logit_scale=dict(decay_mult=0.0))),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=200, end=steps, eta_min=1e-5),
+]
