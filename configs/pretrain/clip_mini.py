@@ -13,8 +13,7 @@ python tools/train.py configs/pretrain/clip_mini.py
 _base_ = ['../_base_/runtime.py']
 custom_imports = dict(imports=['vptx', 'vptx.datasets', 'vptx.pretraining'], allow_failed_imports=False)
 
-scenes, epochs, batch = 64_000, 6, 256
-steps = epochs * (scenes // batch)
+steps, warm_up, cool_down, batch = 3_000, 100, 400, 128
 
 model = dict(
     type='ContrastivePretraining',
@@ -24,14 +23,16 @@ model = dict(
     text_cfg=dict(context_length=32, vocab_size=2 * 256 + 1_130 + 2, width=128, layers=4, heads=2),
     vocabulary='{{ fileDirname }}/../../weights/clip_mini_vocabulary.txt.gz',
 )
-pack = dict(type='PackInputs', meta_keys=('scene', 'caption'))
 train_dataloader = dict(
     batch_size=batch,
     num_workers=0,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    drop_last=True,
+    sampler=dict(type='InfiniteSampler', shuffle=False),  # scenes in order, none twice
     dataset=dict(
-        type='CaptionedScenes', length=scenes, split='train', pairs='seen', pipeline=[dict(type='WriteCaption'), pack]
+        type='CaptionedScenes',
+        length=steps * batch,
+        split='train',
+        pairs='seen',
+        pipeline=[dict(type='WriteCaption'), dict(type='PackInputs', meta_keys=('caption',))],
     ),
 )
 val_dataloader = dict(
@@ -60,8 +61,8 @@ test_dataloader = dict(
 )
 val_evaluator = test_evaluator = dict(type='ZeroShotAccuracy')
 
-# Muon, as of the other mini backbones: configs/_base_/protocols/pretrain_mini.py.
-train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=1)
+# Muon, as for the other mini backbones: configs/_base_/protocols/pretrain_mini.py.
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=250)
 val_cfg = test_cfg = dict()
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',
@@ -70,6 +71,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=200, end=steps, eta_min=1e-5),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warm_up),
+    dict(type='LinearLR', start_factor=1.0, end_factor=0.01, by_epoch=False, begin=steps - cool_down, end=steps),
 ]
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=2))
+log_processor = dict(by_epoch=False)

@@ -1,5 +1,6 @@
 """Scenes of figures with captions, and questions about them whose answers are words."""
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -79,8 +80,8 @@ class CaptionedScenes(BaseDataset):
         self.length, self.seed = length, seed
         super().__init__(ann_file='', serialize_data=False, **kwargs)
 
-    def load_data_list(self) -> list[int]:
-        return list(range(self.length))
+    def load_data_list(self) -> Sequence[int]:
+        return range(self.length)
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
         """The image and the facts of a scene."""
