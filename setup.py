@@ -19,15 +19,18 @@ readme = here / 'README.md'
 mini = ['scikit-learn>=1.3', 'scikit-image>=0.22']
 seg = ['onedl-mmsegmentation>=1.4', 'ftfy', 'regex']
 sweep = ['ray[tune]>=2.40']
+clip = ['open_clip_torch>=3.2,<4']
 extras = {
     'mini': mini,
     'seg': seg,
     'sweep': sweep,
+    'clip': clip,
     # One minor version of ruff, because each formats a little differently.
     'test': [
         *mini,
         *seg,
         *sweep,
+        *clip,
         'pytest>=8',
         'pytest-randomly>=3.16',
         'pytest-xdist>=3.5',

@@ -9,6 +9,7 @@ from .image_list import ImageList
 from .legacy_resize import LegacyResize
 from .mini.captioned_scenes import CaptionedScenes, WriteCaption
 from .mini.digits import Digits
+from .mini.figure_tasks import FigureTask
 from .mini.formula import FormulaImages
 from .mini.mini_vtab import MiniVTAB
 from .mini.photo_patches import PhotoPatches
@@ -21,6 +22,7 @@ __all__ = [
     'CaptionedScenes',
     'CustomImages',
     'Digits',
+    'FigureTask',
     'FormulaImages',
     'HoldoutCIFAR100',
     'HoldoutCUB',

@@ -5,7 +5,8 @@ What was trained here so goes through the same converters as what others publish
 * supervision: Google's ``.npz``, with the classifier, whose classes a label mapping can read as others;
 * MAE: ``{'model': ...}`` in MAE's names, a ``.pth``;
 * MoCo v3: ``{'epoch', 'arch', 'state_dict': 'module.base_encoder...'}``, a ``.pth.tar``. The momentum
-  encoder, which is there in the authors' files and is not needed, is left out.
+  encoder, which is there in the authors' files and is not needed, is left out;
+* language and images: open_clip's ``.safetensors``, both towers.
 """
 
 import re
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from vptx.files import safe_load, write_whole
@@ -26,7 +28,7 @@ from .read import read_tensors
 
 __all__ = ['export_backbone', 'to_google']
 
-_PROMPTED, _STOCK, _HEAD = 'backbone.net.model.', 'backbone.', 'head.fc.'
+_PROMPTED, _STOCK, _HEAD, _CLIP = 'backbone.net.model.', 'backbone.', 'head.fc.', 'clip.'
 _BLOCK = r'^blocks\.(\d+)\.'
 _TO_GOOGLE: Rules = [
     (r'^cls_token$', 'cls'),
@@ -70,10 +72,13 @@ def export_backbone(checkpoint: str | Path, out: str | Path) -> Path:
         arrays: dict[str, Any] = {k: v.numpy() for k, v in to_google(network).items()}
         np.savez(buffer, **arrays)
         extension = '.npz'
+    elif f'{_CLIP}visual.proj' in tensors:
+        buffer.write(save(_halved(tensors, _CLIP)))
+        extension = '.safetensors'
     else:
         raise ValueError(
-            f'{checkpoint} is no run of supervision ({_PROMPTED}*), of MAE (neck.mask_token) or of MoCo v3 '
-            f'(momentum_encoder.*); it holds {", ".join(list(tensors)[:5])}, ...'
+            f'{checkpoint} is no run of supervision ({_PROMPTED}*), of MAE (neck.mask_token), of MoCo v3 '
+            f'(momentum_encoder.*) or of CLIP ({_CLIP}*); it holds {", ".join(list(tensors)[:5])}, ...'
         )
     path = Path(f'{out}{extension}')
     write_whole(path, buffer.getvalue())
