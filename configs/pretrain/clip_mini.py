@@ -13,7 +13,7 @@ python tools/train.py configs/pretrain/clip_mini.py
 _base_ = ['../_base_/runtime.py']
 custom_imports = dict(imports=['vptx', 'vptx.datasets', 'vptx.pretraining'], allow_failed_imports=False)
 
-steps, warm_up, cool_down, batch = 3_000, 100, 400, 128
+steps, warm_up, cool_down, batch = 1_500, 100, 300, 128
 
 model = dict(
     type='ContrastivePretraining',

@@ -83,15 +83,18 @@ def describe(rng: Generator, scene: Scene) -> str:
     ground += [pick(scene.ground)] if said['ground'] else []
     if ground:
         phrase += f' on {_article(ground)} {" ".join(ground)} {"ground" if rng.random() < 0.7 else "background"}'
+    place = ''
     if said['place']:
         places = _PLACES[scene.place]
         place = places[rng.integers(len(places))]
-        phrase = f'{place}, {phrase}' if rng.random() < 0.2 else f'{phrase} {place}'
 
     draw = rng.random()
+    if place and draw > 0.9:
+        phrase = f'{place}, {phrase}'
+    elif place:
+        phrase = f'{phrase} {place}'
     if draw < 0.45:
-        kind = pick(scene.style)
-        phrase = f'a {kind} of {phrase}'
+        phrase = f'a {pick(scene.style)} of {phrase}'
     elif draw < 0.65:
         kind = _GENERAL[rng.integers(len(_GENERAL))]
         phrase = f'{_article([kind])} {kind} of {phrase}'
