@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from vptx.files import existing
@@ -29,7 +30,7 @@ def small_vocabulary(source: str | Path, first: int, words: Iterable[str], title
     for word in words:
         parts = [*word[:-1], f'{word[-1]}</w>']
         while len(parts) > 1:
-            rank, at = min((ranks.get(pair, len(ranks)), i) for i, pair in enumerate(zip(parts, parts[1:], strict=False)))
+            rank, at = min((ranks.get(pair, len(ranks)), i) for i, pair in enumerate(pairwise(parts)))
             if rank == len(ranks):
                 break
             kept.add(rank)

@@ -43,7 +43,9 @@ def test_splits(task, small):
 
 
 def test_the_styles_differ(small):
-    grey = [np.ptp(FigureTask(task, 'val').images.astype(int), axis=-1).mean() for task in ('figures', 'mosaic', 'relief')]
+    grey = [
+        np.ptp(FigureTask(task, 'val').images.astype(int), axis=-1).mean() for task in ('figures', 'mosaic', 'relief')
+    ]
     assert min(grey[:2]) > 20 and grey[2] < 1
 
 

@@ -25,7 +25,9 @@ def test_the_same_numbers_make_the_same_image():
         assert twins[0][0] == twins[1][0]
         np.testing.assert_array_equal(twins[0][1], twins[1][1])
         assert twins[0][1].shape == (64, 64, 3) and twins[0][1].dtype == np.uint8
-    firsts = [draw_scene(scene_rng(*place)) for place in ((0, 'train', 0), (1, 'train', 0), (0, 'val', 0), (0, 'train', 1))]
+    firsts = [
+        draw_scene(scene_rng(*place)) for place in ((0, 'train', 0), (1, 'train', 0), (0, 'val', 0), (0, 'train', 1))
+    ]
     assert len(set(firsts)) == 4
 
 

@@ -106,7 +106,9 @@ def describe(rng: Generator, scene: Scene) -> str:
 def caption_words() -> list[str]:
     """All words that captions consist of."""
     nouns = ('figure', *(noun for shape in ATTRIBUTES['shape'] for noun in SYNONYMS[shape]))
-    phrases = [word for words in SYNONYMS.values() for word in words] + [place for two in _PLACES.values() for place in two]
+    phrases = [word for words in SYNONYMS.values() for word in words] + [
+        place for two in _PLACES.values() for place in two
+    ]
     phrases += [*nouns, *map(plural, nouns), *_GENERAL, *_WITH.values()]
     phrases += ['a', 'an', 'one', 'there is', 'there are', 'of', 'on', 'ground', 'background']
     return sorted({word for phrase in phrases for word in phrase.split()})

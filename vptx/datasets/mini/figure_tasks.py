@@ -4,7 +4,7 @@
     mosaic     of tiles: shapes are coarse, fine textures are lost
     relief     grey and lit from a corner: edges alone
 
-The 20 classes are the same in all three. Each is of one figure in any colour but those that are held out with its shape.
+The 20 classes are the same in all three. An image shows one figure, in any colour that is not held out with its shape.
 CLIP-mini never saw ten of the pairs together (:func:`~vptx.datasets.mini.figures.is_held_out`). Both halves of the
 list, base and new classes, have five of these, and each texture twice; no shape is in both.
 """

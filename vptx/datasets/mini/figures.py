@@ -84,7 +84,9 @@ def draw_scene(rng: Generator, pairs: str = 'any', **known: str) -> Scene:
     for name, word in known.items():
         words = (*ATTRIBUTES.get(name, ()), *(NEW_STYLES if name == 'style' else ()))
         if word not in words:
-            raise ValueError(f'a scene has no {name} {word!r}: expected one of {", ".join(words) or "no such attribute"}')
+            raise ValueError(
+                f'a scene has no {name} {word!r}: expected one of {", ".join(words) or "no such attribute"}'
+            )
     for _ in range(1000):
         drawn = {name: words[rng.integers(len(words))] for name, words in ATTRIBUTES.items()}
         scene = Scene(**{**drawn, **known})
@@ -108,9 +110,7 @@ def _round(radius: float = 1) -> list[tuple[float, float]]:
 
 def _heart() -> list[tuple[float, float]]:
     turns = [2 * pi * i / 28 for i in range(28)]
-    return [
-        (sin(t) ** 3, -(13 * cos(t) - 5 * cos(2 * t) - 2 * cos(3 * t) - cos(4 * t)) / 16 - 0.1) for t in turns
-    ]
+    return [(sin(t) ** 3, -(13 * cos(t) - 5 * cos(2 * t) - 2 * cos(3 * t) - cos(4 * t)) / 16 - 0.1) for t in turns]
 
 
 def _moon() -> list[tuple[float, float]]:
