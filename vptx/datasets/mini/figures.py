@@ -9,9 +9,9 @@ network that is trained on scenes without them has seen each of their two halves
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from math import cos, pi, sin
-from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator, default_rng
@@ -40,7 +40,8 @@ SIZE = 64
 _FINE = 2  # figures are drawn this many times finer, then averaged down
 
 
-class Scene(NamedTuple):
+@dataclass(frozen=True)
+class Scene:
     """The facts of a scene; each is a word of :data:`ATTRIBUTES`."""
 
     shape: str
@@ -121,28 +122,25 @@ def _moon() -> list[tuple[float, float]]:
 
 
 # Polygons of radius about one, y downwards.
-_OUTLINES: dict[str, np.ndarray] = {
-    name: np.array(points)
-    for name, points in dict(
-        circle=_round(0.92),
-        square=[(-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8)],
-        triangle=[(0, -1), (1, 0.8), (-1, 0.8)],
-        star=_star(5, 0.42),
-        ring=_round(0.95),
-        cross=[
-            (-0.33, -1), (0.33, -1), (0.33, -0.33), (1, -0.33), (1, 0.33), (0.33, 0.33),
-            (0.33, 1), (-0.33, 1), (-0.33, 0.33), (-1, 0.33), (-1, -0.33), (-0.33, -0.33),
-        ],
-        diamond=[(0, -1.1), (0.75, 0), (0, 1.1), (-0.75, 0)],
-        heart=_heart(),
-        moon=_moon(),
-        arrow=[(-1, -0.3), (0.1, -0.3), (0.1, -0.85), (1, 0), (0.1, 0.85), (0.1, 0.3), (-1, 0.3)],
-    ).items()
-}  # fmt: skip
+_OUTLINES: dict[str, np.ndarray] = dict(
+    circle=np.array(_round(0.92)),
+    square=np.array([(-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8)]),
+    triangle=np.array([(0, -1), (1, 0.8), (-1, 0.8)]),
+    star=np.array(_star(5, 0.42)),
+    ring=np.array(_round(0.95)),
+    cross=np.array([
+        (-0.33, -1), (0.33, -1), (0.33, -0.33), (1, -0.33), (1, 0.33), (0.33, 0.33),
+        (0.33, 1), (-0.33, 1), (-0.33, 0.33), (-1, 0.33), (-1, -0.33), (-0.33, -0.33),
+    ]),
+    diamond=np.array([(0, -1.1), (0.75, 0), (0, 1.1), (-0.75, 0)]),
+    heart=np.array(_heart()),
+    moon=np.array(_moon()),
+    arrow=np.array([(-1, -0.3), (0.1, -0.3), (0.1, -0.85), (1, 0), (0.1, 0.85), (0.1, 0.3), (-1, 0.3)]),
+)  # fmt: skip
 _HOLE = np.array(_round(0.48))  # of a ring
 
 # Where two, three and four figures stand about the middle of their group, in cells.
-_GROUPS = {
+_GROUPS: dict[int, list[list[tuple[float, float]]]] = {
     1: [[(0, 0)]],
     2: [[(-0.5, 0), (0.5, 0)], [(0, -0.5), (0, 0.5)], [(-0.5, -0.5), (0.5, 0.5)]],
     3: [[(0, -0.5), (-0.5, 0.5), (0.5, 0.5)], [(-0.5, -0.5), (0.5, -0.5), (0, 0.5)]],
