@@ -108,9 +108,12 @@ class ContrastivePretraining(BaseModel):
         found = 100 * (logits.argmax(-1) == right).float().mean()
         return dict(loss=loss, scale=scale.detach(), found=found)
 
-    @torch.no_grad()
     def classes(self, question: str) -> Tensor:
         """The answers to a question, each the average over its templates: (answers, d), of length one."""
-        asked = QUESTIONS[question]
-        rows = [self.encode([template.format(name) for name in asked.answers]) for template in asked.templates]
+        return self.names(QUESTIONS[question].answers, QUESTIONS[question].templates)
+
+    @torch.no_grad()
+    def names(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+        """Class names, each the average over templates of normalised embeddings: (names, d), of length one."""
+        rows = [self.encode([template.format(name) for name in names]) for template in templates]
         return F.normalize(torch.stack(rows).float().mean(0), dim=-1)

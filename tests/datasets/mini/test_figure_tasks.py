@@ -58,6 +58,16 @@ def test_few_shots_are_recorded(tmp_path, small):
     assert record.is_file()
 
 
+def test_base_and_new_classes(small):
+    shots = dict(shots=2, seed=3)
+    whole, base, new = (FigureTask(split='train', part=part, subset=shots) for part in ('all', 'base', 'new'))
+    assert base.CLASSES + new.CLASSES == whole.CLASSES and len(base.CLASSES) == 10
+    is_new = whole.get_gt_labels() >= 10
+    np.testing.assert_array_equal(base.images, whole.images[~is_new])
+    np.testing.assert_array_equal(new.images, whole.images[is_new])
+    np.testing.assert_array_equal(new.get_gt_labels(), whole.get_gt_labels()[is_new] - 10)
+
+
 @pytest.mark.parametrize('task', figure_tasks.TASKS)
 def test_configs(task, small):
     config = Config.fromfile(CONFIGS / f'mini_{task}.py')
@@ -68,7 +78,9 @@ def test_configs(task, small):
     assert config.train_dataloader.dataset.subset == dict(shots=16)
 
 
-@pytest.mark.parametrize('wrong, message', [(dict(task='stamps'), 'no task'), (dict(split='dev'), 'split')])
+@pytest.mark.parametrize(
+    'wrong, message', [(dict(task='stamps'), 'no task'), (dict(split='dev'), 'split'), (dict(part='old'), 'part')]
+)
 def test_bad_arguments(wrong, message):
     with pytest.raises(ValueError, match=message):
         FigureTask(**wrong)

@@ -29,6 +29,7 @@ _PAIRS = tuple(
     for t, texture in enumerate(ATTRIBUTES['texture'])
     if (t + s) % 5 in (0, 3)
 )
+_PARTS = dict(all=slice(None), base=slice(10), new=slice(10, None))
 FIGURE_CLASSES = tuple(f'{texture} {shape}' for texture, shape in _PAIRS)
 
 
@@ -56,12 +57,15 @@ class FigureTask(ArrayDataset):
     Args:
         task: 'figures', 'mosaic' or 'relief'.
         split: 'train' (640 images), 'val' (200), 'trainval' (840), 'test' (1,000).
-        subset: as of :class:`~vptx.datasets.image_list.ImageList`: some of the images of the split; None for all.
+        part: 'all', or the images of the 'base' or of the 'new' classes, the first and the second half. Labels of new
+            classes begin at 0 again.
+        subset: as of :class:`~vptx.datasets.image_list.ImageList`: some of the images of the split; None for all. The
+            images drawn of a class do not depend on ``part``.
         seed: of all that is drawn at random; another seed is other images.
         kwargs: of mmpretrain's BaseDataset.
 
     Raises:
-        ValueError: an unknown task or split.
+        ValueError: an unknown task, split or part.
     """
 
     METAINFO = dict(classes=FIGURE_CLASSES)
@@ -71,6 +75,7 @@ class FigureTask(ArrayDataset):
         self,
         task: str = 'figures',
         split: str = 'train',
+        part: str = 'all',
         subset: Subset | dict | None = None,
         seed: int = 0,
         **kwargs,
@@ -79,6 +84,11 @@ class FigureTask(ArrayDataset):
             raise ValueError(f"there is no task '{task}'. There are: {', '.join(TASKS)}")
         self.task, self.split, self.seed = task, check_split(split, (*SPLITS, 'trainval')), seed
         self.subset = Subset(**subset) if isinstance(subset, dict) else subset
+        if part not in _PARTS:
+            raise ValueError(f'part must be one of {", ".join(map(repr, _PARTS))}, got {part!r}')
+        self.part = part
+        if not kwargs.keys() & {'metainfo', 'classes'}:
+            kwargs['classes'] = FIGURE_CLASSES[_PARTS[part]]
         super().__init__(**kwargs)
 
     def load_arrays(self) -> tuple[np.ndarray, np.ndarray]:
@@ -88,4 +98,6 @@ class FigureTask(ArrayDataset):
         if self.subset:
             chosen = self.subset.choose([(f'{self.split}_{i}', int(label)) for i, label in enumerate(labels)])
             images, labels = images[chosen], labels[chosen]
-        return images, labels
+        wanted = np.arange(len(_PAIRS))[_PARTS[self.part]]
+        rows = np.isin(labels, wanted)
+        return images[rows], labels[rows] - wanted[0]
