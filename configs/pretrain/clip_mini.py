@@ -13,7 +13,7 @@ python tools/train.py configs/pretrain/clip_mini.py
 _base_ = ['../_base_/runtime.py']
 custom_imports = dict(imports=['vptx', 'vptx.datasets', 'vptx.pretraining'], allow_failed_imports=False)
 
-steps, warm_up, cool_down, batch = 1_500, 100, 300, 128
+steps, warm_up, cool_down, batch = 1_200, 100, 250, 128
 
 model = dict(
     type='ContrastivePretraining',
@@ -30,6 +30,7 @@ train_dataloader = dict(
     dataset=dict(
         type='CaptionedScenes',
         length=steps * batch,
+        alike=16,  # in a batch of random scenes colours alone tell most captions apart
         split='train',
         pairs='seen',
         pipeline=[dict(type='WriteCaption'), dict(type='PackInputs', meta_keys=('caption',))],

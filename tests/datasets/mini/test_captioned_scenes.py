@@ -28,6 +28,16 @@ def test_no_training_scene_shows_a_held_out_pair():
         CaptionedScenes(10, pairs='unseen')
 
 
+def test_groups_of_scenes_are_alike():
+    """Half of the facts, others in each group; what is held out stays out."""
+    facts = [data.get_data_info(i)['scene'] for data in [CaptionedScenes(800, alike=16)] for i in range(800)]
+    assert not any(is_held_out(s.shape, s.colour) or is_held_out(s.shape, None, s.texture) for s in facts)
+    groups = [facts[i : i + 16] for i in range(0, 800, 16)]
+    shared = [{name for name in ATTRIBUTES if len({getattr(s, name) for s in group}) == 1} for group in groups]
+    assert 3.5 < np.mean([len(names) for names in shared]) < 5.5 and len(set(map(frozenset, shared))) > 40
+    assert all(len(set(group)) > 4 for group in groups)
+
+
 def test_splits_and_seeds_share_no_image():
     sets = [CaptionedScenes(20), CaptionedScenes(20, 'val'), CaptionedScenes(20, 'test'), CaptionedScenes(20, seed=1)]
     assert len({data.get_data_info(i)['img'].tobytes() for data in sets for i in range(20)}) == 80
@@ -45,7 +55,12 @@ def test_through_a_pipeline():
 
 @pytest.mark.parametrize(
     'wrong, message',
-    [(dict(length=0), 'empty'), (dict(length=1, split='dev'), 'split'), (dict(length=1, pairs='any'), 'seen')],
+    [
+        (dict(length=0), 'empty'),
+        (dict(length=1, alike=0), 'alike=0'),
+        (dict(length=1, split='dev'), 'split'),
+        (dict(length=1, pairs='any'), 'seen'),
+    ],
 )
 def test_bad_arguments(wrong, message):
     with pytest.raises(ValueError, match=message):

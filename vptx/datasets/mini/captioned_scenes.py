@@ -17,6 +17,9 @@ from .figures import ATTRIBUTES, SPLITS, Scene, draw_scene, paint, scene_rng
 __all__ = ['QUESTIONS', 'CaptionedScenes', 'Question', 'WriteCaption']
 
 
+_FIRST_GROUP = 2**40  # numbers that no scene has
+
+
 class Question(NamedTuple):
     """What is asked of a scene.
 
@@ -64,6 +67,8 @@ class CaptionedScenes(BaseDataset):
         split: 'train', 'val' or 'test'; they share no scene.
         pairs: 'seen': no scene shows a pair of shape and colour, or of shape and texture, that is held out; 'unseen':
             every scene shows one of each. A training split has seen pairs only.
+        alike: that many scenes, one after the other, share about half of their facts, drawn for them. In a batch their
+            captions are the ones that are hard to tell from each other.
         seed: another seed is other scenes.
         kwargs: of mmpretrain's BaseDataset.
 
@@ -71,13 +76,15 @@ class CaptionedScenes(BaseDataset):
         ValueError: an unknown split or kind of pairs, no scenes, or a training split with unseen pairs.
     """
 
-    def __init__(self, length: int, split: str = 'train', pairs: str = 'seen', seed: int = 0, **kwargs) -> None:
+    def __init__(
+        self, length: int, split: str = 'train', pairs: str = 'seen', alike: int = 1, seed: int = 0, **kwargs
+    ) -> None:
         self.split, self.pairs = check_split(split, SPLITS), check_split(pairs, ('seen', 'unseen'))
         if split == 'train' and pairs != 'seen':
             raise ValueError("pairs='unseen' are held out of training: ask for them with split='val' or 'test'")
-        if length < 1:
-            raise ValueError(f'CaptionedScenes is empty: length={length}')
-        self.length, self.seed = length, seed
+        if length < 1 or alike < 1:
+            raise ValueError(f'CaptionedScenes is empty: length={length}, alike={alike}, and both must be at least 1')
+        self.length, self.alike, self.seed = length, alike, seed
         super().__init__(ann_file='', serialize_data=False, **kwargs)
 
     def load_data_list(self) -> Sequence[int]:
@@ -86,10 +93,19 @@ class CaptionedScenes(BaseDataset):
     def get_data_info(self, idx: int) -> dict[str, Any]:
         """The image and the facts of a scene."""
         self.full_init()
-        rng = scene_rng(self.seed, self.split, self.data_list[idx])
-        scene = draw_scene(rng, self.pairs)
+        row = self.data_list[idx]
+        rng = scene_rng(self.seed, self.split, row)
+        scene = draw_scene(rng, self.pairs, **self._shared(row // self.alike))
         image = np.ascontiguousarray(paint(rng, scene)[..., ::-1])
         return dict(img=image, scene=scene, sample_idx=idx)
+
+    def _shared(self, group: int) -> dict[str, str]:
+        """The facts that the scenes of a group have in common."""
+        if self.alike == 1:
+            return {}
+        rng = scene_rng(self.seed, self.split, _FIRST_GROUP + group)
+        first = draw_scene(rng, self.pairs)
+        return {name: getattr(first, name) for name in ATTRIBUTES if rng.random() < 0.5}
 
     def extra_repr(self) -> list[str]:
         return []
