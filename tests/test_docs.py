@@ -16,6 +16,7 @@ import pytest
 import vptx
 from vptx.cli.arguments import add_common_arguments
 from vptx.cli.configs import load_config
+from vptx.registry import MODELS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob('*.md')), *sorted(ROOT.glob('docs/*.md'))]
@@ -125,6 +126,9 @@ def test_training_commands_describe_a_model(page, command, monkeypatch):
     args = parser.parse_args(shlex.split(command, comments=True)[1:])
     args.resume = None
     config = load_config(args)
+    if 'backbone' not in config.model:
+        MODELS.build(config.model)
+        return
     net = config.model.backbone.net
     if not Path(net.get('weights') or '').is_file():
         net.update(weights=None, **NARROW.get(net.type, {}))

@@ -64,6 +64,9 @@ def test_names_alone_leave_something_to_learn(monkeypatch):
 def test_files_that_do_not_fit(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'clip_mini\.json'):
         load_clip_mini(tmp_path)
+    (tmp_path / 'clip_mini.json').write_text('[]')
+    with pytest.raises(ValueError, match=r'clip_mini\.json is no description of a CLIP: expected embed_dim, text_cfg'):
+        load_clip_mini(tmp_path)
     for file in WEIGHTS.glob('clip_mini*'):
         shutil.copy(file, tmp_path)
     tensors = load_file(WEIGHTS / 'clip_mini.safetensors')

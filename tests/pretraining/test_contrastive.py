@@ -1,5 +1,6 @@
 """Contrastive pre-training: the loss by its formula, the text as open_clip encodes it, a run that learns."""
 
+import gzip
 import re
 from math import log
 from pathlib import Path
@@ -63,6 +64,11 @@ def test_bad_vocabulary(tmp_path):
         tiny(text_cfg=dict(TEXT, vocab_size=99))
     with pytest.raises(FileNotFoundError, match=r'none\.gz'):
         tiny(vocabulary=tmp_path / 'none.gz')
+    whole = VOCABULARY.read_bytes()
+    for spoilt in (b'a b', b'', whole[:2000], whole[:60] + bytes(40) + whole[100:], gzip.compress(b'\xff\xfe')):
+        (tmp_path / 'spoilt.gz').write_bytes(spoilt)
+        with pytest.raises(ValueError, match=r'spoilt\.gz (is no gzipped vocabulary|has \d+ tokens)'):
+            tiny(vocabulary=tmp_path / 'spoilt.gz')
 
 
 def test_without_open_clip(monkeypatch):

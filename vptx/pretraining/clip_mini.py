@@ -8,6 +8,8 @@ from .contrastive import ContrastivePretraining
 
 __all__ = ['load_clip_mini']
 
+_PARTS = {'embed_dim', 'vision_cfg', 'text_cfg'}
+
 
 def load_clip_mini(folder: str | Path = 'weights') -> ContrastivePretraining:
     """Build CLIP-mini and fill it from ``clip_mini.json``, ``clip_mini.safetensors`` and its vocabulary.
@@ -22,6 +24,10 @@ def load_clip_mini(folder: str | Path = 'weights') -> ContrastivePretraining:
     """
     folder = Path(folder)
     towers = read_json(existing(folder / 'clip_mini.json'))
+    if not isinstance(towers, dict) or towers.keys() != _PARTS:
+        raise ValueError(
+            f'{folder / "clip_mini.json"} is no description of a CLIP: expected {", ".join(sorted(_PARTS))}'
+        )
     model = ContrastivePretraining(**towers, vocabulary=folder / 'clip_mini_vocabulary.txt.gz')
     file = folder / 'clip_mini.safetensors'
     tensors, _ = read_safetensors(existing(file))

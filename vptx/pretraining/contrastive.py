@@ -6,6 +6,8 @@ https://arxiv.org/abs/2103.00020. Of B images and their B captions, with embeddi
     logits = s f z^T,    loss = (CE(logits, 0..B-1) + CE(logits^T, 0..B-1)) / 2,    s = exp(logit_scale) <= 100
 """
 
+import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from math import log
 from pathlib import Path
@@ -39,7 +41,7 @@ class ContrastivePretraining(BaseModel):
     Raises:
         ImportError: open_clip is not installed.
         FileNotFoundError: there is no such vocabulary.
-        ValueError: the vocabulary has another size than the text tower.
+        ValueError: the vocabulary is unreadable, or has another size than the text tower.
     """
 
     def __init__(
@@ -56,7 +58,10 @@ class ContrastivePretraining(BaseModel):
             from open_clip.tokenizer import SimpleTokenizer
         except ImportError as error:
             raise ImportError("contrastive pre-training needs open_clip: pip install 'vptx[clip]'") from error
-        self.tokenizer = SimpleTokenizer(str(existing(vocabulary)), context_length=text_cfg['context_length'])
+        try:
+            self.tokenizer = SimpleTokenizer(str(existing(vocabulary)), context_length=text_cfg['context_length'])
+        except (EOFError, UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f'{vocabulary} is no gzipped vocabulary of byte pair merges: {error}') from error
         if self.tokenizer.vocab_size != text_cfg['vocab_size']:
             raise ValueError(
                 f'{vocabulary} has {self.tokenizer.vocab_size} tokens, and text_cfg.vocab_size is '
