@@ -99,6 +99,7 @@ def shrink(config: Config) -> None:
     if config.model.type == 'ContrastivePretraining':
         config.model.vision_cfg.update(width=12, layers=2, head_width=4)
         config.model.text_cfg.update(width=8, layers=2)
+        config.model.visual = None
         return
     if config.model.backbone.type == 'PromptedBackbone':
         changes, width = TINY[config.model.backbone.net.type]

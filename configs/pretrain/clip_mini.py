@@ -3,9 +3,9 @@
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
 https://arxiv.org/abs/2103.00020: a contrastive loss matches images and captions of a batch.
 
-Half of the patches are dropped while training: Li et al., "Scaling Language-Image Pre-training via Masking", CVPR 2023,
-https://arxiv.org/abs/2212.00794. No training scene shows a pair of shape and colour, or of shape and texture, that is
-held out. Validation shows such pairs only.
+A quarter of the patches is dropped while training: Li et al., "Scaling Language-Image Pre-training via Masking", CVPR
+2023, https://arxiv.org/abs/2212.00794. No training scene shows a pair of shape and colour, or of shape and texture,
+that is held out. Validation shows such pairs only.
 
 python tools/train.py configs/pretrain/clip_mini.py
 """
@@ -13,14 +13,16 @@ python tools/train.py configs/pretrain/clip_mini.py
 _base_ = ['../_base_/runtime.py']
 custom_imports = dict(imports=['vptx', 'vptx.datasets', 'vptx.pretraining'], allow_failed_imports=False)
 
-steps, warm_up, cool_down, batch = 1_200, 100, 250, 128
+steps, warm_up, cool_down, batch = 550, 50, 150, 128
 
 model = dict(
     type='ContrastivePretraining',
     data_preprocessor=dict(type='ImgDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, bgr_to_rgb=True),
     embed_dim=160,
-    vision_cfg=dict(image_size=64, patch_size=8, width=192, layers=6, head_width=64, patch_dropout=0.5),
+    vision_cfg=dict(image_size=64, patch_size=8, width=192, layers=6, head_width=64, patch_dropout=0.25),
     text_cfg=dict(context_length=32, vocab_size=2 * 256 + 1_130 + 2, width=128, layers=4, heads=2),
+    # The image tower starts as the supervised ViT-mini, whose images have no names and random colours.
+    visual=dict(model='vit_mini_patch8_64', weights='{{ fileDirname }}/../../weights/vit_mini_sup.npz'),
     vocabulary='{{ fileDirname }}/../../weights/clip_mini_vocabulary.txt.gz',
 )
 train_dataloader = dict(
@@ -63,12 +65,16 @@ test_dataloader = dict(
 val_evaluator = test_evaluator = dict(type='ZeroShotAccuracy')
 
 # Muon, as for the other mini backbones: configs/_base_/protocols/pretrain_mini.py.
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=250)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=100)
 val_cfg = test_cfg = dict()
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',
     optimizer=dict(type='timm.optim.Muon', lr=2e-3, weight_decay=0.05, betas=(0.9, 0.98)),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, custom_keys=dict(logit_scale=dict(decay_mult=0.0))),
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        custom_keys={'logit_scale': dict(decay_mult=0.0), 'visual.transformer': dict(lr_mult=0.5)},
+    ),
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [

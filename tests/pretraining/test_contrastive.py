@@ -10,7 +10,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
+from safetensors.torch import save_file
 
+from vptx.backbones import TimmViT
 from vptx.datasets.mini.captioned_scenes import QUESTIONS
 from vptx.pretraining import ContrastivePretraining, ZeroShotAccuracy
 
@@ -77,6 +79,24 @@ def test_without_open_clip(monkeypatch):
         tiny()
 
 
+def test_the_image_tower_starts_from_a_network_of_timm(tmp_path):
+    """Equal to it but for a norm in front, which is taken out here; the bias of patches is in the positions."""
+    sizes = dict(embed_dim=16, depth=1, num_heads=2, patch_size=16)
+    net = TimmViT('vit_mini_patch8_64', **sizes)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(torch.randn_like(parameter) / 3)
+    save_file(net.model.state_dict(), tmp_path / 'vit.safetensors')
+    visual = dict(model='vit_mini_patch8_64', weights=str(tmp_path / 'vit.safetensors'), **sizes)
+    tower = tiny(visual=visual).clip.visual.eval()
+    tower.ln_pre = torch.nn.Identity()
+    image = torch.randn(3, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(tower(image), net.model.eval()(image) @ tower.proj, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match='is of another size or kind than the image tower: class_embedding'):
+        tiny(visual=dict(model='vit_mini_patch8_64', embed_dim=32, depth=1, num_heads=2, patch_size=16))
+
+
 def test_predictions_are_the_nearest_answers():
     model = tiny().eval()
     images, samples = torch.randn(3, 3, 64, 64), [BaseDataElement() for _ in range(3)]
@@ -112,6 +132,7 @@ def test_a_run(tmp_path):
     config = Config.fromfile(ROOT / 'configs/pretrain/clip_mini.py')
     config.model.vision_cfg.update(VISION, patch_dropout=0.5)
     config.model.text_cfg.update(TEXT)
+    config.model.visual = None
     config.train_dataloader.update(batch_size=8)
     config.val_dataloader.update(batch_size=8)
     config.train_dataloader.dataset.length = config.val_dataloader.dataset.length = 8  # the same eight again and again

@@ -18,9 +18,11 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from vptx.backbones import TimmViT
 from vptx.datasets.mini.captioned_scenes import QUESTIONS
 from vptx.files import existing
 from vptx.registry import MODELS
+from vptx.weights.export import to_open_clip
 
 __all__ = ['ContrastivePretraining']
 
@@ -36,12 +38,15 @@ class ContrastivePretraining(BaseModel):
         vision_cfg: open_clip's ``vision_cfg``.
         text_cfg: its ``text_cfg``; ``vocab_size`` must be that of the vocabulary.
         vocabulary: a file of byte pair merges, as open_clip's ``SimpleTokenizer`` reads it.
+        visual: ``model`` and ``weights`` of a :class:`~vptx.backbones.TimmViT` of the same size, from which the image
+            tower starts, but for its first norm and the projection. None starts from random numbers.
         data_preprocessor: of MMEngine's BaseModel.
 
     Raises:
         ImportError: open_clip is not installed.
         FileNotFoundError: there is no such vocabulary.
-        ValueError: the vocabulary is unreadable, or has another size than the text tower.
+        ValueError: the vocabulary is unreadable, or has another size than the text tower; ``visual`` is of another size
+            than the image tower.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class ContrastivePretraining(BaseModel):
         vision_cfg: Mapping[str, Any],
         text_cfg: Mapping[str, Any],
         vocabulary: str | Path,
+        visual: Mapping[str, Any] | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
@@ -68,6 +74,16 @@ class ContrastivePretraining(BaseModel):
                 f'{text_cfg["vocab_size"]}: they must be equal'
             )
         self.clip = CLIP(embed_dim, dict(vision_cfg), dict(text_cfg))
+        if visual is not None:
+            self._start(TimmViT(**visual).model.state_dict(), visual)
+
+    def _start(self, tensors: Mapping[str, Tensor], source: Mapping[str, Any]) -> None:
+        own, found = self.clip.visual.state_dict(), to_open_clip(tensors)
+        fits = {name for name, value in found.items() if name in own and own[name].shape == value.shape}
+        if fits != found.keys() or not own.keys() - fits <= {'proj', 'ln_pre.weight', 'ln_pre.bias'}:
+            wrong = sorted((own.keys() | found.keys()) - fits - {'proj', 'ln_pre.weight', 'ln_pre.bias'})
+            raise ValueError(f'{source} is of another size or kind than the image tower: {", ".join(wrong[:5])}')
+        self.clip.visual.load_state_dict({**own, **found})
 
     def encode(self, sentences: Sequence[str]) -> Tensor:
         """n sentences -> (n, d), of length one.

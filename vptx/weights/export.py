@@ -26,7 +26,7 @@ from .layouts import mm_vit
 from .layouts.rename import Rules, rename
 from .read import read_tensors
 
-__all__ = ['export_backbone', 'to_google']
+__all__ = ['export_backbone', 'to_google', 'to_open_clip']
 
 _PROMPTED, _STOCK, _HEAD, _CLIP = 'backbone.net.model.', 'backbone.', 'head.fc.', 'clip.'
 _BLOCK = r'^blocks\.(\d+)\.'
@@ -44,6 +44,19 @@ _TO_GOOGLE: Rules = [
     (_BLOCK + r'mlp\.fc2\.', r'Transformer/encoderblock_\1/MlpBlock_3/Dense_1/'),
     (r'((?:norm|LayerNorm_\d)/)weight$', r'\1scale'),
     (r'/weight$', '/kernel'),
+]
+_TO_OPEN_CLIP: Rules = [
+    (r'^cls_token$', 'class_embedding'),
+    (r'^pos_embed$', 'positional_embedding'),
+    (r'^patch_embed\.proj\.weight$', 'conv1.weight'),
+    (r'^norm_pre\.', 'ln_pre.'),
+    (r'^norm\.', 'ln_post.'),
+    (_BLOCK, r'transformer.resblocks.\1.'),
+    (r'\.norm(\d)\.', r'.ln_\1.'),
+    (r'\.attn\.qkv\.', '.attn.in_proj_'),
+    (r'\.attn\.proj\.', '.attn.out_proj.'),
+    (r'\.mlp\.fc1\.', '.mlp.c_fc.'),
+    (r'\.mlp\.fc2\.', '.mlp.c_proj.'),
 ]
 
 
@@ -106,6 +119,19 @@ def to_google(tensors: Mapping[str, Tensor], head_width: int = 64) -> dict[str, 
     if strange:
         raise ValueError(f"Google's ViT has no {', '.join(strange[:5])}")
     return converted
+
+
+def to_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A ViT without its classifier from timm's names to those of an image tower of open_clip.
+
+    There the embedding of patches has no bias, which goes into their positions.
+    """
+    own = {name: value for name, value in tensors.items() if not name.startswith('head.')}
+    bias = own.pop('patch_embed.proj.bias', None)
+    own['cls_token'], own['pos_embed'] = own['cls_token'][0, 0], own['pos_embed'][0].clone()
+    if bias is not None:
+        own['pos_embed'][1:] += bias
+    return rename(own, _TO_OPEN_CLIP)
 
 
 def _turned(name: str, value: Tensor, head_width: int) -> Tensor:

@@ -147,7 +147,7 @@ _GROUPS: dict[int, list[list[tuple[float, float]]]] = {
     4: [[(-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)], [(0, -0.7), (-0.7, 0), (0.7, 0), (0, 0.7)]],
 }
 # Radii in pixels of an image of 64: of one figure, and of each of several.
-_RADII = dict(small=((8.5, 11.0), (6.2, 7.4)), large=((14.0, 19.0), (9.2, 10.8)))
+_RADII = dict(small=((10.0, 12.5), (7.0, 8.0)), large=((15.0, 20.0), (9.5, 11.0)))
 _TOWARDS = dict(left=(-1, 0), right=(1, 0), top=(0, -1), bottom=(0, 1), middle=(0, 0))
 
 
