@@ -13,7 +13,7 @@ python tools/train.py configs/pretrain/clip_mini.py
 _base_ = ['../_base_/runtime.py']
 custom_imports = dict(imports=['vptx', 'vptx.datasets', 'vptx.pretraining'], allow_failed_imports=False)
 
-steps, warm_up, cool_down, batch = 550, 50, 150, 128
+steps, warm_up, cool_down, batch = 800, 50, 200, 128
 
 model = dict(
     type='ContrastivePretraining',
@@ -65,7 +65,7 @@ test_dataloader = dict(
 val_evaluator = test_evaluator = dict(type='ZeroShotAccuracy')
 
 # Muon, as for the other mini backbones: configs/_base_/protocols/pretrain_mini.py.
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=100)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=200)
 val_cfg = test_cfg = dict()
 optim_wrapper = dict(
     type='BFloat16OptimWrapper',
