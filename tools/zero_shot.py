@@ -31,7 +31,7 @@ def main() -> None:
         raise SystemExit(str(error)) from error
 
     found = {
-        pairs: [ask(model, CaptionedScenes(args.scenes, args.split, pairs, seed)) for seed in args.seeds]
+        pairs: [ask(model, CaptionedScenes(args.scenes, args.split, pairs, seed=seed)) for seed in args.seeds]
         for pairs in ('seen', 'unseen')
     }
     print(ROW.format('question', 'chance', 'pairs that it saw', 'held-out pairs'))

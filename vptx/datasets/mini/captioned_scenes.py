@@ -67,9 +67,9 @@ class CaptionedScenes(BaseDataset):
         split: 'train', 'val' or 'test'; they share no scene.
         pairs: 'seen': no scene shows a pair of shape and colour, or of shape and texture, that is held out; 'unseen':
             every scene shows one of each. A training split has seen pairs only.
+        seed: another seed is other scenes.
         alike: that many scenes, one after the other, share about half of their facts, drawn for them. In a batch their
             captions are the ones that are hard to tell from each other.
-        seed: another seed is other scenes.
         kwargs: of mmpretrain's BaseDataset.
 
     Raises:
@@ -77,7 +77,7 @@ class CaptionedScenes(BaseDataset):
     """
 
     def __init__(
-        self, length: int, split: str = 'train', pairs: str = 'seen', alike: int = 1, seed: int = 0, **kwargs
+        self, length: int, split: str = 'train', pairs: str = 'seen', seed: int = 0, alike: int = 1, **kwargs
     ) -> None:
         self.split, self.pairs = check_split(split, SPLITS), check_split(pairs, ('seen', 'unseen'))
         if split == 'train' and pairs != 'seen':
