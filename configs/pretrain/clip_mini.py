@@ -8,8 +8,8 @@ A quarter of the patches is dropped while training: Li et al., "Scaling Language
 that is held out. Validation shows such pairs only.
 
 vptx: on 1,000 validation scenes with held-out pairs, 29 % of shapes, 98 % of colours, 85 % of textures, 54 % of counts,
-26 % of the 50 pairs of texture and shape, without training on any of them; one seed, 102,400 pairs of image and caption,
-36 minutes on one core of two that did other work too. Results: docs/clip_mini.md. This run made
+26 % of the 50 pairs of texture and shape, without training on any of them; one seed, 102,400 images with captions, 36
+minutes on one core of two that did other work too. Results: docs/clip_mini.md. This run made
 weights/clip_mini.safetensors.
 
 python tools/train.py configs/pretrain/clip_mini.py

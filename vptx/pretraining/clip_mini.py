@@ -34,5 +34,7 @@ def load_clip_mini(folder: str | Path = 'weights') -> ContrastivePretraining:
     try:
         model.clip.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ValueError(f'{file} does not fit the towers of {folder / "clip_mini.json"}: {error}') from error
+        raise ValueError(
+            f'{file} does not fit the towers of {folder / "clip_mini.json"}: {" ".join(str(error).split())}'
+        ) from error
     return model.eval()
