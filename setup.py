@@ -19,17 +19,29 @@ readme = here / 'README.md'
 mini = ['scikit-learn>=1.3', 'scikit-image>=0.22']
 seg = ['onedl-mmsegmentation>=1.4', 'ftfy', 'regex']
 sweep = ['ray[tune]>=2.40']
+hf = ['transformers>=5.18; python_version >= "3.11"']
+bands = ['tifffile>=2023.7.10']
+export = ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'openvino>=2025.0']
 clip = ['open_clip_torch>=3.2,<4']
 extras = {
+    'export': export,
     'mini': mini,
     'seg': seg,
     'sweep': sweep,
+    'hf': hf,
+    'bands': bands,
     'clip': clip,
     # One minor version of ruff, because each formats a little differently.
     'test': [
         *mini,
         *seg,
         *sweep,
+        *hf,
+        *bands,
+        'accelerate>=1.1; python_version >= "3.11"',
+        'lightning>=2.4',
+        *export,
+        'setuptools>=68',
         *clip,
         'pytest>=8',
         'pytest-randomly>=3.16',
@@ -48,7 +60,11 @@ setup(
     long_description=readme.read_text() if readme.is_file() else '',
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    packages=find_packages(include=['vptx', 'vptx.*']),
+    packages=find_packages(include=['vptx', 'vptx.*', 'vptx_cli']),
+    # vptx/.mim links to configs, tools and weights: here they become files of the package.
+    package_data={'vptx': ['py.typed', '.mim/model-index.yml', '.mim/*/**/*']},
+    exclude_package_data={'vptx': ['.mim/**/__pycache__/*', '.mim/**/*.pyc']},
+    entry_points=dict(console_scripts=['vptx = vptx_cli:main']),
     python_requires='>=3.10,<3.13',
     install_requires=[
         # Before 2.10 a file can get around weights_only=True (CVE-2025-32434, CVE-2026-24747).
@@ -67,6 +83,7 @@ setup(
         'matplotlib>=3.7',
         'pillow>=10',
         'tensorboard>=2.12',
+        'argcomplete>=3',
     ],
     extras_require=extras,
     classifiers=[

@@ -14,7 +14,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-from vptx.registry import MAPPINGS, NETS, PROMPTERS
+from vptx.registry import MAPPINGS, NETS, PROMPTERS, TEXT_TOWERS
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)  # the networks are tiny, and two tests may run side by side
@@ -36,7 +36,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def fresh_globals() -> Iterator[None]:
     """Let no test, nor a fixture of another module, see what a test left in MMEngine, in torch or in the process."""
     environment, path, folder = dict(os.environ), list(sys.path), Path.cwd()
-    registered = {registry: dict(registry.module_dict) for registry in (PROMPTERS, NETS, MAPPINGS)}
+    registered = {registry: dict(registry.module_dict) for registry in (PROMPTERS, NETS, MAPPINGS, TEXT_TOWERS)}
     _reset()
     yield
     _reset()

@@ -1,10 +1,12 @@
-"""VTAB-1k and FGVC in small: the same folders and files, a few images."""
+"""VTAB-1k, FGVC and the data sets of CoOp in small: the same folders and files, a few images."""
 
 import json
 from pathlib import Path
 
 import mmcv
 import numpy as np
+
+from vptx.datasets.coop import COOP
 
 COUNTS = dict(train=8, val=4, test=6)
 
@@ -39,4 +41,37 @@ def write_fgvc(root: Path, task: str, images: str, ids: tuple[int, ...] = (1, 3,
         for name, found in entries.items():
             write_image(folder / images / name, found)
         (folder / f'{split}.json').write_text(json.dumps(entries))
+    return folder
+
+
+def write_coop(root: Path, task: str = 'coop_eurosat', each: dict | None = None, pixels: bool = True) -> Path:
+    """``root/folder`` with a split of CoOp, ``each`` images of every class in each split; the folder of the task."""
+    facts, folder = COOP[task], root / COOP[task].folder
+    found: dict[str, list] = {}
+    for split, number in (each or dict(train=3, val=2, test=2)).items():
+        found[split] = []
+        for label in range(facts.classes):
+            for i in range(number):
+                path = f'kind_{label:03}/{split}_{i}.png'
+                found[split].append([path, label, f'kind_{label}'])
+                if pixels:
+                    write_image(folder / facts.images / path, label)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / facts.listed).write_text(json.dumps(found))
+    return folder
+
+
+def write_imagenet(root: Path, task: str = 'coop_imagenet', each: int = 1, classes: int | None = None) -> Path:
+    """``root/folder`` with the folders of some of the 1,000 classes, whose files are empty; the folder of the task."""
+    facts, folder = COOP[task], root / COOP[task].folder
+    (root / 'imagenet').mkdir(parents=True, exist_ok=True)
+    lines = [f'n{i:08} kind {i}' for i in range(1000)]
+    (root / 'imagenet' / 'classnames.txt').write_text('\n'.join(lines) + '\n')
+    step = 1000 // facts.classes
+    for split in ('train', 'val') if facts.sizes[0] else ('',):
+        for label in range(0, 1000, step)[:classes]:
+            place = folder / facts.images / split / (str(label) if facts.numbered else f'n{label:08}')
+            place.mkdir(parents=True)
+            for i in range(1 if split == 'val' else each):
+                (place / f'{i}.JPEG').touch()
     return folder

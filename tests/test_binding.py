@@ -5,7 +5,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from networks import NETWORKS, config, images, tiny
+from networks import NETWORKS, class_mappings, config, image_prompters, images, tiny
 from torch import nn
 
 import vptx
@@ -30,7 +30,7 @@ def same(part: nn.Module, state: dict[str, torch.Tensor]) -> bool:
     return list(found) == list(state) and all(torch.equal(value, found[name]) for name, value in state.items())
 
 
-@pytest.mark.parametrize('kind', sorted(PROMPTERS.module_dict))
+@pytest.mark.parametrize('kind', image_prompters())
 def test_a_prompter_keeps_what_it_has_learnt(kind):
     given = config(kind) if kind != 'StackedPrompter' else [config('PixelPrompter'), config('DeepPrompter')]
     model = vptx.attach(tiny(), given).eval()
@@ -105,7 +105,7 @@ def test_a_copy_of_a_model_can_be_detached_and_attached():
     assert same(vptx.attach(vptx.detach(copy), prompter).prompter, state)
 
 
-@pytest.mark.parametrize('kind', sorted(MAPPINGS.module_dict))
+@pytest.mark.parametrize('kind', class_mappings())
 def test_a_mapping_keeps_what_it_has_learnt(kind):
     model = vptx.attach(tiny(), mapping=dict(type=kind, num_classes=3)).eval()
     if hasattr(model.mapping, 'estimate'):
@@ -141,9 +141,9 @@ def test_geometry_of_images_of_another_size(network, size):
     if not facts.any_size:
         assert facts.resized(facts.image) == facts
         return
-    state, lengths = images(size=size), []
+    state, lengths = model.embed(images(size=size)), []
     for layer in range(facts.depth):
-        state = model.begin(state, layer)
-        tokens, _ = model.net.merge(state.value, layer, state.context)
+        state = model.layers(state, layer)
+        tokens, _ = model.net.merge(state.tokens, layer, state.context)
         lengths.append(tokens.shape[1])
     assert [found.length(layer) for layer in range(facts.depth)] == lengths

@@ -8,8 +8,8 @@ import torch
 from runs import hook, net, write_config, write_weights
 
 import vptx
-from vptx.cli.arguments import add_config_arguments
-from vptx.cli.configs import load_config
+from vptx.configs import load_config
+from vptx_cli.arguments import add_config_arguments
 
 
 def test_resume_begins_where_there_is_no_checkpoint_with_the_weights_of_the_config(tmp_path):

@@ -18,29 +18,33 @@ from mmengine.registry import DATASETS, HOOKS, PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from mmpretrain.datasets import BaseDataset
+from PIL import Image
 from timm.layers import QuickGELU
 from timm.models import get_pretrained_cfg
 from torch import nn
+from torchvision import transforms
 
 import vptx
 from vptx.attach import find_prompted_network
-from vptx.cli.configs import read_config
+from vptx.configs import read_config
 from vptx.datasets import TASKS
-from vptx.registry import MODELS
-from vptx.studies.protocol import points, selection_config, studies
+from vptx.registry import MODELS, TRANSFORMS
+from vptx.studies.protocol import RATE, points, selection_config, studies
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 EVERY = LEAVES
 LEAVES = [leaf for leaf in LEAVES if not leaf.startswith('seg/')]  # tests/segmentation/test_seg_configs.py
 NETS = sorted(path.stem for path in (CONFIGS / '_base_' / 'nets').glob('*.py'))
-REAL = [leaf for leaf in LEAVES if leaf.startswith(('cls/', 'vtab/', 'fgvc/'))]
+REAL = [leaf for leaf in LEAVES if leaf.startswith(('clip/', 'cls/', 'vtab/', 'fgvc/'))]
 # A tiny one of each kind of net, and the width that its head then sees.
 TINY = {
     'TimmViT': (dict(embed_dim=12, depth=3, num_heads=3), 12),
     'TimmSwin': (dict(embed_dim=12, depths=(1, 1), num_heads=(1, 2)), 24),
-    'TimmConvNet': (dict(model='test_resnet'), 96),
+    'TimmClassifier': (dict(model='test_resnet'), 96),
 }
+# A text tower as deep as CLIP's, whose prompts say in how many layers they are.
+TOWER = dict(width=12, layers=12, heads=2)
 
 
 @DATASETS.register_module()
@@ -89,7 +93,7 @@ def kind(net: str) -> str:
 LEAF = {
     net: 'mini/digits_vpt_deep.py'
     if 'mini' in net
-    else {'TimmConvNet': 'cls/resnet50_in1k_cub_pad.py'}.get(kind(net), 'cls/vitb16_in21k_cub_vpt_deep.py')
+    else {'TimmClassifier': 'cls/resnet50_in1k_cub_pad.py'}.get(kind(net), 'cls/vitb16_in21k_cub_vpt_deep.py')
     for net in NETS
 }
 
@@ -113,6 +117,8 @@ def shrink(config: Config) -> None:
             if 'depth' in changes:
                 hook.tune = [pattern.replace('11', str(changes['depth'] - 1)) for pattern in hook.tune]
             draw(hook)
+            if 'tower' in (hook.get('mapping') or {}):
+                hook.mapping.tower = dict(TOWER, embed=config.model.backbone.net.num_classes)
             if encoder := (hook.get('prompter') or {}).get('encoder'):
                 encoder.update(TINY[encoder.type][0])
 
@@ -127,7 +133,7 @@ def draw(hook: dict) -> None:
 def number_of_classes(config: Config) -> int:
     """Of the head, or of the label mapping under one that adds nothing."""
     mappings = [hook.get('mapping') for hook in config.get('custom_hooks', []) if hook.get('mapping')]
-    return mappings[0].num_classes if mappings else config.model.get('head', {}).get('num_classes', 2)
+    return mappings[0].get('num_classes', 2) if mappings else config.model.get('head', {}).get('num_classes', 2)
 
 
 def feed(config: Config, size: int, folder: Path) -> None:
@@ -178,7 +184,8 @@ def test_config_trains(leaf, net, tmp_path):
         assert stop.first_lr == pytest.approx(begins)
         return
     if decay.begin == 1:  # a warm-up of one epoch, which is one iteration here, has no way up
-        assert stop.first_lr == pytest.approx(config.optim_wrapper.optimizer.lr * warmups[0].start_factor)
+        factor = getattr(warmups[0], 'factor', None) or warmups[0].start_factor
+        assert stop.first_lr == pytest.approx(config.optim_wrapper.optimizer.lr * factor)
         return
     for _ in range(decay.begin - 1):
         for scheduler in (*warmups, decay):
@@ -197,7 +204,7 @@ def test_config_trains(leaf, net, tmp_path):
 def test_head_has_a_number_for_each_class(leaf):
     config = parsed(leaf)
     dataset = config.train_dataloader.dataset
-    if dataset.type == 'BenchmarkTask':
+    if dataset.type in ('BenchmarkTask', 'CoOpTask'):
         assert TASKS[dataset.task].classes == number_of_classes(config)
         return
     with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -233,12 +240,16 @@ def test_variants_train_something_else_each(leaf, tmp_path):
     seen = []
     for study in studies([CONFIGS / leaf], tmp_path):
         config = study.selection()[-1].config
-        model = vptx.init_model(config)
         seen.append([config.model, config.custom_hooks, config.train_dataloader])
-        learnt = [*find_prompted_network(model).prompter.parameters(), *model.head.parameters()]
+        if not Path(config.model.backbone.net.weights or '').is_file():
+            config = deepcopy(config)
+            shrink(config)
+        model = vptx.init_model(config)
+        prompted = find_prompted_network(model)
+        learnt = [*prompted.prompter.parameters(), *prompted.mapping.parameters(), *model.head.parameters()]
         assert trained(model) == sum(parameter.numel() for parameter in learnt)
         trains = trained(model) > 0
-        assert len(study.selection()) == (3 if trains else 1)
+        assert len(study.selection()) == (len(points(study.config)) if trains else 1)
         assert config.param_scheduler[-1].end == config.train_cfg.max_epochs or not trains
     assert len(seen) > 1 and not any(one == other for one, other in combinations(seen, 2))
 
@@ -273,6 +284,68 @@ def test_schedule_is_the_papers_but_for_the_first_epoch(protocol, at_zero):
     assert factors == pytest.approx(warm + cool, abs=1e-7)
 
 
+@pytest.mark.parametrize(
+    ('protocol', 'epochs', 'rate'),
+    [
+        ('clip_coop', 200, 0.002),
+        ('clip_coop_50', 50, 0.002),
+        ('clip_cocoop', 10, 0.002),
+        ('clip_kgcoop', 100, 0.002),
+        ('clip_vpt', 5, 0.0025),
+        ('clip_maple', 5, 0.0035),
+        ('clip_maple_transfer', 2, 0.0026),
+        ('clip_promptsrc', 20, 0.0025),
+        ('clip_promptsrc_50', 50, 0.0025),
+        *((f'clip_coop_shots {shots}', epochs, 0.002) for shots, epochs in ((1, 50), (4, 100), (16, 200))),
+    ],
+)
+def test_schedules_on_clip_are_those_of_the_public_code(protocol, epochs, rate):
+    """1e-5 in the first epoch, then a cosine that begins one epoch late and is as long as the run."""
+    name, _, shots = protocol.partition(' ')
+    config = Config.fromfile(CONFIGS / '_base_' / 'protocols' / f'{name}.py')
+    if shots:
+        tasks = Config.fromfile(CONFIGS / '_base_' / 'tasks' / 'coop.py')
+        config.merge_from_dict(tasks.to_dict())
+        config.merge_from_dict(config.variants[f'{shots}_shots'])
+        subsets = [config[f'{split}_dataloader'].dataset.subset.shots for split in ('train', 'val')]
+        assert subsets == [int(shots), min(int(shots), 4)]
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=config.optim_wrapper.optimizer.lr)
+    schedulers = [PARAM_SCHEDULERS.build(dict(scheduler, optimizer=optimizer)) for scheduler in config.param_scheduler]
+    found = []
+    for _ in range(config.train_cfg.max_epochs):
+        found.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    assert found == pytest.approx([1e-5] + [rate * (1 + cos(pi * e / epochs)) / 2 for e in range(epochs - 1)], rel=1e-9)
+    assert config.optim_wrapper.optimizer.weight_decay == 5e-4 and config.grid[RATE] == [rate]
+
+
+@pytest.mark.parametrize('size', [(300, 225), (225, 301), (224, 500), (64, 48)])
+def test_images_of_coop_are_prepared_as_by_the_public_code(size, tmp_path):
+    image = np.random.default_rng(0).integers(256, size=(*size, 3), dtype=np.uint8)
+    mmcv.imwrite(image, str(tmp_path / 'image.png'))
+    steps = Config.fromfile(CONFIGS / '_base_' / 'tasks' / 'coop.py').test_pipeline
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        item = dict(img_path=str(tmp_path / 'image.png'))
+        for step in steps[:-1]:
+            item = TRANSFORMS.build(step)(item)
+    reference = transforms.Compose(
+        [transforms.Resize(224, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(224)]
+    )(Image.fromarray(image[..., ::-1]))
+    assert np.array_equal(item['img'][..., ::-1], np.asarray(reference))
+
+
+def test_data_of_base_to_new_and_of_transfer():
+    halves, transfer = (
+        Config.fromfile(CONFIGS / '_base_' / 'tasks' / f'coop_{name}.py') for name in ('base_to_new', 'transfer')
+    )
+    parts = [halves[f'{split}_dataloader'].dataset.get('part', 'all') for split in ('train', 'val', 'test')]
+    assert parts == ['base', 'base', 'all'] and halves.test_evaluator == dict(type='BaseToNew')
+    tasks = [name for name, task in TASKS.items() if task.suite in ('coop', 'imagenet_shift')]
+    assert [transfer.train_dataloader.dataset.task, *transfer.final.transfer] == tasks
+
+
 def test_bahngs_schedule_is_theirs():
     """(t + 1) / 1000 of the rate in the steps of the warm-up, then the cosine of all the others."""
     config = parsed('cls/resnet50_in1k_cifar100_vp.py')
@@ -296,12 +369,16 @@ def real(leaf: str, num_tokens: int | None = None, net: str | None = None) -> nn
     config.model.backbone.net.weights = None
     (hook,) = config.custom_hooks
     draw(hook)
+    if 'tower' in (hook.get('mapping') or {}):  # CLIP's, without its weights
+        hook.mapping.tower = dict(width=512, layers=12, heads=8, embed=config.model.backbone.net.num_classes)
     if num_tokens:
         hook.prompter.num_tokens = num_tokens
-    with torch.device('meta'), DefaultScope.overwrite_default_scope('mmpretrain'):
-        return vptx.attach(
-            MODELS.build(config.model), hook.get('prompter'), hook.tune, hook.get('readout'), hook.get('mapping')
-        )
+    of_words = 'tower' in (hook.get('mapping') or {})  # which reads the vectors of words
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        with torch.device('meta'):
+            model = MODELS.build(config.model)
+        with torch.device('cpu' if of_words else 'meta'):
+            return vptx.attach(model, hook.get('prompter'), hook.tune, hook.get('readout'), hook.get('mapping'))
 
 
 def trained(model: nn.Module) -> int:
@@ -332,8 +409,9 @@ def test_trained_numbers_are_those_of_the_paper():
 @pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if parsed(leaf).get('final')])
 def test_learning_rate_is_a_point_of_the_grid(leaf):
     config = parsed(leaf)
-    base = config.optim_wrapper.optimizer.lr * 256 / config.train_dataloader.batch_size
-    assert any(base == pytest.approx(rate) for rate in config.grid['base_lr'])
+    stated = config.optim_wrapper.optimizer.lr
+    base = stated * 256 / config.train_dataloader.batch_size
+    assert stated in config.grid.get(RATE, ()) or any(base == pytest.approx(r) for r in config.grid.get('base_lr', ()))
     grid = points(config)
     assert len(grid) == prod(len(axis) for axis in (config.grid | config.get('method_grid', {})).values())
     for point in (grid[0], grid[-1]):  # every path leads somewhere

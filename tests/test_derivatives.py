@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from covering import covering, ways_in
-from networks import config, images, tiny
+from networks import config, image_prompters, images, tiny
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -15,7 +15,7 @@ from vptx.backbones import wrap_backbone
 from vptx.registry import PROMPTERS
 
 PROMPTERS.import_from_location()
-KINDS = sorted(PROMPTERS.module_dict)
+KINDS = image_prompters()
 # Without a kink, and each with an attention of its own.
 NETWORKS = [
     'plain',

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 
 import vptx
 from vptx.backbones import TimmViT
-from vptx.cli.configs import load_config, make_runner
+from vptx.configs import load_config, make_runner
 from vptx.files import read_safetensors, safe_load
 from vptx.prompt_file import read_prompt, write_prompt
 from vptx.studies import report
@@ -403,7 +403,7 @@ def test_a_folder_where_a_tool_is_run_takes_no_librarys_place(tmp_path):
     (tmp_path / 'sklearn').mkdir()
     (tmp_path / 'sklearn' / '__init__.py').write_text(f"open({str(tmp_path / 'target')!r}, 'w')\n")
     (tmp_path / 'my_own_module.py').write_text('found = True\n')
-    code = 'from vptx.cli.configs import find_own_modules; find_own_modules(); import my_own_module, sklearn'
+    code = 'from vptx.configs import find_own_modules; find_own_modules(); import my_own_module, sklearn'
     (tmp_path / 'elsewhere').mkdir()
     (tmp_path / 'elsewhere' / 'tool.py').write_text(code)
     done = subprocess.run(

@@ -4,8 +4,8 @@ from itertools import product
 
 import pytest
 import torch
-from covering import covering, shape
-from networks import BACKBONES, CLASSES, NETWORKS, SIZE, config, images, tiny
+from covering import FINITE, covering, few_pairs, shape
+from networks import BACKBONES, CLASSES, NETWORKS, SIZE, class_mappings, config, image_prompters, images, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import vptx
@@ -15,11 +15,8 @@ for registry in (PROMPTERS, MAPPINGS):
     registry.import_from_location()
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float64]
-# Every prompter on one network that has all doors, and prompts and adapters on each that has another layer.
-FAMILIES = ['swin', 'swin v2', 'EVA-02', 'BEiT', 'torchvision', 'distilled', 'query-key norm', 'mmpretrain vit']
-PAIRS = [('plain', kind) for kind in sorted(PROMPTERS.module_dict) if kind != 'StackedPrompter']
-PAIRS += [(network, 'DeepPrompter') for network in FAMILIES]
-PAIRS += [('ResNet', 'PadPrompter'), ('ConvNeXt', 'ChannelPrompter'), ('swin', 'ShallowPrompter'), ('swin', 'LoRA')]
+KINDS = [kind for kind in image_prompters() if kind != 'StackedPrompter']
+PAIRS = [*few_pairs(FINITE, KINDS), ('mmpretrain vit', 'DeepPrompter')]
 every_pair = pytest.mark.parametrize(('network', 'kind'), PAIRS)
 
 
@@ -87,7 +84,7 @@ def test_the_device_without_double_refuses_it():
         torch.zeros(2).double()
 
 
-@pytest.mark.parametrize('kind', [kind for network, kind in PAIRS if network == 'plain'])
+@pytest.mark.parametrize('kind', KINDS)
 def test_no_prompter_needs_double_precision(kind):
     with NoDouble():
         model = vptx.attach(tiny(), config(kind)).train()
@@ -95,7 +92,7 @@ def test_no_prompter_needs_double_precision(kind):
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize('kind', sorted(MAPPINGS.module_dict))
+@pytest.mark.parametrize('kind', class_mappings())
 def test_no_mapping_needs_double_precision(kind, dtype):
     model = vptx.attach(tiny().to(dtype), mapping=dict(type=kind, num_classes=3)).eval()
     batches = [(images(4, seed=seed).to(dtype), torch.tensor([0, 1, 2, 0])) for seed in range(2)]

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from networks import tiny
 from runs import REPO, runner, tiny_config, write_config
 
-from vptx.cli.configs import keep_features, load_config, make_runner
+from vptx.configs import keep_features, load_config, make_runner
 from vptx.settings import check_config, check_options, check_unserved, misspelt_keys, misspelt_settings
 
 TEXT = [

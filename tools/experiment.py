@@ -1,36 +1,6 @@
-"""Compare methods, nets and tasks: settings are selected on validation, then tested with several seeds.
+"""The command ``vptx experiment``: python tools/experiment.py --help"""
 
-python tools/experiment.py configs/mini/digits_*.py --nets vit_mini_sup vit_mini_mae --jobs 2
-python tools/experiment.py configs/seg/mini_head.py configs/seg/mini_vpt.py --jobs 2
-python tools/experiment.py configs/vtab/vitb16_in21k_*.py --tasks cifar svhn dmlab
-python tools/experiment.py configs/vtab/vitb16_in21k_vpt_deep.py --tasks all
-
-Finished runs are stored in --out, and are not repeated by the same command.
-"""
-
-import argparse
-
-from vptx.cli.arguments import add_study_arguments
-from vptx.cli.configs import find_own_modules
-from vptx.studies.protocol import experiment, studies
-from vptx.studies.results import markdown
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_study_arguments(parser)
-    parser.add_argument('--jobs', type=int, default=1, help='runs side by side; threads are divided among them')
-    args = vars(parser.parse_args())
-    find_own_modules()
-    try:
-        jobs = args.pop('jobs')
-        outcomes = experiment(studies(**args), args['out'], jobs)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from error
-    print(f'\n{markdown(outcomes)}')
-    if any(o.missing for o in outcomes):
-        raise SystemExit('some runs failed, and are run again when this command is given again')
-
+from vptx_cli import main
 
 if __name__ == '__main__':
-    main()
+    main('experiment')

@@ -1,28 +1,6 @@
-"""Export the backbone of a pre-training run as a small weight file, in the public format of its objective:
+"""The command ``vptx export-backbone``: python tools/export_backbone.py --help"""
 
-python tools/export_backbone.py work_dirs/vit_mini_sup/epoch_5.pth weights/vit_mini_sup          # .npz, Google's
-python tools/export_backbone.py work_dirs/vit_mini_mae/epoch_5.pth weights/vit_mini_mae          # .pth, MAE's
-python tools/export_backbone.py work_dirs/vit_mini_mocov3/epoch_5.pth weights/vit_mini_mocov3    # .pth.tar, MoCo v3's
-python tools/export_backbone.py work_dirs/clip_mini/iter_800.pth weights/clip_mini    # .safetensors, open_clip's
-"""
-
-import argparse
-from pathlib import Path
-
-from vptx.weights.export import export_backbone
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('checkpoint', type=Path, help="a run's .pth")
-    parser.add_argument('out', type=Path, help="where to write to, without the extension, which is the format's")
-    args = parser.parse_args()
-    try:
-        path = export_backbone(args.checkpoint, args.out)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(str(error)) from error
-    print(f'{path}: {path.stat().st_size / 2**20:.1f} MB')
-
+from vptx_cli import main
 
 if __name__ == '__main__':
-    main()
+    main('export-backbone')

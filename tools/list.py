@@ -1,14 +1,6 @@
-"""Print all prompters and networks, and which are compatible: python tools/list.py"""
+"""The command ``vptx list``: python tools/list.py --help"""
 
-import argparse
-
-from vptx.analysis.support import markdown
-
-
-def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    print(markdown())
-
+from vptx_cli import main
 
 if __name__ == '__main__':
-    main()
+    main('list')

@@ -1,26 +1,6 @@
-"""Write the mini ADE20K, scenes in ADE20K's file layout, in half a minute: python tools/make_mini_ade.py"""
+"""The command ``vptx make-mini-ade``: python tools/make_mini_ade.py --help"""
 
-import argparse
-from pathlib import Path
-
-from vptx.datasets.mini.scenes import CLASSES, write
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--out', type=Path, default=Path('data/mini_ade'), help='a folder that does not exist yet')
-    parser.add_argument('--train', type=int, default=800, help='number of training images')
-    parser.add_argument('--val', type=int, default=200, help='number of validation images')
-    parser.add_argument('--test', type=int, default=200, help='number of test images')
-    parser.add_argument('--size', type=int, default=128, help='pixels of a side')
-    parser.add_argument('--seed', type=int, default=0)
-    args = parser.parse_args()
-    if args.out.exists() and any(args.out.iterdir()):
-        raise SystemExit(f'{args.out} is not empty: remove it, or give another --out')
-    write(args.out, args.train, args.val, args.test, args.size, args.seed)
-    numbers = f'{args.train} + {args.val} + {args.test}'
-    print(f'{args.out}: {numbers} images of {args.size} x {args.size} pixels, {len(CLASSES)} classes')
-
+from vptx_cli import main
 
 if __name__ == '__main__':
-    main()
+    main('make-mini-ade')

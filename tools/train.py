@@ -1,27 +1,6 @@
-"""Train a model as described by a config: python tools/train.py configs/mini/digits_vpt_deep.py"""
+"""The command ``vptx train``: python tools/train.py --help"""
 
-import argparse
-
-from vptx.cli.arguments import FEATURES_HELP, add_common_arguments
-from vptx.cli.configs import load_config, make_runner
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_common_arguments(parser)
-    parser.add_argument('--resume', nargs='?', const='auto', help='go on from the last checkpoint, or from this one')
-    parser.add_argument(
-        '--new-settings',
-        action='store_true',
-        help="with --resume: optimizer and schedule as the config sets them, not as the checkpoint's run had them",
-    )
-    parser.add_argument('--amp', action='store_true', help='half precision: float16 on a GPU, bfloat16 on a CPU')
-    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
-    parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
-    parser.add_argument('--features', metavar='FOLDER', help=FEATURES_HELP + '; an error where something does')
-    args = parser.parse_args()
-    make_runner(load_config(args)).train()
-
+from vptx_cli import main
 
 if __name__ == '__main__':
-    main()
+    main('train')

@@ -3,9 +3,14 @@
 model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPrompter', num_tokens=50), tune=['head'])
 """
 
-from vptx import hooks, openmmlab, optim  # noqa: F401  they register themselves, and close gaps of MMEngine
+# isort: split
+from vptx import openmmlab  # noqa: F401  closes gaps of MMEngine, before others import OpenMMLab's packages
+
+# isort: split
+from vptx import hooks, metrics, optim  # noqa: F401  they register themselves
 from vptx.apis import init_model
 from vptx.attach import attach, detach, fold
+from vptx.export import export_model
 from vptx.hooks import estimate_mapping
 from vptx.pixel_file import export_pixels
 from vptx.prompt_file import load_prompt, save_prompt
@@ -16,6 +21,7 @@ __all__ = [
     'attach',
     'detach',
     'estimate_mapping',
+    'export_model',
     'export_pixels',
     'fold',
     'init_model',

@@ -12,6 +12,7 @@ from vptx.attach import attach, find_prompted_network
 from vptx.checkpoint import adopt, compare_classes, initialise, is_stock
 from vptx.prompt_file import ClassNames, load_prompt
 from vptx.registry import DATASETS, MODELS
+from vptx.shipped import find_config
 
 __all__ = ['init_model']
 
@@ -22,7 +23,7 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     mmpretrain's and mmseg's inferencers take it as it is.
 
     Args:
-        config: a config, or the path of one.
+        config: a config, the path of one, or the name of one that comes with vptx, such as ``mini/digits_vpt_deep``.
         prompt_file: ``.safetensors`` or ``.pth`` of a run; None leaves prompts and head as they were drawn.
         device: where to put it.
 
@@ -31,7 +32,7 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
         ValueError: a prompt file that does not fit the config, or of other classes than those that the config names.
     """
     if not isinstance(config, Config):
-        config = Config.fromfile(config)
+        config = Config.fromfile(find_config(config))
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)
     scope = config.get('default_scope', 'mmpretrain')
@@ -39,7 +40,7 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     with DefaultScope.overwrite_default_scope(scope):
         # Under its scope a library's modules are imported, so that its names are found.
         model_config = dict(config.model)
-        if 'data_preprocessor' in config:  # a stock config may have it beside the model, as the Runner allows
+        if 'data_preprocessor' in config:  # a stock config may have it next to the model, as the Runner allows
             model_config.setdefault('data_preprocessor', config.data_preprocessor)
         model = MODELS.build(model_config)
         if find_prompted_network(model) is None and hasattr(model, 'init_weights'):
@@ -61,6 +62,9 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     model._dataset_meta = model.dataset_meta = _dataset_meta(
         config, find_prompted_network(model).classes if facts else None
     )
+    prompted = find_prompted_network(model)
+    if prompted is not None and prompted.mapping.class_names:
+        model._dataset_meta['classes'] = list(prompted.mapping.class_names)
     return model.to(device).eval()
 
 

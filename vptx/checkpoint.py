@@ -78,7 +78,7 @@ def complete(
         stored: tensors[name] for stored, name in names_in_file(model).items() if name in tensors.keys() - left_out
     }
     checkpoint['state_dict'] = {**state, **loaded}
-    if head:
+    if head and not prompted.mapping.is_open:
         prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(where))
 
 
@@ -88,7 +88,7 @@ def _facts(checkpoint: Any) -> Any:
 
 
 def _check_averages(averages: Any, whole: dict[str, Tensor], where: str) -> None:
-    """Those of EMAHook, beside which it counts its steps."""
+    """Those of EMAHook, next to which it counts its steps."""
     if not isinstance(averages, dict):
         raise ValueError(f'{where} a {type(averages).__name__} is no state of a model')
     like = {**whole, 'steps': torch.tensor(0)}
@@ -199,10 +199,18 @@ def check_classes(model: nn.Module, classes: Sequence[str] | None, data: str) ->
     prompted = find_prompted_network(model)
     if prompted is None:
         return
+    named = prompted.mapping.class_names
+    if sorted(named) == sorted(_plain(classes)):  # others may be other words for the same
+        kind = type(prompted.mapping).__name__
+        compare_classes(ClassNames(named, kind), _plain(classes), f'the data set {data}')
     if prompted.classes and prompted.classes.names:
         compare_classes(prompted.classes, classes, f'the data set {data}')
     else:
         prompted.classes = ClassNames(tuple(map(str, classes)), f'the data set {data}')
+
+
+def _plain(classes: Sequence[str]) -> list[str]:
+    return [str(name).replace('_', ' ') for name in classes]
 
 
 def compare_classes(learnt: ClassNames, classes: Sequence[str], data: str) -> None:

@@ -37,15 +37,17 @@ def fingerprint(model: nn.Module, place: str | None = None) -> str:
         for name, tensor in model.state_dict().items()
         if name not in kept
     ]
-    return digest([*found, *(prompted.prompter.frozen_tensors() if prompted else ())])
+    if prompted:
+        found += [*prompted.prompter.frozen_tensors(), *prompted.mapping.frozen_tensors()]
+    return digest(found)
 
 
 def fingerprints(model: nn.Module) -> dict[str, dict[str, str]]:
     """Part -> precision -> hash over names, shapes and values of what is frozen there.
 
     The parts are ``'backbone'``, with what the prompter holds frozen; ``'positions'``, which a library resizes to
-    another image size; ``'classifier'``, the network's own; and ``'outside.head'``, say, of each module beside the
-    prompted network. A part in which nothing is frozen is left out.
+    another image size; ``'classifier'``, the network's own; ``'text'``, what a label mapping holds frozen; and
+    ``'outside.head'``, say, of each module next to the prompted network. A part in which nothing is frozen is left out.
     """
     return {
         part: {precision: _digest(tensors, precision) for precision in _precisions(tensors)}
@@ -102,8 +104,9 @@ def _parts(model: nn.Module) -> dict[str, list[tuple[str, Tensor]]]:
         backbone=[pair for pair in named if pair[0] not in head | positions] + list(prompted.prompter.frozen_tensors()),
         positions=[pair for pair in named if pair[0] in positions - head],
         classifier=[pair for pair in named if pair[0] in head],
+        text=list(prompted.mapping.frozen_tensors()),
     )
-    # Beside it, whatever wraps it; not what is further out, nor the network again by a second name.
+    # Next to it, whatever wraps it; not what is further out, nor the network again by a second name.
     around = re.sub(r'[^.]+\.((_orig_mod|module)\.)*$', '', place)
     own = {tensor.data_ptr() for tensor in prompted.state_dict().values()}
     for name, tensor in model.state_dict().items():

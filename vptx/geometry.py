@@ -1,7 +1,7 @@
 """The shapes of a network and where in it a prompter is asked: all that a prompter may know of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, NamedTuple
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 __all__ = ['DOORS', 'At', 'Geometry', 'KeyValue', 'MixedMemory', 'Site', 'join_memories']
 
-DOORS = ('image', 'tokens', 'memory', 'inside', 'logits')
+DOORS = ('image', 'words', 'tokens', 'memory', 'inside', 'logits')
 
 
 class Site(NamedTuple):  # which a compiler can compare
     """A module inside a network whose output a prompter may change: (..., inputs) -> (..., outputs).
 
     Attributes:
-        name: ``'embed'``, ``'norm1'``, ``'attn'``, ``'qkv'`` (queries, keys and values side by side), ``'proj'``,
-            ``'norm2'``, ``'mlp'``, ``'fc1'``, ``'fc2'`` or ``'norm'``.
+        name: ``'embed'``, ``'norm1'``, ``'attn'``, ``'qkv'`` (queries, keys and values side by side) or ``'q'``,
+            ``'k'``, ``'v'``, ``'proj'``, ``'norm2'``, ``'mlp'``, ``'fc1'``, ``'fc2'`` or ``'norm'``.
         layer: counted from 0; None for what stands before and after the layers.
         inputs: width of what goes in.
         outputs: width of what comes out.
@@ -39,7 +39,11 @@ class At(NamedTuple):
         entered: the tokens that went into this layer (B, M, D), prompts among them; None while they are still made,
             in ``before_layer`` and ``memory``.
         seen: what the prompter's ``look`` returned, once in a forward; None without one.
-        note: what the caller gave the forward, such as a task for each sample (B,); None without one.
+        note: what the caller gave the forward, such as a task for each sample (B,); None without one. A prompter of a
+            text tower gets the embeddings of the images (B, d).
+        admit: before the first layer, what the network does to embedded patches or words before it, for tokens
+            that enter there (..., P, D) -> (..., P, D): the norm of CLIP's image towers, the positions of texts. None
+            elsewhere.
     """
 
     layer: int | None
@@ -47,6 +51,7 @@ class At(NamedTuple):
     entered: Tensor | None = None
     seen: Any = None
     note: Any = None
+    admit: Callable[[Tensor], Tensor] | None = None
 
 
 class KeyValue(NamedTuple):
@@ -97,19 +102,22 @@ class Geometry:
         widths: D of each layer; its length is the depth L. None where prompts can reach no layer, as in a ConvNet.
         patch: height and width of a patch, in pixels, which have to divide an image; 1 x 1 where any size goes.
         image: height and width of the image the network was built for, in pixels.
-        prefix: K, the number of tokens in front of the patches (class, distillation and register tokens).
-        tokens: K + N of an image of that size, in front of the first layer; the cells of its last map, for a ConvNet.
+        prefix: K, the number of tokens before the patches (class, distillation and register tokens).
+        tokens: K + N of an image of that size, before the first layer; the cells of its last map, for a ConvNet.
         mean, std: the pixel normalisation the network was trained with, per channel, of pixels in [0, 1].
         doors: those of :data:`DOORS` through which a prompter can reach the network.
         channels: of an image that the network takes.
         any_size: whether it takes images of other sizes than ``image``.
         stem: (D, height, width) of the kernels of the convolution that sees the image; None where that one can take
             no more channels than the image's own.
-        lengths: K + N in front of each layer, of a network that merges patches on its way; empty where it is the same.
+        lengths: K + N before each layer, of a network that merges patches on its way; empty where it is the same.
         classes: K, of the network's own classifier, what the door ``logits`` gives; 0 where it was built without one.
-        sites: the modules behind the door ``inside``, in the order in which an image passes them.
+        sites: the modules of the door ``inside``, in the order in which an image passes them.
         heads: number of heads of each layer's attention, where the door ``memory`` is open.
         head_widths: of each layer, where they are not D / heads; see :meth:`head_width`.
+        word_vectors: of a text tower, what makes the vectors (T, D) of the T tokens of a phrase; None elsewhere. Its
+            ``tokens`` are those of its context, its ``classes`` the number of class names, and what concerns pixels
+            is neutral.
     """
 
     name: str
@@ -129,6 +137,7 @@ class Geometry:
     classes: int = 0
     heads: tuple[int, ...] = ()
     head_widths: tuple[int, ...] = ()
+    word_vectors: Callable[[str], Tensor] | None = field(default=None, compare=False, repr=False)
 
     def head_width(self, layer: int) -> int:
         """d, of a key and of a value in ``layer``."""
@@ -140,7 +149,7 @@ class Geometry:
         return len(self.widths)
 
     def length(self, layer: int) -> int:
-        """K + N in front of ``layer``, of an image of that size."""
+        """K + N before ``layer``, of an image of that size."""
         return self.lengths[layer] if self.lengths else self.tokens
 
     def resized(self, image: tuple[int, int]) -> 'Geometry':

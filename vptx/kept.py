@@ -1,8 +1,8 @@
 """What a prompt file keeps of a model, and by what names.
 
 Tensors of the prompted network are named as in it: ``prompter...``, ``net...``, ``mapping...``, ``map_norms...``. Those
-outside it, such as a head beside a backbone, are ``outside.`` and their name in the smallest module that holds them all
-and the prompted network. So the names do not depend on what is around: ``torch.compile``, a parallel wrapper, a
+outside it, such as a head next to a backbone, are ``outside.`` and their name in the smallest module that holds them
+all and the prompted network. So the names do not depend on what is around: ``torch.compile``, a parallel wrapper, a
 LightningModule, a module of one's own.
 """
 
@@ -64,11 +64,11 @@ def inner_name(name: str) -> str:
 
 def head_names(prompted: PromptedNetwork, names: Iterable[str]) -> set[str]:
     """Those of a prompt file's ``names`` that belong to one task and its classes: the network's own classifier, a
-    label mapping, and all that is outside the prompted network."""
+    label mapping that serves no other classes, and all that is outside the prompted network."""
     own = set(prompted.net.classifier.modules()) if prompted.net.classifier is not None else set()
     parts = (
         OUTSIDE,
-        'mapping.',
+        *([] if prompted.mapping.is_open else ['mapping.']),
         *(f'{inner_name(name)}.' for name, module in prompted.named_modules() if module in own),
     )
     return {name for name in names if name.startswith(parts)}

@@ -6,22 +6,45 @@
 * A file that MMEngine is writing when the process dies is left half written; vptx replaces it atomically.
 * An image file that cannot be decoded is not always named; now it is. One of more bits or bands than the decoder keeps
   is refused, where OpenCV drops them without a word.
-* ``_base_ = 'mmseg::...'`` does not resolve with the maintained fork of mmsegmentation.
+* ``_base_ = 'mmseg::...'`` does not resolve with the maintained fork of mmsegmentation; nor does any of vptx, which
+  ``Config.fromfile('vptx::mini/digits_vpt_deep.py')`` takes, too.
+* Debug messages of modules that have no logger are printed on import, and MMEngine warns of its own old names, which no
+  user of it has written.
 """
 
+import logging
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mmcv.transforms import LoadImageFromFile
+import mmengine.logging
+from mmengine.config import Config
 from mmengine.config import utils as config_utils
-from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio import LocalBackend, file_client, register_backend
 from mmengine.runner import CheckpointLoader, checkpoint
 
 from vptx.files import download, existing, read_safetensors, safe_load, write_whole
 from vptx.image_depth import loss
+from vptx.shipped import find_config
+
+
+def _quiet(print_log: Callable[..., None]) -> Callable[..., None]:
+    @wraps(print_log)
+    def said(msg: Any, logger: Any = None, level: int = logging.INFO) -> None:
+        if logger is not None or level > logging.DEBUG:  # without a logger, it would be printed whatever its level
+            print_log(msg, logger, level)
+
+    return said
+
+
+# Before OpenMMLab's packages are imported, which take it from here.
+mmengine.logging.print_log = _quiet(mmengine.logging.print_log)
+file_client.print_log = lambda *_, **__: None
+warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')
+from mmcv.transforms import LoadImageFromFile  # noqa: E402
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
@@ -91,5 +114,27 @@ def _checked(load: Callable[[Any, dict], dict | None]) -> Callable[[Any, dict], 
 
 LoadImageFromFile.transform = _checked(LoadImageFromFile.transform)
 
+config_utils.MODULE2PACKAGE['vptx'] = 'vptx'
 if find_spec('mmseg'):
     config_utils.MODULE2PACKAGE['mmseg'] = 'mmseg'
+
+
+def _of_vptx(fromfile: Callable[..., Config]) -> Callable[..., Config]:
+    @wraps(fromfile)
+    def found(filename: str | Path, *arguments: Any, **named: Any) -> Config:
+        return fromfile(find_config(filename) if str(filename).startswith('vptx::') else filename, *arguments, **named)
+
+    return found
+
+
+def _of_vptx_as_base(find: Callable[[str, str], tuple]) -> Callable[[str, str], tuple]:
+    @wraps(find)
+    def found(cfg_path: str, filename: str) -> tuple:
+        # No scope: what vptx registers is found from every scope, and its configs name things of several libraries.
+        return (str(find_config(cfg_path)), None) if cfg_path.startswith('vptx::') else find(cfg_path, filename)
+
+    return found
+
+
+Config.fromfile = staticmethod(_of_vptx(Config.fromfile))
+Config._get_cfg_path = staticmethod(_of_vptx_as_base(Config._get_cfg_path))

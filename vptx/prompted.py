@@ -1,72 +1,60 @@
 """Forward pass of a frozen network with a prompter. No other module contains such a loop.
 
-image -> embed -> look -> (merge, before_layer, block, after_layer) x L -> finish -> at_end -> readout
+embed   image -> embed -> look
+layers  (merge, before_layer, block, after_layer) x L
+read    finish -> at_end -> readout
 """
 
 import logging
 from bisect import bisect_left
-from collections.abc import Callable
-from contextvars import ContextVar
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from vptx.backbones.base import Context, LayerOutput, Net
 from vptx.backbones.memory import Memory
 from vptx.binding import bind, check_free, hold, release
-from vptx.geometry import At, KeyValue, Site
-from vptx.library_methods import LibraryMethods
+from vptx.geometry import At, KeyValue
+from vptx.layers import OUTSIDE, PromptedLayers, stamp
+from vptx.library_methods import LibraryMethods, call_with_images
 from vptx.mappings.base import LabelMapping
 from vptx.prompters.base import AMONG_TOKENS, Prompter
 from vptx.readout import FIRST_ROWS, MAPS, OWN, READOUTS, READS_PROMPTS, Maps, Readout, check_readout, read_maps
 from vptx.registry import MODELS, NETS, build
 from vptx.trainable import set_mode
 
-__all__ = ['PartialForward', 'PromptedBackbone', 'PromptedNetwork']
-
-_OUTSIDE = At(None)
-#: Where the forward that is running is, for prompters that act inside: one network may serve several threads.
-_here: ContextVar[At] = ContextVar('here', default=_OUTSIDE)
+__all__ = ['PromptedBackbone', 'PromptedNetwork', 'State', 'parts_of']
 
 
-class PartialForward(NamedTuple):
-    """Intermediate state of a forward pass, which can be passed to the network instead of the images;
-    :meth:`PromptedNetwork.begin` makes it.
+class State(NamedTuple):
+    """Where a forward pass is: :meth:`PromptedNetwork.embed` makes it, :meth:`PromptedNetwork.layers` moves it on, and
+    :meth:`PromptedNetwork.read` makes the output of it.
 
     Attributes:
-        value: what :meth:`PromptedNetwork.read` returns or, with ``layer``, tokens in front of that one (B, K+N, D).
-        layer: where to go on; None where nothing is left to do.
-        context: what the net knows of the images beside ``value``, with ``layer``.
+        tokens: before ``layer`` (B, K+N, D), or (B, K+P+N, D) where prompts go on.
+        layer: the next one; the depth L after the last.
+        context: what the layers need to know of the images.
+        image: what the forward was given (B, 3, H, W).
         seen: what the prompter's ``look`` returned.
         note: what the caller gave the forward.
+        taps: outputs of layers that are feature maps, by layer.
+        complete: whether all tokens are there; if not, the first ones, which the readout reads.
     """
 
-    value: Tensor | tuple
-    layer: int | None = None
-    context: Context = Context((0, 0))
+    tokens: Tensor
+    layer: int
+    context: Context
+    image: Tensor
     seen: Any = None
     note: Any = None
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        return self.value if isinstance(self.value, tuple) else (self.value,)
-
-    def holding(self, tensors: tuple[Tensor, ...]) -> 'PartialForward':
-        """The same of other images."""
-        return self._replace(value=tensors if isinstance(self.value, tuple) else tensors[0])
-
-    def to(self, device: torch.device) -> 'PartialForward':
-        return self.holding(tuple(tensor.to(device) for tensor in self.tensors))
+    taps: Mapping[int, LayerOutput] = {}
+    complete: bool = True
 
 
-class PromptedNetwork(LibraryMethods, BaseModule):
+class PromptedNetwork(LibraryMethods, PromptedLayers):
     """A network, a prompter and a label mapping (none, initially) and a readout: (B, 3, H, W) -> (B, D),
     (B, D, H', W') or (B, C). Of several layers, a tuple of feature maps.
 
@@ -76,8 +64,9 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         readout: what is made of the last layer's tokens, one of :data:`~vptx.readout.READOUTS`; ``'logits'``, the
             network's own pooling and classifier; ``'maps'`` or ``dict(maps=[layers])``, feature maps of several
             layers (:class:`~vptx.readout.Maps`). By default what the network was trained with.
-        with_cp: checkpoint activations: keep of each layer its input alone and compute the rest again on the way back.
-            The same gradients, less memory, a forward more. OpenMMLab's name; timm's is :meth:`set_grad_checkpointing`.
+        with_cp: checkpoint activations: keep of each layer its input alone and compute the rest again in the backward
+            pass. The same gradients, less memory, a forward more. OpenMMLab's name; timm's is
+            :meth:`set_grad_checkpointing`.
 
     Attributes:
         prompter: what is learnt; a :class:`~vptx.prompters.base.Prompter` that does nothing while none is attached.
@@ -101,8 +90,6 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         self.attach_state: Any = None
         self.frozen_from = ''
         self.classes: Any = None
-        self._handles: list = []
-        self._compiled_at = _OUTSIDE
         self.set_prompter(Prompter())
 
     def set_prompter(
@@ -124,14 +111,13 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         doors = prompter.doors | ({'memory'} if prompter.acts_between else set())
         lacking = doors - geometry.doors
         if lacking:
+            why = ''.join(net.reason(self.net.model) for net in NETS.module_dict.values())
             raise ValueError(
                 f'{type(prompter).__name__} enters by {", ".join(sorted(doors))}, but {geometry.name} has no '
-                f'door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}'
+                f'door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}{why}'
             )
         maps = read_maps(readout, geometry.depth, self.net.stages, self.net.map_norm)
         name = MAPS if maps else str(readout)
-        if 'inside' in prompter.doors:  # attention to a memory calls no modules: prompts beside go in as tokens
-            geometry = replace(geometry, doors=geometry.doors - {'memory'})
         check_free(prompter, self)
         bind(prompter, geometry, name in READS_PROMPTS)
         has_tokens = geometry.tokens > 0
@@ -156,12 +142,8 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             release(getattr(self, name, nn.Identity()))
             setattr(self, name, part.to(reference) if reference.is_floating_point() else part.to(reference.device))
             hold(part, self)
-        for handle in self._handles:
-            handle.remove()
-        # A partial of a method, not a closure: a copy of the network calls the copy's own prompter.
-        self._handles = [
-            self.net.module_at(site).register_forward_hook(partial(self._inside, site)) for site in prompter.sites
-        ]
+        self.net.used = prompter.sites
+        self._listen()
         self.train(self.training)
 
     def _make_map_norms(self, maps: Maps | None, reference: Tensor) -> None:
@@ -203,7 +185,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
                 'num_classes=1000, say, as many as its weights have'
             )
 
-    def forward(self, image: Tensor | PartialForward, note: Any = None) -> Tensor | tuple:
+    def forward(self, image: Tensor, note: Any = None) -> Tensor | tuple:
         """
         Args:
             image: (B, 3, H, W).
@@ -215,46 +197,103 @@ class PromptedNetwork(LibraryMethods, BaseModule):
                 that the network cannot take.
         """
         self._check_state()
-        return self.mapping(self._check_classes(self.read(image, note)))
+        return self.mapping(self._check_classes(self.forward_unmapped(image, note)))
 
-    def read(self, image: Tensor | PartialForward, note: Any = None) -> Tensor | tuple:
+    def forward_unmapped(self, image: Tensor, note: Any = None) -> Tensor | tuple:
         """As :meth:`forward`, without the mapping: the network's own logits (B, K), where they are mapped."""
-        return self._run(image, note=note).value
+        return call_with_images(self._forward_unmapped, image, note)
 
-    def begin(self, image: Tensor | PartialForward, layer: int | None, note: Any = None) -> PartialForward:
-        """As far as in front of ``layer``, or all of :meth:`read`: image (B, 3, H, W) -> what read goes on with."""
-        return self._run(image, layer, note)
+    def _forward_unmapped(self, image: Tensor, note: Any) -> Tensor | tuple:
+        return self.read(self.layers(self.embed(image, note)))
 
-    def _check_note(self, image: Tensor | PartialForward, note: Any) -> None:
+    def embed(self, image: Tensor, note: Any = None) -> State:
+        """First step, with the prompter on the image: (B, 3, H, W) -> tokens before the first layer, B > 0."""
+        net, prompter = self.net, self.prompter
+        if note is not None:
+            self._check_note(image, note)
+        prompted, stem = prompter.image(image), prompter.stem()
+        embed = (net.embed, prompted) if stem is None else (net.embed_widened, prompted, stem)
+        tokens, context = self._called(OUTSIDE._replace(note=note), *embed)
+        strip = prompter.pixels()
+        if strip is not None:
+            prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(tokens.shape[0], -1, -1)
+            tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
+        seen = prompter.look(image, tokens) if prompter.looks else None
+        return State(tokens, 0, context, image, seen, note)
+
+    def layers(self, state: State, end: int | None = None) -> State:
+        """Second step: through the layers from ``state.layer`` on, with the prompter.
+
+        Args:
+            state: from :meth:`embed`, or from this method.
+            end: the layer before which to stop; the depth L for all layers. None for all layers, of whose last one only
+                the tokens are computed that :meth:`read` needs.
+
+        Raises:
+            ValueError: an end that is before ``state.layer``, or a layer that the network does not have.
+        """
+        net, folded = self.net, self._is_fresh()
+        tokens, context, taps, complete = state.tokens, state.context, dict(state.taps), state.complete
+        depth = net.geometry.depth
+        last = depth if end is None else end
+        if not state.layer <= last <= depth:
+            raise ValueError(f'end={end} must be from {state.layer}, where this state is, to {depth}')
+        for layer in range(state.layer, last):
+            tokens, context = net.merge(tokens, layer, context)
+            at = self._at(layer, context.grid, state.seen, state.note)
+            memory = self._memory(tokens, at, folded)
+            rows = self._first_rows if end is None and layer + 1 == depth else None
+            tokens, cut = self._pass(tokens, at, context, memory, rows)
+            complete = not cut
+            if layer in self._taps:
+                taps[layer] = self._tap(tokens, context)
+        return state._replace(tokens=tokens, layer=last, context=context, taps=taps, complete=complete)
+
+    def read(self, state: State) -> Tensor | tuple:
+        """Last step, after all layers: final norm and readout -> (B, D), (B, D, H', W') or (B, C), or a tuple."""
+        net = self.net
+        if self._maps:
+            return self._read_maps(self._maps, dict(state.taps))
+        if self._taps:
+            return net.collect(state.taps)
+        tokens = self._finish(state, state.tokens)
+        if self.readout == OWN:
+            return net.classify(tokens, state.context)
+        prefix, grid = net.geometry.prefix, state.context.grid
+        first_patch = tokens.shape[1] - (grid[0] * grid[1] if state.complete else 0)
+        parts = tokens[:, :prefix], tokens[:, prefix:first_patch], tokens[:, first_patch:]
+        feature = READOUTS[str(self.readout)](*parts, grid)
+        return net.finish_pooled(feature) if feature.dim() == 2 else feature
+
+    def _check_note(self, image: Tensor, note: Any) -> None:
         name = type(self.prompter).__name__
         if not self.prompter.takes_note:
             raise ValueError(
                 f'the forward was given a note, and {name} takes none: leave note out, or set takes_note = True in a '
                 'prompter that reads at.note'
             )
-        batch = len(image if isinstance(image, Tensor) else image.tensors[0])
-        if isinstance(note, Tensor) and note.dim() and len(note) != batch:
-            raise ValueError(f'a note of {len(note)} entries for {batch} images: {name} takes one for each')
+        if isinstance(note, Tensor) and note.dim() and len(note) != len(image):
+            raise ValueError(f'a note of {len(note)} entries for {len(image)} images: {name} takes one for each')
 
     @torch.enable_grad()
     def frozen_until(self, image: Tensor) -> int | None:
-        """The last layer in front of which nothing that trains has acted on ``image`` (B, 3, H, W): all before it is
+        """The last layer before which nothing that trains has acted on ``image`` (B, 3, H, W): all before it is
         the same until a weight changes. None if nothing trains; autograd determines it.
 
         Raises:
-            ValueError: something that trains acts on the image, or in front of the first layer or in it.
+            ValueError: something that trains acts on the image, or before the first layer or in it.
         """
         # A library's own output may be more than a tuple of tensors; then it is not what to keep.
-        if not any(getattr(tensor, 'requires_grad', True) for tensor in self._run(image).tensors):
+        if not any(getattr(part, 'requires_grad', True) for part in parts_of(self.forward_unmapped(image))):
             return None
         if self.prompter.looks or self.prompter.needs_image_at_end:
             when = 'before the first layer' if self.prompter.looks else 'again at the end'
             raise ValueError(f'{type(self.prompter).__name__} sees the image {when}')
 
         def trains(layer: int) -> bool:
-            state = self._run(image, layer)
+            state = self.layers(self.embed(image), layer)
             positions = state.context.positions
-            return state.tensors[0].requires_grad or (positions is not None and positions.requires_grad)
+            return state.tokens.requires_grad or (positions is not None and positions.requires_grad)
 
         # Feature maps are collected during the pass, so a cached start must not come after a layer whose map is needed.
         layers = range(1, min([self.net.geometry.depth - 1, *self._taps]) + 1)
@@ -266,107 +305,18 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         return layers[frozen - 1]
 
     def _acting(self, image: Tensor, layer: int | None) -> str:
-        """Some of the parameters that train and have acted in front of ``layer``, or up to the end."""
+        """Some of the parameters that train and have acted before ``layer``, or up to the end."""
         trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
-        reached = [tensor.sum() for tensor in self._run(image, layer).tensors if isinstance(tensor, Tensor)]
+        found = self.forward_unmapped(image) if layer is None else self.layers(self.embed(image), layer).tokens
+        reached = [part.sum() for part in parts_of(found) if isinstance(part, Tensor)]
         gradients = torch.autograd.grad(torch.stack(reached).sum(), list(trained.values()), allow_unused=True)
         names = [name for name, gradient in zip(trained, gradients) if gradient is not None]
         return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
-    def _embed(self, image: Tensor, note: Any) -> tuple[Tensor, Context]:
-        net, prompter = self.net, self.prompter
-        seen, stem = prompter.image(image), prompter.stem()
-        embed = (net.embed, seen) if stem is None else (net.embed_widened, seen, stem)
-        tokens, context = self._called(_OUTSIDE._replace(note=note), *embed)
-        strip = prompter.pixels()
-        if strip is not None:
-            prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(tokens.shape[0], -1, -1)
-            tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
-        return tokens, context
-
-    def _run(self, image: Tensor | PartialForward, until: int | None = None, note: Any = None) -> PartialForward:
-        """From the image, or from what is known of it, to the end, or in front of the layer ``until``."""
-        net, prompter = self.net, self.prompter
-        if note is not None:
-            self._check_note(image, note)
-        if isinstance(image, Tensor) and image.shape[0] == 0:  # which not every library takes: one black one, left out
-            if isinstance(note, Tensor) and note.dim():
-                note = note.new_zeros(1, *note.shape[1:])
-            found = self._run(F.pad(image, (0, 0, 0, 0, 0, 0, 0, 1)), until, note)
-            return found._replace(value=_none_of(found.value))
-        seen = None
-        if not isinstance(image, PartialForward):
-            begin, (tokens, context) = 0, self._embed(image, note)
-            if prompter.looks:
-                seen = prompter.look(image, tokens)
-        elif image.layer is None:
-            return image
-        else:
-            (tokens,), begin, context, seen = image.tensors, image.layer, image.context, image.seen
-            note = image.note if note is None else note
-        prefix, folded = net.geometry.prefix, self._is_fresh()
-        taps: dict[int, LayerOutput] = {}
-        first: Tensor | None = None
-        for layer in range(begin, net.geometry.depth):
-            if layer == until:
-                return PartialForward(tokens, layer, context, seen, note)
-            tokens, context = net.merge(tokens, layer, context)
-            at = At(layer, context.grid, None, seen, note)
-            memory = self._memory(tokens, at, folded)
-            tokens = prompter.before_layer(tokens, at)
-            at = at._replace(entered=tokens)
-            if self._first_rows and until is None and layer + 1 == net.geometry.depth:
-                first = net.first_rows(tokens, layer, context, memory, self._first_rows)
-            if first is None:
-                tokens = self._block(tokens, at, context, memory)
-            else:
-                at, tokens = at._replace(entered=tokens[:, : first.shape[1]]), first
-            tokens = prompter.after_layer(tokens, at)
-            if layer in self._taps:
-                taps[layer] = self._tap(tokens, context)
-        if until is not None:
-            return PartialForward(tokens, net.geometry.depth, context, seen, note)
-        if self._maps:
-            return PartialForward(self._read_maps(self._maps, taps))
-        if self._taps:
-            return PartialForward(net.collect(taps))
-        tokens = self._finish(tokens, At(None, context.grid, None, seen, note))
-        tokens = prompter.at_end(tokens, image)
-        if self.readout == OWN:
-            return PartialForward(net.classify(tokens, context))
-        patches = context.grid[0] * context.grid[1] if first is None else 0
-        first_patch = tokens.shape[1] - patches
-        parts = tokens[:, :prefix], tokens[:, prefix:first_patch], tokens[:, first_patch:]
-        feature = READOUTS[str(self.readout)](*parts, context.grid)
-        return PartialForward(net.finish_pooled(feature) if feature.dim() == 2 else feature)
-
-    def _block(self, tokens: Tensor, at: At, context: Context, memory: Memory | None) -> Tensor:
-        between = partial(self.prompter.between, at=at) if self.prompter.acts_between else None
-        inputs = tokens, at.layer, context, memory, self._exact, between
-        if not (self.with_cp and torch.is_grad_enabled()):
-            return self._called(at, self.net.block, *inputs)
-        kept = partial(checkpoint, use_reentrant=False)
-        if torch.compiler.is_compiling():  # which runs no Python on the way back
-            return self._called(at, kept, self.net.block, *inputs)
-        return kept(self._called, at, self.net.block, *inputs)
-
-    def _finish(self, tokens: Tensor, at: At) -> Tensor:
-        return self._called(at, self.net.finish, tokens)
-
-    def _called(self, at: At, function: Callable[..., Any], *inputs: Any) -> Any:
-        """``function(*inputs)``, which calls modules of the network ``at`` this place; :meth:`_inside` reads it."""
-        if not self.prompter.sites:
-            return function(*inputs)
-        if torch.compiler.is_compiling():  # which cannot set context variables, and leaves no trace of this attribute
-            self._compiled_at = at
-            output = function(*inputs)
-            self._compiled_at = _OUTSIDE
-            return output
-        token = _here.set(at)
-        try:
-            return function(*inputs)
-        finally:
-            _here.reset(token)
+    def _finish(self, state: State, tokens: Tensor) -> Tensor:
+        """The final norm, and the prompter at the end: (B, M, D) -> (B, M, D)."""
+        at = At(None, state.context.grid, None, state.seen, state.note)
+        return self.prompter.at_end(self._called(at, self.net.finish, tokens), state.image)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """``with_cp``, as timm's networks have it.
@@ -400,10 +350,6 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             return KeyValue(getattr(self, f'key_{layer}'), getattr(self, f'value_{layer}'))
         return self.prompter.memory(tokens, at)
 
-    def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        at = self._compiled_at if torch.compiler.is_compiling() else _here.get()
-        return self.prompter.inside(site, inputs[0], output, at)
-
     @torch.inference_mode(False)  # what is kept may be used where gradients are asked for
     @torch.no_grad()
     def fold(self) -> 'PromptedNetwork':
@@ -436,7 +382,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             for part, tensor in zip(('key', 'value'), ready, strict=True):
                 self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
         self.folded = set(small)
-        self._folded_from = [(tensor, *_stamp(tensor)) for tensor in self._sources()]
+        self._folded_from = [(tensor, *stamp(tensor)) for tensor in self._sources()]
         return self
 
     def _make_memory(self, grid: tuple[int, int]) -> dict[int, KeyValue]:
@@ -446,7 +392,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
         for layer, width in enumerate(net.geometry.widths):
             if net.is_spelt(layer):
                 tokens = probe.new_zeros(2, net.geometry.prefix + grid[0] * grid[1], width)
-                memory = self.prompter.memory(tokens, At(layer, grid))
+                memory = self.prompter.memory(tokens, self._at(layer, grid))
                 if memory is not None:
                     found[layer] = net.keys_values(memory, layer)
         return found
@@ -479,7 +425,7 @@ class PromptedNetwork(LibraryMethods, BaseModule):
             a is not b for a, (b, *_) in zip(now, self._folded_from, strict=True)
         ):
             return False
-        if any(_stamp(tensor) != tuple(stamp) for tensor, *stamp in self._folded_from):
+        if any(stamp(tensor) != tuple(before) for tensor, *before in self._folded_from):
             self.fold()
         return True
 
@@ -512,11 +458,10 @@ class PromptedBackbone(PromptedNetwork):
 
     _warned = False
 
-    def forward(self, image: Tensor | PartialForward, note: Any = None) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor, note: Any = None) -> tuple[Tensor, ...]:
         if self.training and self.attach_state is None and not self._warned and torch.is_grad_enabled():
             self._warn()
-        features = super().forward(image, note)
-        return features if isinstance(features, tuple) else (features,)
+        return parts_of(super().forward(image, note))
 
     def _warn(self) -> None:
         """Once: full fine-tuning that the config does not ask for."""
@@ -532,11 +477,6 @@ class PromptedBackbone(PromptedNetwork):
             )
 
 
-def _stamp(tensor: Tensor) -> tuple[int, int]:
-    """Changes where the tensor is written to in place, or gets other storage."""
-    return 0 if tensor.is_inference() else tensor._version, tensor.data_ptr()
-
-
-def _none_of(value: Any) -> Any:
-    """Tensors of a batch, however they are kept together, without what is in them: (B, ...) -> (0, ...)."""
-    return value[:0] if isinstance(value, Tensor) else type(value)(map(_none_of, value))
+def parts_of(output: Tensor | tuple) -> tuple:
+    """What a forward returned, as a tuple: of one tensor, where it is no tuple already."""
+    return output if isinstance(output, tuple) else (output,)

@@ -1,25 +1,37 @@
 """Where names become classes.
 
-Prompters, nets and label mappings have registries of their own. Everything else that vptx adds (hooks, datasets,
-optimizer wrapper constructors) goes into MMEngine's root registries, so that a stock config finds it whatever its
-``default_scope``.
+Prompters, nets, text towers and label mappings have registries of their own. Everything else that vptx adds (hooks,
+datasets, optimizer wrapper constructors) goes into MMEngine's root registries, so that a stock config finds it whatever
+its ``default_scope``.
 """
 
+import warnings
 from difflib import get_close_matches
 from typing import Any
 
-from mmengine.registry import DATASETS, HOOKS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, TRANSFORMS, Registry
+from mmengine.registry import (
+    DATASETS,
+    HOOKS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+    OPTIM_WRAPPERS,
+    TRANSFORMS,
+    Registry,
+)
 from torch import nn
 
 __all__ = [
     'DATASETS',
     'HOOKS',
     'MAPPINGS',
+    'METRICS',
     'MODELS',
     'NETS',
     'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'PROMPTERS',
+    'TEXT_TOWERS',
     'TRANSFORMS',
     'build',
 ]
@@ -27,6 +39,11 @@ __all__ = [
 PROMPTERS = Registry('prompter', locations=['vptx.prompters'])
 MAPPINGS = Registry('label mapping', locations=['vptx.mappings'])
 NETS = Registry('net', locations=['vptx.backbones'])
+TEXT_TOWERS = Registry('text tower', locations=['vptx.backbones'])
+
+
+#: Types that configs name by what they were called; for one release.
+OLD_TYPES = {'TimmConvNet': 'TimmClassifier'}
 
 
 def build(registry: Registry, config: Any) -> Any:
@@ -48,6 +65,9 @@ def build(registry: Registry, config: Any) -> Any:
     kind = arguments.pop('type')
     if isinstance(kind, str):
         registry.import_from_location()
+        if kind in OLD_TYPES:
+            warnings.warn(f"type='{kind}' is '{OLD_TYPES[kind]}' now", DeprecationWarning, stacklevel=2)
+            kind = OLD_TYPES[kind]
         found = registry.module_dict.get(kind.rpartition('.')[2])
         if found is None:
             known = sorted(registry.module_dict)

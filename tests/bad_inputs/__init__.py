@@ -38,6 +38,7 @@ KINDS = (
     image_lists.FOLDERS,
     image_lists.LIST,
     image_lists.SPLIT,
+    image_lists.NAMED,
     image_lists.RECORD,
     images.KIND,
     masks.KIND,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from runs import runner
-from suites import write_fgvc, write_image, write_vtab
+from suites import write_coop, write_fgvc, write_image, write_vtab
 
-from vptx.datasets import BenchmarkTask, CustomImages
+from vptx.datasets import BenchmarkTask, CoOpTask, CustomImages
 
 from .battery import Bait, Kind, Spoil
 from .prompt_files import state_of
@@ -309,6 +309,53 @@ SPLIT = Kind(
     },
     {'BenchmarkTask': fgvc, 'a run': run_of_fgvc},
     only=dict.fromkeys(MISSING, ('a run',)),
+)
+
+
+# CoOp's data sets.
+
+
+def write_named(folder: Path) -> Path:
+    return write_coop(folder, each=dict(train=1, val=1, test=1)) / 'split_zhou_EuroSAT.json'
+
+
+def coop(path: Path, work: Path) -> Any:
+    return listed(CoOpTask(str(path.parent.parent), 'coop_eurosat'), path.parent)
+
+
+def run_of_coop(path: Path, work: Path) -> Any:
+    return run(dict(type='CoOpTask', data_root=str(path.parent.parent), task='coop_eurosat'), 10, work)
+
+
+def _entry(*entry: Any) -> Callable[[dict], None]:
+    return lambda found: found['train'].__setitem__(0, list(entry))
+
+
+NAMES = {
+    **{name: spoil for name, spoil in BYTES.items() if name != 'JSON'},
+    'a list': entries(lambda found: list(found.items())),
+    'no val': entries(lambda found: found.pop('val') and None),
+    'a split that is a dict': entries(lambda found: found.update(test={})),
+    'no images': entries(lambda found: found.update(train=[], val=[], test=[])),
+    'an entry of two': entries(_entry('kind_000/train_0.png', 0)),
+    'an entry that is a text': entries(lambda found: found['train'].__setitem__(0, 'abc')),
+    'a label that is a text': entries(_entry('kind_000/train_0.png', '0', 'kind_0')),
+    'a label that is true': entries(_entry('kind_001/train_0.png', True, 'kind_1')),
+    'a label too large': entries(_entry('kind_000/train_0.png', 10, 'kind_10')),
+    'a negative label': entries(_entry('kind_000/train_0.png', -1, 'kind_0')),
+    'no name': entries(_entry('kind_000/train_0.png', 0, '')),
+    'two names for a label': entries(_entry('kind_000/train_0.png', 0, 'other')),
+    'names for 9 labels': entries(lambda found: [part.pop() for part in found.values()] and None),
+    'an image that is not there': entries(_entry('kind_000/99.png', 0, 'kind_0'), '99.png'),
+    'a folder as an image': entries(_entry('kind_000', 0, 'kind_0'), 'kind_000'),
+    'nested without end': content(b'[' * 100_000),
+}
+NAMED = Kind(
+    'split of CoOp',
+    write_named,
+    NAMES,
+    {'CoOpTask': coop, 'a run': run_of_coop},
+    only={name: ('a run',) if name in MISSING else ('CoOpTask',) for name in NAMES},
 )
 
 

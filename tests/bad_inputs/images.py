@@ -9,7 +9,7 @@ from PIL import Image
 from suites import write_image
 
 import vptx
-from vptx.cli.configs import read_config
+from vptx.configs import read_config
 from vptx.predict import find_images, predict
 
 from .battery import Bait, Kind, Spoil

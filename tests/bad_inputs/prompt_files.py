@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from runs import net, runner, write_config, write_weights
 
 import vptx
-from vptx.cli.configs import load_config, make_runner
+from vptx.configs import load_config, make_runner
 
 from .battery import Kind, Spoil, scratch
 from .spoils import BYTES, NUMBERS, PICKLES, SAFETENSORS, baited, change, drop, each, header, put
@@ -134,6 +134,7 @@ FACTS = {
         'settings', 'meta/vptx/prompter_settings', {'others': {'layers': [0, 5]}, 'a list': [1], 'a word': 'layers'}
     ),
     **each('place of the network', 'meta/vptx/at', {'another': 'elsewhere.', 'a number': 3, 'None': None}),
+    **each('readout', 'meta/vptx/readout', {'another': "'map'", 'a number': 3}),
     'no prompts named': drop('meta/vptx/prompts'),
     **each(
         'classes',

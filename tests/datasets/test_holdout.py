@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mmpretrain.datasets import utils
 
-from vptx.datasets import HoldoutCIFAR100, HoldoutCUB
+from vptx.datasets import HoldoutCIFAR10, HoldoutCIFAR100, HoldoutCUB
 
 
 @pytest.fixture
@@ -73,12 +73,19 @@ def test_missing_cifar_without_a_network(tmp_path, monkeypatch):
         assert part in str(caught.value)
 
 
-def test_cifar_items_are_bgr(tmp_path, monkeypatch):
-    monkeypatch.setattr(HoldoutCIFAR100, '_check_integrity', lambda self: True)
-    folder = tmp_path / 'cifar-100-python'
-    folder.mkdir()
+@pytest.mark.parametrize(
+    ('kind', 'file', 'labels'),
+    [
+        (HoldoutCIFAR100, 'cifar-100-python/train', 'fine_labels'),
+        (HoldoutCIFAR10, 'cifar-10-batches-py/data_batch_1', 'labels'),
+    ],
+)
+def test_cifar_items_are_bgr(tmp_path, monkeypatch, kind, file, labels):
+    monkeypatch.setattr(kind, '_check_integrity', lambda self: True)
+    monkeypatch.setattr(kind, 'train_list', [[file.rpartition('/')[2], '']])
+    (tmp_path / file).parent.mkdir()
     red = np.stack([np.full(1024, 255), np.zeros(1024), np.zeros(1024)]).reshape(1, -1).astype(np.uint8)
-    (folder / 'train').write_bytes(pickle.dumps(dict(data=np.repeat(red, 20, 0), fine_labels=list(range(20)))))
-    data = HoldoutCIFAR100(data_root=str(tmp_path), split='val')
-    assert [data[i]['gt_label'] for i in range(len(data))] == [0, 10]
+    (tmp_path / file).write_bytes(pickle.dumps({'data': np.repeat(red, 20, 0), labels: [*range(10)] * 2}))
+    data = kind(data_root=str(tmp_path), split='val')
+    assert [data[i]['gt_label'] for i in range(len(data))] == [0, 0]
     assert data[0]['img'][0, 0].tolist() == [0, 0, 255]

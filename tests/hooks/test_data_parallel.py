@@ -13,7 +13,7 @@ from runs import differences, hook, load, newest, runner, tiny_config, write_wei
 from runs import net as tiny_net
 from torch.nn.parallel import DistributedDataParallel
 
-from vptx.cli.configs import make_runner
+from vptx.configs import make_runner
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from runs import differences, hook, interrupted, load, newest, runner, tiny_conf
 
 import vptx
 from vptx.checkpoint import adopt
-from vptx.cli.configs import load_config, make_runner
+from vptx.configs import load_config, make_runner
 from vptx.registry import MODELS
 
 VIT = dict(

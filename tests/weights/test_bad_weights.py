@@ -49,7 +49,7 @@ def test_a_directory(tmp_path):
 def test_layout_of_none(tmp_path):
     tensors = {'bert.embeddings.weight': torch.zeros(3, 3), 'bert.encoder.layer.0.weight': torch.zeros(3)}
     save_file(tensors, tmp_path / 'file.safetensors')
-    expected = r"Expected: Google's ViT; OpenMMLab's ViT; .*; timm's names \(MAE, MoCo v3, .*\)"
+    expected = r"Expected: Google's ViT; Hugging Face's names; OpenMMLab's ViT; .*; timm's names \(MAE, MoCo v3, .*\)"
     refused(tmp_path / 'file.safetensors', rf'of none of the layouts .*{expected}\. Found: bert\.embeddings\.weight')
 
 
@@ -253,5 +253,12 @@ def test_what_is_cached_asks_for_no_network(name, theirs, cache):
     path = repository / 'snapshots' / 'abc' / name
     save_file(theirs.state_dict(), path) if name.endswith('safetensors') else torch.save(theirs.state_dict(), path)
     model = vit()
+    assert hub.is_cached(f'timm://{NAME}')
     load_weights(model, f'timm://{NAME}')
     assert torch.equal(model.pos_embed, theirs.pos_embed)
+
+
+@pytest.mark.parametrize('name', [NAME, 'resnet18.gluon_in1k', 'vit_tiny_patch16_224.augreg_in21k_ft_in1k'])
+def test_what_is_not_cached(name, cache, monkeypatch):
+    monkeypatch.setattr(hub, 'hf_hub_download', None)
+    assert not hub.is_cached(f'timm://{name}')

@@ -1,10 +1,13 @@
-"""On what: the mini benchmarks, which need no download; VTAB-1k and FGVC; your own images; and public
-data sets with a validation split held out."""
+"""On what: the mini benchmarks, which need no download; VTAB-1k and FGVC; CoOp's data sets; your own images; and
+public data sets with a validation split held out."""
 
+from .bahng import RESISC45, SVHN, CLEVRCount
+from .bands import LoadBands
 from .benchmarks import BenchmarkTask, Task
+from .coop import CoOpTask, NamedTask
 from .custom import CustomImages
 from .deep_image import LoadDeepImage
-from .holdout import HoldoutCIFAR100, HoldoutCUB
+from .holdout import HoldoutCIFAR10, HoldoutCIFAR100, HoldoutCUB
 from .image_list import ImageList
 from .legacy_resize import LegacyResize
 from .mini.captioned_scenes import CaptionedScenes, WriteCaption
@@ -17,19 +20,26 @@ from .subset import Subset
 from .suites import TASKS, set_task
 
 __all__ = [
+    'RESISC45',
+    'SVHN',
     'TASKS',
     'BenchmarkTask',
+    'CLEVRCount',
     'CaptionedScenes',
+    'CoOpTask',
     'CustomImages',
     'Digits',
     'FigureTask',
     'FormulaImages',
+    'HoldoutCIFAR10',
     'HoldoutCIFAR100',
     'HoldoutCUB',
     'ImageList',
     'LegacyResize',
+    'LoadBands',
     'LoadDeepImage',
     'MiniVTAB',
+    'NamedTask',
     'PhotoPatches',
     'Subset',
     'Task',

@@ -7,7 +7,7 @@ every class its share.
 
 from pathlib import Path
 
-from mmpretrain.datasets import CIFAR100, CUB
+from mmpretrain.datasets import CIFAR10, CIFAR100, CUB
 
 from vptx.registry import DATASETS
 
@@ -15,7 +15,7 @@ from .arrays import check_split
 
 
 class Holdout:
-    """In front of a data set of mmpretrain: the splits 'train' and 'val' ('trainval' together), disjoint, and 'test'.
+    """A wrapper of a data set of mmpretrain: the splits 'train' and 'val' ('trainval' together), disjoint, and 'test'.
 
     Args:
         data_root: the folder of the data set.
@@ -51,6 +51,13 @@ class Holdout:
         return items
 
 
+def _fetched(kind: type[CIFAR10]) -> str:
+    return (
+        f'It is downloaded once where there is a network; or fetch {kind.url} elsewhere and put {kind.filename} into '
+        'this folder'
+    )
+
+
 @DATASETS.register_module()
 class HoldoutCUB(Holdout, CUB):
     """CUB-200-2011, 200 kinds of birds: Wah et al., Caltech-UCSD technical report, 2011."""
@@ -61,17 +68,22 @@ class HoldoutCUB(Holdout, CUB):
     )
 
 
-@DATASETS.register_module()
-class HoldoutCIFAR100(Holdout, CIFAR100):
-    """CIFAR-100, 50,000 + 10,000 images of 32 by 32 pixels: Krizhevsky, technical report, 2009. Downloads itself.
-
-    Items are BGR, as image files are loaded, so that a model takes both through one data preprocessor.
-    """
-
-    HOW_TO_GET = (
-        f'It is downloaded once where there is a network; or fetch {CIFAR100.url} elsewhere and put '
-        f'{CIFAR100.filename} into this folder'
-    )
+class HoldoutCIFAR(Holdout):
+    """Items are BGR, as image files are loaded, so that a model takes both through one data preprocessor."""
 
     def load_data_list(self) -> list[dict]:
         return [dict(item, img=item['img'][..., ::-1]) for item in super().load_data_list()]
+
+
+@DATASETS.register_module()
+class HoldoutCIFAR10(HoldoutCIFAR, CIFAR10):
+    """CIFAR-10, 50,000 + 10,000 images of 32 by 32 pixels: Krizhevsky, technical report, 2009. Downloads itself."""
+
+    HOW_TO_GET = _fetched(CIFAR10)
+
+
+@DATASETS.register_module()
+class HoldoutCIFAR100(HoldoutCIFAR, CIFAR100):
+    """CIFAR-100, 50,000 + 10,000 images of 32 by 32 pixels: Krizhevsky, technical report, 2009. Downloads itself."""
+
+    HOW_TO_GET = _fetched(CIFAR100)

@@ -58,7 +58,7 @@ class ImageList(BaseDataset):
         data_root: folder of the data set.
         split: one of 'train', 'val', 'trainval' (both), 'test'.
         subset: :class:`~vptx.datasets.subset.Subset` or its arguments, e.g. ``dict(shots=4, seed=1)``: some of the
-            images of the split; None for all.
+            images of the split, drawn from the list sorted by path; None for all.
         kwargs: of mmpretrain's BaseDataset.
 
     Raises:
@@ -91,7 +91,8 @@ class ImageList(BaseDataset):
         if not images:
             raise ValueError(f"{type(self).__name__} in {root.absolute()} has an empty '{self.split}'")
         if self.subset:
-            names = [str(p.relative_to(root) if p.is_relative_to(root) else p) for p, _ in images]
-            chosen = self.subset.choose([(name, label) for name, (_, label) in zip(names, images, strict=True)])
-            images = [images[i] for i in chosen]
+            # Sorted, so that what is drawn does not depend on the order of a file or of a folder.
+            named = sorted((str(p.relative_to(root) if p.is_relative_to(root) else p), p, label) for p, label in images)
+            chosen = self.subset.choose([(name, label) for name, _, label in named])
+            images = [named[i][1:] for i in chosen]
         return [dict(img_path=str(path), gt_label=label) for path, label in images]

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,8 @@ class Subset:
         seed: of the drawing.
         record: a JSON file. Where there is none, it is written: indices and names of the images drawn. Where there is
             one, these images are used, drawn by whomever, and seed and size are not asked again.
+        drawn: what was drawn last, as a record has it; :class:`~vptx.hooks.SubsetRecordHook` writes it into a run's
+            folder.
 
     Raises:
         ValueError: not exactly one of shots and percent, or out of range; a class with fewer images than shots; a
@@ -35,6 +38,7 @@ class Subset:
     percent: float | None = None
     seed: int = 0
     record: str | None = None
+    drawn: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if (self.shots is None) == (self.percent is None):
@@ -46,20 +50,21 @@ class Subset:
 
     def choose(self, images: Sequence[tuple[str, int]]) -> list[int]:
         """The indices of the subset among ``images``, (name, label) each, in ascending order."""
-        if self.record and Path(self.record).is_file():
-            return self._read(Path(self.record), [name for name, _ in images])
-        chosen = self._draw([label for _, label in images])
-        if self.record:
-            facts = dict(
-                shots=self.shots,
-                percent=self.percent,
-                seed=self.seed,
-                of=len(images),
-                indices=chosen,
-                images=[images[i][0] for i in chosen],
-            )
-            write_whole(self.record, json.dumps(facts, indent=1).encode())
+        recorded = self.record and Path(self.record).is_file()
+        if recorded:
+            chosen = self._read(Path(str(self.record)), [name for name, _ in images])
+        else:
+            chosen = self._draw([label for _, label in images])
+        size = {} if recorded else dict(shots=self.shots, percent=self.percent, seed=self.seed)
+        self.drawn.clear()
+        self.drawn.update(size, of=len(images), indices=chosen, images=[images[i][0] for i in chosen])
+        if self.record and not recorded:
+            self.write(self.record)
         return chosen
+
+    def write(self, path: str | Path) -> None:
+        """Write what was drawn last as a record."""
+        write_whole(path, json.dumps(self.drawn, indent=1).encode())
 
     def _draw(self, labels: Sequence[int]) -> list[int]:
         chosen: list[int] = []

@@ -1,5 +1,6 @@
 """What happens during a run, and when: attach, slim checkpoints, checks, resume."""
 
+from .class_names_hook import ClassNamesHook
 from .data_guard_hook import DataGuardHook
 from .feature_cache_hook import FeatureCacheHook, NotFrozenError
 from .guard_hook import GuardHook
@@ -9,8 +10,10 @@ from .prompt_tuning_hook import PromptTuningHook
 from .random_streams_hook import RandomStreamsHook
 from .resume_hook import ResumeHook
 from .slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
+from .subset_record_hook import SubsetRecordHook
 
 __all__ = [
+    'ClassNamesHook',
     'DataGuardHook',
     'FeatureCacheHook',
     'GuardHook',
@@ -22,5 +25,6 @@ __all__ = [
     'ResumeHook',
     'SafeCheckpointHook',
     'SlimCheckpointHook',
+    'SubsetRecordHook',
     'estimate_mapping',
 ]

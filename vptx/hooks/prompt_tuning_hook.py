@@ -127,7 +127,7 @@ class PromptTuningHook(Hook):
         resume = ResumeHook(self.resume_settings)
         for companion in (RandomStreamsHook(), DataGuardHook(), GuardHook(), resume, SlimCheckpointHook()):
             runner.register_hook(companion)
-        if self.mapping is not None:
+        if self.mapping is not None and not find_prompted_network(model).mapping.class_names:
             runner.register_hook(LabelMappingHook())
         self._find_checkpoint(runner)
 

@@ -5,6 +5,7 @@ from .bayesian import BayesianMapping
 from .frequency import FrequencyMapping, IterativeMapping
 from .fully_connected import FullyConnectedMapping
 from .index import IndexMapping, RandomMapping
+from .text import TextHead
 
 __all__ = [
     'BayesianMapping',
@@ -15,4 +16,5 @@ __all__ = [
     'IterativeMapping',
     'LabelMapping',
     'RandomMapping',
+    'TextHead',
 ]

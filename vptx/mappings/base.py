@@ -5,6 +5,8 @@ what the network's own classifier gives. All but the learnt one are a matrix, y 
 in each column for an index, anything for the Bayesian ones.
 """
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,6 +37,40 @@ class LabelMapping(BaseModule):
     def forward(self, logits: Any) -> Any:
         """(B, K) -> (B, C)"""
         return logits
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the target classes, where it reads them by their names."""
+        return ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what it has learnt serves other classes too."""
+        return False
+
+    def frozen_tensors(self) -> Iterable[tuple[str, Tensor]]:
+        """Frozen numbers of its own, by name, which no prompt file holds: the file's fingerprint covers them."""
+        return ()
+
+    def loss(self) -> Mapping[str, Tensor]:
+        """Terms that training adds to the loss, by name; asked for after a forward."""
+        return {}
+
+    @property
+    def adds_loss(self) -> bool:
+        """Whether :meth:`loss` is to be asked."""
+        return type(self).loss is not LabelMapping.loss
+
+    def facts(self) -> dict[str, Any]:
+        """What a prompt file says of it, in plain JSON types; nothing by default."""
+        return {}
+
+    def check_facts(self, facts: Mapping[str, Any], where: str | Path) -> None:
+        """Refuse what a file was trained with, if it means something else here.
+
+        Raises:
+            ValueError: begins with ``where``.
+        """
 
     def matrix(self) -> Tensor:
         """(K, C): how much of each source class a target class is, for people to look at."""

@@ -3,9 +3,10 @@
 from .adapter import Adapter
 from .adaptformer import AdaptFormer
 from .added import AddedPrompter
-from .base import Prompter, TokenPrompter
+from .base import InsidePrompter, Prompter, TokenPrompter
 from .border import BorderPrompter
 from .channel import ChannelPrompter
+from .context import ContextPrompter
 from .coordinator import CoordinatorPrompter
 from .deep import DeepPrompter
 from .embedding import PromptEmbedding
@@ -31,9 +32,11 @@ __all__ = [
     'AddedPrompter',
     'BorderPrompter',
     'ChannelPrompter',
+    'ContextPrompter',
     'CoordinatorPrompter',
     'DeepPrompter',
     'ImagePrompter',
+    'InsidePrompter',
     'LoRA',
     'LowRankPrompter',
     'PadPrompter',

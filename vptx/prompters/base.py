@@ -16,7 +16,7 @@ from vptx.geometry import At, Geometry, KeyValue, MixedMemory, Site
 from vptx.prompters.arguments import asked, plain
 from vptx.prompters.old_names import adapt, give_old_names
 
-__all__ = ['AMONG_TOKENS', 'Prompter', 'TokenPrompter', 'check_whole']
+__all__ = ['AMONG_TOKENS', 'InsidePrompter', 'Prompter', 'TokenPrompter', 'check_whole', 'pick_layers']
 
 #: The doors by which a prompter changes what goes on among the tokens.
 AMONG_TOKENS = frozenset({'tokens', 'memory'})
@@ -35,6 +35,11 @@ class Prompter(BaseModule):
     Attributes:
         doors: those it needs; a network that lacks one is refused when the two are put together.
         uses: those it goes through with the network that it is bound to.
+        phrase: in a text tower, words before a class name in the place of the head's template; their first ones
+            are what :meth:`words` replaces.
+        name_at: where the name stands among these: at the ``'end'``, in the ``'middle'`` or in ``'front'``.
+        slots: M, how many words are replaced.
+        per_class: whether each class has learnt words of its own, so that no others can be read.
         takes_note: whether it reads ``at.note``; a note that is given to another prompter is an error.
         prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
         sites: once bound, the modules inside the network whose outputs go through :meth:`inside`.
@@ -46,6 +51,10 @@ class Prompter(BaseModule):
     of_training: ClassVar[frozenset[str]] = frozenset({'init', 'stem', 'weights', 'dropout', 'dropout_per'})
 
     doors: frozenset[str] = frozenset()
+    phrase: str | None = None
+    name_at: str = 'end'
+    slots: int = 0
+    per_class: bool = False
     takes_note: bool = False
     prompts_at_end: bool = False
     sites: tuple[Site, ...] = ()
@@ -96,12 +105,12 @@ class Prompter(BaseModule):
         return image
 
     def stem(self) -> Tensor | None:
-        """Door 1, behind the image: (D, 3+T, h, w), added to the kernels of the convolution that sees it, which are
-        zero on the T new channels; or None. Shapes: ``geometry.stem``."""
+        """Door 1, for further channels of the image: (D, 3+T, h, w), added to the kernels of the convolution that sees
+        it, which are zero on the T new channels; or None. Shapes: ``geometry.stem``."""
         return None
 
     def pixels(self) -> Tensor | None:
-        """Door 1, beside the image: a strip of learnt patches (3, patch height, P * patch width), or None. The
+        """Door 1, next to the image: a row of learnt patches (3, patch height, P * patch width), or None. The
         network's own patch embedding makes tokens of it, without positions, put between the prefix and the patches."""
         return None
 
@@ -110,7 +119,7 @@ class Prompter(BaseModule):
 
         Args:
             image: as the forward was given it (B, 3, H, W).
-            tokens: in front of the first layer (B, K+N, D).
+            tokens: before the first layer (B, K+N, D).
         """
         return None
 
@@ -156,6 +165,25 @@ class Prompter(BaseModule):
         """The :class:`~vptx.prompters.DeepPrompter` that computes the same once trained, bound; None without one."""
         return None
 
+    def words(self, at: At) -> Tensor | None:
+        """Door ``words`` of a text tower: the vectors in the slots of each sentence, before positions are added: (M, D)
+        of all classes, (C, M, D) of each class, or (B, 1, M, D) or (B, C, M, D) of each image, too, with ``at.note``
+        their embeddings (B, d)."""
+        return None
+
+    @property
+    def gap(self) -> int:
+        """How many tokens it puts after the first one of a text, before the first layer."""
+        return 0
+
+    @property
+    def shares_prefix(self) -> bool:
+        """Whether, in a text tower, it does the same to the rows before the class names whatever the name, and to
+        the others nothing, or the same to each row by itself. Then the first rows run once for all classes."""
+        kind, base = type(self), Prompter
+        among = ('memory', 'before_layer', 'between', 'inside', 'after_layer', 'at_end', 'look')
+        return all(getattr(kind, name) is getattr(base, name) for name in among)
+
     @property
     def looks(self) -> bool:
         """Whether :meth:`look` is to be called."""
@@ -186,11 +214,74 @@ class Prompter(BaseModule):
 
     @property
     def needs_image_at_end(self) -> bool:
-        """Whether :meth:`at_end` needs the image, when all layers are behind it."""
+        """Whether :meth:`at_end` needs the image, after all layers."""
         return type(self).at_end is not Prompter.at_end
 
 
 give_old_names(Prompter)
+
+
+def pick_layers(layers: Sequence[int] | None, geometry: Geometry) -> tuple[int, ...]:
+    """``layers`` of a network, counted from 0, negative from the end; None for all -> from 0, sorted, each once.
+
+    Raises:
+        ValueError: layers that the network does not have.
+    """
+    depth = geometry.depth
+    asked = range(depth) if layers is None else layers
+    bad = [layer for layer in asked if type(layer) is not int or not -depth <= layer < depth]
+    if bad:
+        raise ValueError(f'layers {bad} are out of range: {geometry.name} has layers 0 to {depth - 1}')
+    return tuple(sorted({layer % depth for layer in asked}))
+
+
+def check_listed(layers: Sequence[int] | None) -> Sequence[int] | None:
+    """``layers``, or a ValueError that says what they must be."""
+    if layers is not None and (isinstance(layers, (str, int)) or len(layers) == 0):
+        raise ValueError(f'layers must be a list of at least one layer, or None for all; not {layers!r}')
+    return layers
+
+
+class InsidePrompter(Prompter):
+    """What changes modules inside layers: adapters, low-rank updates, scales and shifts.
+
+    Args:
+        layers: in which layers, counted from 0, negative from the end; None for all. ``range(-6, 0)`` is the last six.
+
+    Raises:
+        ValueError: no layer; when bound, a layer that the network does not have, or one without such modules.
+    """
+
+    doors = frozenset({'inside'})
+    shares_prefix = True
+
+    def __init__(self, layers: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self._asked = check_listed(layers)
+
+    def pick_sites(self, geometry: Geometry, names: Iterable[str], around: bool = False) -> tuple[Site, ...]:
+        """The network's sites of these names in the layers asked for.
+
+        Args:
+            geometry: of the network.
+            names: of sites.
+            around: whether those before and after the layers are meant too, where all layers are.
+        """
+        wanted, layers = set(names), pick_layers(self._asked, geometry)
+        places = {*layers, *((None,) if around and self._asked is None else ())}
+        sites = tuple(site for site in geometry.sites if site.name in wanted and site.layer in places)
+        lacking = sorted(set(layers) - {site.layer for site in sites}, key=int)
+        if lacking:
+            there = dict.fromkeys(site.name for site in geometry.sites if site.layer == lacking[0])
+            raise ValueError(
+                f'{type(self).__name__} acts on {", ".join(sorted(wanted))}, and layer {lacking[0]} of {geometry.name} '
+                f'calls no such module, only {", ".join(there) or "none"}'
+            )
+        return sites
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings, 'layers': sorted({site.layer for site in self.sites if site.layer is not None})}
 
 
 class TokenPrompter(Prompter):
@@ -205,19 +296,22 @@ class TokenPrompter(Prompter):
         layers: before which layers new prompts are put in, counted from 0, negative from the end; None for all.
         carry: whether the outputs of the prompts go on through layers that have none of their own, or are dropped.
 
+    Attributes:
+        embedded: whether prompts of the first layer go through what the network does to embedded patches before it
+            (``at.admit``), as the public codes for CLIP do; in text towers they always do.
+
     Raises:
         ValueError: fewer than one prompt, or no layer; when bound, a layer that the network does not have.
     """
 
     doors = frozenset({'tokens'})
+    embedded: bool = False
 
     def __init__(self, num_tokens: int, layers: Sequence[int] | None = None, carry: bool = True) -> None:
         super().__init__()
-        if layers is not None and (isinstance(layers, (str, int)) or len(layers) == 0):
-            raise ValueError(f'layers must be a list of at least one layer, or None for all; not {layers!r}')
+        self._asked = check_listed(layers)
         self.num_tokens = check_whole('num_tokens', num_tokens)
         self.carry = carry
-        self._asked = layers
 
     def prompts(self, tokens: Tensor, at: At) -> Tensor:
         """The prompts of ``at.layer``, one of :attr:`layers`: (P, D), or (B, P, D) if each sample has its own.
@@ -230,12 +324,10 @@ class TokenPrompter(Prompter):
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         depth = geometry.depth
-        asked = range(depth) if self._asked is None else self._asked
-        bad = [layer for layer in asked if type(layer) is not int or not -depth <= layer < depth]
-        if bad:
-            raise ValueError(f'layers {bad} are out of range: {geometry.name} has layers 0 to {depth - 1}')
-        self.layers = tuple(sorted({layer % depth for layer in asked}))
+        self.layers = pick_layers(self._asked, geometry)
         self.prefix = geometry.prefix
+        self._admits = self.embedded or 'words' in geometry.doors
+        self._gap = self.num_tokens if 'words' in geometry.doors and 0 in self.layers else 0
         # Layers whose prompt outputs are used, by the next layer or by the readout.
         goes_on = [self.carry and layer + 1 not in self.layers for layer in range(depth)]
         goes_on[-1] = reads_prompts
@@ -261,12 +353,21 @@ class TokenPrompter(Prompter):
         return self._by_memory != set(self.layers)
 
     def memory(self, tokens: Tensor, at: At) -> Tensor | None:
-        return self.prompts(tokens, at) if at.layer in self._by_memory else None
+        return self._entering(tokens, at) if at.layer in self._by_memory else None
+
+    def _entering(self, tokens: Tensor, at: At) -> Tensor:
+        """(P, D), or (B, P, D) if each sample has its own."""
+        prompts = self.prompts(tokens, at)
+        return prompts if at.admit is None or not self._admits else at.admit(prompts)
+
+    @property
+    def gap(self) -> int:
+        return self._gap
 
     def before_layer(self, tokens: Tensor, at: At) -> Tensor:
         if at.layer not in self.layers or at.layer in self._by_memory:
             return tokens
-        prompts = self.prompts(tokens, at).expand(tokens.shape[0], -1, -1)
+        prompts = self._entering(tokens, at).expand(tokens.shape[0], -1, -1)
         return torch.cat([tokens[:, : self.prefix], prompts, tokens[:, self.prefix :]], dim=1)
 
     def after_layer(self, tokens: Tensor, at: At) -> Tensor:

@@ -31,6 +31,9 @@ class DeepPrompter(TokenPrompter):
         shared: whether all layers use the same P vectors (figure 12), each with its own dropout mask.
         carry: whether the outputs of the prompts go on through layers that have none of their own, as in the public
             code, or are dropped after the layer that they were put in for.
+        embedded: whether the prompts of the first layer go through what the network does to embedded patches before
+            it: in CLIP's image towers a norm, through which the prompts of IVLP, MaPLe and PromptSRC go. In text
+            towers they always do: it gives them the positions of the words in whose place they stand.
         **embedding: ``dropout``, ``dropout_per``, ``project_dim`` and ``init`` of
             :class:`~vptx.prompters.embedding.PromptEmbedding`.
     """
@@ -41,10 +44,12 @@ class DeepPrompter(TokenPrompter):
         layers: Sequence[int] | None = None,
         shared: bool = False,
         carry: bool = True,
+        embedded: bool = False,
         **embedding,
     ) -> None:
         super().__init__(num_tokens, layers, carry)
         self.shared = shared
+        self.embedded = embedded
         self._embedding = embedding
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
@@ -63,13 +68,17 @@ class DeepPrompter(TokenPrompter):
         """The same prompts, without projection and dropout."""
         return make_plain(self, self.embedding, self.layers, self.shared, self.carry)
 
+    @property
+    def shares_prefix(self) -> bool:
+        return self.embedding.same_for_all
+
 
 @torch.no_grad()
 def make_plain(
     prompter: TokenPrompter, embedding: PromptEmbedding, layers: Sequence[int], shared: bool, carry: bool
 ) -> DeepPrompter:
     """The DeepPrompter with the prompts of ``embedding``, bound to what ``prompter`` is bound to."""
-    plain = DeepPrompter(prompter.num_tokens, layers, shared, carry)
+    plain = DeepPrompter(prompter.num_tokens, layers, shared, carry, prompter.embedded)
     with torch.random.fork_rng(devices=[]):  # what is drawn first is not kept
         bind(plain, *(prompter.bound_to or ()))
     first = embedding.rows[0]

@@ -36,7 +36,8 @@ class PromptEmbedding(BaseModule):
             ``'batch'``, one mask for all, which keeps keys and values of a prompt shared by the batch.
         project_dim: if given, vectors of this width are learnt and one linear layer, shared by the rows, maps them
             onto D (the paper's reparametrisation).
-        init: ``'uniform'`` (:func:`uniform_bound`), ``'normal'`` (standard deviation 0.02), or a file: ``.npy`` of
+        init: ``'uniform'`` (:func:`uniform_bound`; by default for images), ``'normal'`` (standard deviation 0.02; by
+            default for texts, which have no patches), or a file: ``.npy`` of
             shape (rows, P, width), or ``.safetensors`` saved by vptx from a prompter of the same shape.
 
     Raises:
@@ -51,7 +52,7 @@ class PromptEmbedding(BaseModule):
         dropout: float = 0.0,
         dropout_per: str = 'sample',
         project_dim: int | None = None,
-        init: str = 'uniform',
+        init: str | None = None,
     ) -> None:
         super().__init__()
         if dropout_per not in ('sample', 'batch'):
@@ -69,7 +70,17 @@ class PromptEmbedding(BaseModule):
         if isinstance(self.project, nn.Linear):
             nn.init.kaiming_normal_(self.project.weight, a=0, mode='fan_out')
         # One bound for all rows: the public code takes the first width for every stage of a Swin too.
-        self._fill(init, uniform_bound(geometry, shapes[0][1]))
+        of_texts = 'words' in geometry.doors
+        if of_texts and init == 'uniform':
+            raise ValueError(
+                f"init='uniform' has the bound of a patch embedding, which {geometry.name} lacks: 'normal'"
+            )
+        self._fill(init or ('normal' if of_texts else 'uniform'), uniform_bound(geometry, shapes[0][1]))
+
+    @property
+    def same_for_all(self) -> bool:
+        """Whether all samples have the same prompts."""
+        return not (self.training and self.per_sample and self.dropout.p > 0)
 
     @torch.no_grad()
     def _fill(self, init: str, bound: float) -> None:

@@ -1,6 +1,6 @@
 """Shallow visual prompts: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
 
-P vectors are put between the class token and the patches, once, in front of the first layer; they travel through the
+P vectors are put between the class token and the patches, once, before the first layer; they travel through the
 frozen network with the other tokens (equations 4 to 6):
 
     [x_1, Z_1, E_1] = L_1([x_0, P, E_0]),    [x_i, Z_i, E_i] = L_i([x_{i-1}, Z_{i-1}, E_{i-1}])
@@ -21,12 +21,14 @@ class ShallowPrompter(TokenPrompter):
 
     Args:
         num_tokens: P.
+        embedded: of :class:`~vptx.prompters.DeepPrompter`.
         **embedding: ``dropout``, ``dropout_per``, ``project_dim`` and ``init`` of
             :class:`~vptx.prompters.embedding.PromptEmbedding`.
     """
 
-    def __init__(self, num_tokens: int = 50, **embedding) -> None:
+    def __init__(self, num_tokens: int = 50, embedded: bool = False, **embedding) -> None:
         super().__init__(num_tokens, layers=[0])
+        self.embedded = embedded
         self._embedding = embedding
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
@@ -35,6 +37,10 @@ class ShallowPrompter(TokenPrompter):
 
     def prompts(self, tokens: Tensor, at: At) -> Tensor:
         return self.embedding(0, tokens.shape[0])
+
+    @property
+    def shares_prefix(self) -> bool:
+        return self.embedding.same_for_all
 
     def plain(self) -> DeepPrompter:
         """Deep prompts of the first layer alone, which travel on."""

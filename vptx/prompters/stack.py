@@ -47,6 +47,21 @@ class StackedPrompter(Prompter):
         return frozenset(door for prompter in self.prompters for door in prompter.uses)
 
     @property
+    def _speaking(self) -> Any:
+        """The prompter with words of its own, or else the first one."""
+        return next((prompter for prompter in self.prompters if prompter.phrase is not None), self.prompters[0])
+
+    phrase = property(lambda self: self._speaking.phrase)
+    name_at = property(lambda self: self._speaking.name_at)
+    slots = property(lambda self: self._speaking.slots)
+    per_class = property(lambda self: any(prompter.per_class for prompter in self.prompters))
+    gap = property(lambda self: sum(prompter.gap for prompter in self.prompters))
+    shares_prefix = property(lambda self: all(prompter.shares_prefix for prompter in self.prompters))
+
+    def words(self, at: At) -> Tensor | None:
+        return self._speaking.words(at)
+
+    @property
     def looks(self) -> bool:
         return any(prompter.looks for prompter in self.prompters)
 
@@ -79,6 +94,9 @@ class StackedPrompter(Prompter):
             whole = prompter.geometry_after(whole)
         for prompter, at in zip(self.prompters, seen, strict=True):
             bind(prompter, at if 'image' in prompter.doors else whole, reads_prompts)
+        speaking = [type(prompter).__name__ for prompter in self.prompters if prompter.phrase is not None]
+        if len(speaking) > 1:
+            raise ValueError(f'of the prompters of a stack one may have words of its own, not {" and ".join(speaking)}')
         adding = [type(prompter).__name__ for prompter in self.prompters if prompter.adds_tokens]
         if len(adding) > 1:
             raise ValueError(
@@ -156,7 +174,7 @@ class StackedPrompter(Prompter):
             before = tokens.shape[1]
             tokens = prompter.after_layer(tokens, mine._replace(entered=entered))
             taken = before - tokens.shape[1]
-            if taken and entered is not None:  # prompts, which those in front of this one have not seen
+            if taken and entered is not None:  # prompts, which those before this one have not seen
                 start = self._prefix
                 entered = torch.cat([entered[:, :start], entered[:, start + taken :]], dim=1)
         return tokens

@@ -5,6 +5,8 @@
 
 A config without ``grid`` gets one of learning rates alone, multiples of its own; while the best is at an end, the grid
 grows there. An empty grid is one point, the config as it is. One without ``final`` trains on the same images again.
+``final.new_subsets`` draws other images for each seed, and ``final.transfer`` names tasks on whose test splits the
+final models are tested, too.
 
 What is compared, and not selected from, are configs, nets, tasks and the ``variants`` of a config: settings by name,
 with a study, selection and final runs, for each of them.
@@ -13,9 +15,9 @@ A run of the selection is built without a test split: there is none that it coul
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from math import ceil, isfinite
 from pathlib import Path
@@ -23,7 +25,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from vptx.cli.configs import keep_features, read_config
+from vptx.configs import keep_features, read_config
 from vptx.datasets import TASKS, set_task
 from vptx.files import write_whole
 from vptx.hooks.data_guard_hook import check_config
@@ -31,6 +33,7 @@ from vptx.settings import check_options
 from vptx.studies.figures import draw_comparison, png
 from vptx.studies.results import Outcome, markdown
 from vptx.studies.trials import (
+    PARTS,
     Point,
     Run,
     Trial,
@@ -39,6 +42,7 @@ from vptx.studies.trials import (
     metric_of,
     name_of,
     side_by_side,
+    transfer_loader,
     write_table,
 )
 
@@ -56,7 +60,7 @@ __all__ = [
 
 #: Of the learning rate of a config that has no grid.
 FACTORS = (0.3, 1, 3)
-#: The axis that they make, beside which there is no other.
+#: The axis that they make, next to which there is no other.
 RATE = 'optim_wrapper.optimizer.lr'
 #: How many rates such a grid may grow by: where nothing is learnt the best is anywhere, and there has to be an end.
 GROWS = 3
@@ -123,11 +127,15 @@ def selection_config(config: Config, point: Point) -> Config:
 
 def final_config(config: Config, point: Point, seed: int) -> Config:
     """What the chosen point is reported by: no validation is in it, whose images may train."""
-    split = (config.get('final') or {}).get('split')
+    final = config.get('final') or {}
     config = _at(config, point)
     _without(config, 'val')
-    if split:
-        config.train_dataloader.dataset.split = split
+    if final.get('split'):
+        config.train_dataloader.dataset.split = final['split']
+    if final.get('new_subsets'):
+        config.train_dataloader.dataset.subset.seed = seed
+    if final.get('transfer'):
+        config.transfer = list(final['transfer'])
     config.randomness = {**config.get('randomness', {}), 'seed': seed}
     return config
 
@@ -136,8 +144,8 @@ class Study:
     """A config, or one of its variants, with a net on a task: its runs, and what they say.
 
     Raises:
-        ValueError: a grid that is none, factors beside a grid, an unknown task, an evaluator with nothing to choose by,
-            or a folder that holds runs of a config or of weights that have changed since.
+        ValueError: a grid that is none, factors next to a grid, an unknown task, an evaluator with nothing to choose
+            by, or a folder that holds runs of a config or of weights that have changed since.
     """
 
     def __init__(
@@ -175,12 +183,14 @@ class Study:
         record = Config({k: v for k, v in config.to_dict().items() if k not in added})
         final = config.get('final') or {}
         if final:
-            record.final = dict(split=final.split)
+            record.final = {key: value for key, value in final.items() if key != 'seeds'}
         config.final = {**final, 'seeds': list(seeds or final.get('seeds', SEEDS))}
+        for other in final.get('transfer') or ():
+            transfer_loader(config, other)
         self.grows = False
         if 'grid' not in config:
             rate, self.grows = config.optim_wrapper.optimizer.lr, factors is None
-            config.pop('method_grid', None)  # is the protocol's, beside its grid; the config says what it takes else
+            config.pop('method_grid', None)  # is the protocol's, next to its grid; the config says what it takes else
             config.grid = {RATE: [rate * factor for factor in sorted(set(factors or FACTORS))]}
         elif factors:
             raise ValueError(f'{path} has a grid of its own, which factors of the learning rate have no place in')
@@ -260,7 +270,7 @@ class Study:
         if not missing and best is None:
             missing = [f'final, for no point of the grid came to an end: {tried[0].error}']
         found = Outcome(self.leaf, self.task, net=self.net, variant=self.variant, missing=missing)
-        found.metric = self.metric.partition('/')[0]
+        found.metric = self.metric.removesuffix('/top1').rpartition('/')[2]
         found.diverged = sum(trial.score is None and not trial.stopped for trial in tried)
         found.stopped = sum(trial.stopped for trial in tried)
         if best is not None:
@@ -269,7 +279,18 @@ class Study:
             found.at_edge = len(rates) > 1 and rate_of(best.point) in (min(rates), max(rates))
             found.test = [float(trial.score or 0) for trial in ended]
             found.kilobytes = max((trial.kilobytes for trial in ended), default=0.0)
+            if found.metric == 'H':
+                found.parts = {part.partition('/')[2]: [trial.figures[part] for trial in ended] for part in PARTS}
         return found
+
+    def outcomes(self) -> list[Outcome]:
+        """What is known so far, on its own task and on those that it is transferred to."""
+        own = self.outcome()
+        ended = [trial for run in self.final() if (trial := run.read()) and trial.score is not None]
+        return [own] + [
+            replace(own, task=task, test=[trial.transfer[task] for trial in ended], kilobytes=0.0)
+            for task in self.config.final.get('transfer') or ()
+        ]
 
 
 def rate_of(point: Point) -> float:
@@ -313,21 +334,21 @@ def studies(
         ValueError: of :class:`Study`; no such net; ``'all'`` where the first config's data are no task of a suite.
     """
     if list(tasks) == ['all']:
-        own = Config.fromfile(configs[0]).train_dataloader.dataset.get('task')
+        own = read_config(configs[0]).train_dataloader.dataset.get('task')
         if own is None:
             raise ValueError(f"tasks 'all': {configs[0]} is of no suite of tasks")
         tasks = [name for name, task in TASKS.items() if task.suite == TASKS[own].suite]
     return [
         Study(path, task, out, options or {}, variant, features, net, factors, seeds)
         for net, path, task in product(nets, configs, tasks)
-        for variant in Config.fromfile(path).get('variants') or ['']
+        for variant in read_config(path).get('variants') or ['']
     ]
 
 
 def report(found: Sequence[Study], out: str | Path) -> list[Outcome]:
     """What is known so far; left in ``out`` as ``results.json``, ``results.md``, ``results.png`` and, run by run,
     ``trials.csv``."""
-    outcomes = [study.outcome() for study in found]
+    outcomes = [outcome for study in found for outcome in study.outcomes()]
     write_whole(Path(out, 'results.json'), json.dumps([asdict(o) for o in outcomes], indent=1).encode())
     write_whole(Path(out, 'results.md'), f'{markdown(outcomes)}\n'.encode())
     if any(o.test for o in outcomes):
@@ -335,7 +356,7 @@ def report(found: Sequence[Study], out: str | Path) -> list[Outcome]:
     rows = []
     for study in found:
         for run, trial in study.trials():
-            facts = asdict(trial)
+            facts = {name: fact for name, fact in asdict(trial).items() if name not in ('figures', 'transfer')}
             rows.append(dict(config=study.method, task=study.task, split=run.seen, **facts.pop('point'), **facts))
     write_table(Path(out, 'trials.csv'), rows)
     return outcomes
@@ -351,9 +372,13 @@ def check_data(found: Sequence[Study]) -> None:
     for study in found:
         if study.todo():
             check_config(study.config)
+            for task in study.config.final.get('transfer') or ():
+                check_config(Config(dict(test_dataloader=transfer_loader(study.config, task))))
 
 
-def experiment(found: Sequence[Study], out: str | Path, jobs: int = 1) -> list[Outcome]:
+def experiment(
+    found: Sequence[Study], out: str | Path, jobs: int = 1, say: Callable[[str], Any] = print
+) -> list[Outcome]:
     """Run studies by the protocol at the head of this file, each run in a process of its own.
 
     What is finished is kept and not run again; what fails is reported, is run again the next time, and takes nothing
@@ -363,6 +388,7 @@ def experiment(found: Sequence[Study], out: str | Path, jobs: int = 1) -> list[O
         found: of :func:`studies`.
         out: folder of the results.
         jobs: how many runs go side by side; PyTorch's threads are divided among them.
+        say: takes a line for each run that has ended.
 
     Raises:
         FileNotFoundError: a split, images or lists that are not there, the test split's too: before anything runs.
@@ -374,9 +400,9 @@ def experiment(found: Sequence[Study], out: str | Path, jobs: int = 1) -> list[O
         trial = run.read()
         if trial is None:
             failed.add(run.name)
-            print(f'{run} FAILED: {reason}; see {run.folder}', flush=True)
+            say(f'{run} FAILED: {reason}; see {run.folder}')
         else:
-            print(f'{run}: {trial.error or f"{trial.score:.1f} % on {run.seen}"}', flush=True)
+            say(f'{run}: {trial.error or f"{trial.score:.1f} % on {run.seen}"}')
         done = [study for study in found if not study.todo(failed)]
         if run.name.startswith(tuple(f'{study.name}/' for study in done)):
             report(done, out)

@@ -1,7 +1,8 @@
 """What studies found, as papers show it: a page of HTML that needs no other file, and the same as Markdown.
 
-    tables          method by task, with means of complete groups and both means of a suite; the same of configs with
-                    variants, such as ablations; wins against full fine-tuning; what is trained, stored and spent
+    tables          base, new, H and all classes at once; method by task, with means of complete groups and both means
+                    of a suite; the same of configs with variants, such as ablations; wins against full fine-tuning;
+                    what is trained, stored and spent
     significance    paired one-sided t-test and Wilcoxon signed-rank test over tasks, between methods (scipy)
     curves          test accuracy over the variants of a config; what validation said along every axis of a grid
     tokens          what methods make of the images of a task: class tokens by t-SNE, and what they attend to
@@ -27,8 +28,10 @@ from vptx.analysis.tokens import attention_shares, batches_of, draw_shares, draw
 from vptx.apis import init_model
 from vptx.datasets import TASKS
 from vptx.files import read_json, write_whole
+from vptx.metrics import harmonic_mean
 from vptx.studies.figures import draw_accuracies, draw_curve, is_number, png
 from vptx.studies.paper import PAPER, PAPER_GROUPS
+from vptx.studies.paper_clip import BASE_TO_NEW, CITED, MEAN, OTHER_TASKS
 from vptx.studies.protocol import final_config
 from vptx.studies.records import as_record, inside, read_config, read_rows
 from vptx.studies.results import STAR, Outcome, families, group_means, spread, table
@@ -61,6 +64,10 @@ class Found:
     def plain(self) -> list[str]:
         """Methods that are no variants."""
         return list(dict.fromkeys(o.method for o in self.outcomes if not o.variant))
+
+    def halves(self) -> list[str]:
+        """Methods that are judged on base and new classes apart."""
+        return list(dict.fromkeys(o.method for o in self.outcomes if o.parts))
 
     def tasks(self) -> list[str]:
         """In the order of the papers' tables; those of no suite come last."""
@@ -114,7 +121,7 @@ def read(folders: Sequence[str | Path]) -> Found:
 
 
 def _short(methods: Sequence[str]) -> dict[str, str]:
-    """Methods without what the names of all have in front: ``vitb16_in21k_vpt_deep`` -> ``vpt_deep``."""
+    """Methods without what the names of all begin with: ``vitb16_in21k_vpt_deep`` -> ``vpt_deep``."""
     parts = [method.split('_') for method in methods]
     shared = 0
     while len(methods) > 1 and all(len(p) > shared + 1 and p[shared] == parts[0][shared] for p in parts):
@@ -149,16 +156,38 @@ def accuracies(found: Found, methods: Sequence[str]) -> str:
                 bold = len(rows) > 1 and column in row and row[column] == best[column]
                 text = _number(row, column, tasks)
                 lines[-1].append((f'**{text}**' if bold else text) + '†' * ((method, column) in holes))
-            paper = _with_means(PAPER.get(method, {}), tasks) | PAPER_GROUPS.get((method, suite), {})
+            known = PAPER.get(method) or OTHER_TASKS.get(method, {})
+            paper = _with_means(known, tasks) | PAPER_GROUPS.get((method, suite), {})
             if paper.keys() & set(columns):
                 cells = (f'*{_number(paper, column, tasks)}*' if column in paper else DASH for column in columns)
-                lines.append([f'*{short[method]}, Jia et al.*', *cells])
+                lines.append([f'*{short[method]}, {CITED.get(method, "Jia et al.")}*', *cells])
         if rows:
             head = (column.removeprefix('mini_') if column in tasks else f'*{column}*' for column in columns)
             parts.append(table(['test %', *head], lines))
     if holes:
         parts.append('† not all of its runs are there: see the end. A mean stands only where all of its tasks do.')
     return '\n\n'.join(parts)
+
+
+def base_to_new(found: Found, methods: Sequence[str]) -> str:
+    """Accuracies of base classes, of new ones and of all at once, means over the seeds, next to published ones in
+    italics. H of a mean over tasks is that of mean base and mean new."""
+    short, lines = _short(methods), []
+    suites = {task for task in TASKS if TASKS[task].suite in map(_suite, found.tasks())}
+    for method in methods:
+        of, published = found.of(method), BASE_TO_NEW.get(method, {})
+        tasks = [task for task in found.tasks() if task in of and of[task].test]
+        rows = {task: {part: mean(values) for part, values in of[task].parts.items()} for task in tasks}
+        if len(tasks) > 1:
+            means = {part: mean(row[part] for row in rows.values()) for part in ('base', 'new', 'all')}
+            means['H'] = harmonic_mean(means['base'], means['new'])
+            rows[MEAN if suites <= set(tasks) else PARTIAL] = means
+        for task, row in rows.items():
+            numbers = [f'{row[part]:.2f}' for part in ('base', 'new', 'H', 'all')]
+            cited = [f'*{number:.2f}*' for number in published.get(task, ())] or [DASH] * 3
+            lines.append([short[method], task if task in of else f'*{task}*', *numbers, *cited])
+    head = ['test %', 'task', 'base', 'new', 'H', 'all classes', '*base, published*', '*new*', '*H*']
+    return table(head, lines, text=2)
 
 
 def _columns(tasks: Sequence[str]) -> list[str]:
@@ -332,7 +361,7 @@ def _over_variants(found: Found, configs: Sequence[str]) -> dict[str, dict[str, 
 # ------------------------------------------------------------------------------------------------------ tokens
 
 
-def _look(found: Found, task: str) -> 'Section':
+def _look(found: Found, task: str, download: bool) -> 'Section':
     """What the methods make of images of the task's test split; variants, which are many, where there is nothing else.
 
     Raises:
@@ -346,7 +375,7 @@ def _look(found: Found, task: str) -> 'Section':
         if o is None or o.point is None or folder is None:
             continue
         for prompt_file in sorted(folder.glob(f'final/{name_of(o.point)}/seed*/prompt.safetensors'))[:1]:
-            config = final_config(read_config(folder / 'config.json'), o.point, seed=0)
+            config = final_config(read_config(folder / 'config.json', download=download), o.point, seed=0)
             model, batches = init_model(config, prompt_file), batches_of(config, 5)
             seen[short[method]], labels = features(model, batches)
             names = model.dataset_meta.get('classes') or [str(label) for label in range(int(labels.max()) + 1)]
@@ -401,8 +430,11 @@ class Section:
     pictures: Sequence[Picture] = ()
 
 
-def _sections(found: Found, look: Sequence[str]) -> Iterator[Section]:
-    short, plain = _short(found.methods()), found.plain()
+def _sections(found: Found, look: Sequence[str], download: bool) -> Iterator[Section]:
+    short, halves = _short(found.methods()), found.halves()
+    plain = [method for method in found.plain() if method not in halves]
+    if halves:
+        yield Section('Base and new classes', base_to_new(found, halves))
     drawn = {short[method]: reached for method in plain if (reached := found.reached(method))}
     if plain:
         caption = 'Mean over the seeds, with a bar from the lowest to the highest.'
@@ -429,25 +461,28 @@ def _sections(found: Found, look: Sequence[str]) -> Iterator[Section]:
     if pictures:
         yield Section('Along the grid', '', pictures)
     for task in look:
-        yield _look(found, task)
+        yield _look(found, task, download)
     yield Section('Every cell', ranges(found))
     yield Section('What is not there', _missing(found))
 
 
-def write(found: Found, out: str | Path, title: str = 'Report', look: Sequence[str] = ()) -> None:
-    """Write ``report.html``, with its figures inside, and ``report.md``, with its figures beside it, into ``out``.
+def write(
+    found: Found, out: str | Path, title: str = 'Report', look: Sequence[str] = (), download: bool = False
+) -> None:
+    """Write ``report.html``, with its figures inside, and ``report.md``, with its figures next to it, into ``out``.
 
     Args:
         found: of :func:`read`.
         out: folder.
         title: of the page.
         look: tasks whose class tokens are drawn, and what they attend to, of every method with a prompt file.
+        download: whether weights that timm publishes are downloaded for that, where they are not in the cache.
 
     Raises:
-        ValueError: a task to look at of which there is no prompt file, or whose config asks for code or addresses
-            (:func:`~vptx.studies.records.read_config`).
+        ValueError: a task to look at of which there is no prompt file, or whose config asks for code, addresses or
+            weights that are not in the cache (:func:`~vptx.studies.records.read_config`).
     """
-    out, sections = Path(out), list(_sections(found, look))
+    out, sections = Path(out), list(_sections(found, look, download))
     seeds = sum(len(o.test) for o in found.outcomes)
     summary = f'Methods: {len(found.methods())}. Tasks: {len(found.tasks())}. Runs on the test split: {seeds}.'
     markdown = [f'# {title}', summary]

@@ -10,7 +10,7 @@ from vptx.studies.trials import Point, name_of
 
 __all__ = ['Outcome', 'families', 'group_means', 'markdown', 'methods_by_net', 'spread', 'table', 'unit']
 
-STAR = '\\*'  # beside a learning rate at an end of those that were tried
+STAR = '\\*'  # next to a learning rate at an end of those that were tried
 
 
 @dataclass
@@ -33,6 +33,7 @@ class Outcome:
         diverged: points of the grid that broke off.
         stopped: points of the grid that a scheduler stopped, because others did better.
         missing: runs without a result, by name.
+        parts: where the metric is H, 'base', 'new', 'H' and 'all': accuracies of each seed, in per cent.
     """
 
     leaf: str
@@ -49,6 +50,7 @@ class Outcome:
     diverged: int = 0
     stopped: int = 0
     missing: list[str] = field(default_factory=list)
+    parts: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def config(self) -> str:
@@ -62,18 +64,18 @@ class Outcome:
 
 
 def group_means(reached: Mapping[str, float]) -> dict[str, float]:
-    """Means of one method's test accuracies, by task, over a suite, in per cent: of each group that is complete and,
-    where all groups of several are, both means that papers report, of the groups and of the tasks."""
+    """Means of one method's test accuracies, by task, over a suite, in per cent: of each group of several tasks that is
+    complete and, where all groups are, both means that papers report, of the groups and of the tasks."""
     reached = {task: value for task, value in reached.items() if task in TASKS}
     groups: dict[str, list[str]] = {}
     for name, task in TASKS.items():
         if task.suite in {TASKS[found].suite for found in reached}:
             groups.setdefault(task.group, []).append(name)
-    means = {
-        group: mean(reached[name] for name in names) for group, names in groups.items() if reached.keys() >= set(names)
-    }
-    if len(groups) > 1 and means.keys() == groups.keys():
-        means['mean of groups'] = mean(means.values())
+    complete = {group: names for group, names in groups.items() if reached.keys() >= set(names)}
+    means = {group: mean(reached[name] for name in names) for group, names in complete.items() if len(names) > 1}
+    if len(groups) > 1 and complete.keys() == groups.keys():
+        if means.keys() == groups.keys():
+            means['mean of groups'] = mean(means.values())
         means['mean of tasks'] = mean(reached.values())
     return means
 
@@ -127,7 +129,7 @@ def _side_by_side(outcomes: Sequence[Outcome], variants: Sequence[str], configs:
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
-    """Where there are several nets, method by net for each task; where configs have variants, those beside each other;
+    """Where there are several nets, method by net for each task; where configs have variants, those next to each other;
     then each outcome with its facts, and the means over tasks."""
     parts = _net_by_net(outcomes) if len({o.net for o in outcomes}) > 1 else []
     parts += [_side_by_side(outcomes, *family) for family in families(outcomes).items()]
@@ -140,7 +142,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
                     'config',
                     'task',
                     'chosen on val',
-                    f'val {per_cent}',
+                    f'val {"%" if metric == "H" else per_cent}',
                     f'test {per_cent}, mean (range)',
                     'trained',
                     'prompt file',
@@ -160,6 +162,9 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
                 text=3,
             )
         )
+    if judged := [o for o in outcomes if o.parts]:
+        halves = [[o.method, o.task, *(spread(found) for found in o.parts.values())] for o in judged]
+        parts.append(table(['test %, mean (range)', 'task', *judged[0].parts], halves, text=2))
     if any(o.at_edge for o in outcomes):
         parts.append(f'{STAR} the smallest or the largest rate that was tried: another may be better.')
     for method in dict.fromkeys(o.method for o in outcomes):

@@ -1,4 +1,4 @@
-"""One run of many: where its result lies, what is in it, and how it comes there, alone or beside others.
+"""One run of many: where its result lies, what is in it, and how it comes there, alone or next to others.
 
 What is still to do is read off the files: whatever runs trials, on one machine or on a cluster, can be killed and goes
 on when it is started again, and a run that dies takes nothing else with it.
@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from multiprocessing import get_context
@@ -30,15 +31,29 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
 from vptx.checkpoint import last_checkpoint
-from vptx.cli.configs import make_runner
+from vptx.configs import make_runner
+from vptx.datasets.coop import COOP
 from vptx.files import alone, read_json, write_whole
 from vptx.studies.records import as_record, config_text
 
-__all__ = ['Point', 'Run', 'Trial', 'keep_apart', 'length', 'metric_of', 'name_of', 'side_by_side', 'write_table']
+__all__ = [
+    'Point',
+    'Run',
+    'Trial',
+    'keep_apart',
+    'length',
+    'metric_of',
+    'name_of',
+    'side_by_side',
+    'transfer_loader',
+    'write_table',
+]
 
 Point = dict[str, Any]
-#: Type of an evaluator -> which of its figures runs are compared by; without its '/top1', our name for it.
-METRICS = {'Accuracy': 'accuracy/top1', 'IoUMetric': 'mIoU'}
+#: Type of an evaluator -> which of its figures runs are compared by.
+METRICS = {'Accuracy': 'accuracy/top1', 'BaseToNew': 'base_to_new/H', 'IoUMetric': 'mIoU'}
+#: Figures of BaseToNew.
+PARTS = tuple(f'base_to_new/{part}' for part in ('base', 'new', 'H', 'all'))
 
 
 @dataclass
@@ -55,6 +70,8 @@ class Trial:
         seconds: it took, in this process, evaluation included; not those before it was resumed.
         megabytes: most memory that it took, of the GPU if there is one, else of the process.
         kilobytes: size of the prompt file.
+        figures: all that its evaluators gave.
+        transfer: score on the test split of other tasks, those of ``transfer`` in its config.
     """
 
     point: Point
@@ -66,6 +83,8 @@ class Trial:
     seconds: float = 0.0
     megabytes: float = 0.0
     kilobytes: float = 0.0
+    figures: dict[str, float] = field(default_factory=dict)
+    transfer: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,6 +123,11 @@ class Run:
             trial = as_record(Trial, read_json(path), path)
             if trial.point != json.loads(json.dumps(self.point)):
                 raise ValueError(f'{path} is of the settings {trial.point}, not of {self.point}')
+            lacking = [task for task in self.config.get('transfer') or () if task not in trial.transfer]
+            if self.seen == 'test' and metric_of(self.config, 'test') == METRICS['BaseToNew']:
+                lacking += [part for part in PARTS if part not in trial.figures]
+            if lacking and trial.score is not None:
+                raise ValueError(f'{path} is damaged: it has a score and none for {", ".join(lacking)}')
             return trial
         return None
 
@@ -156,6 +180,9 @@ class Run:
                 trial.score = score
             else:
                 trial.error = f'{metric_of(config, self.seen)} is {score}'
+            trial.figures = {name: float(value) for name, value in judged.items() if _is_finite(value)}
+            if self.seen == 'test':
+                trial.transfer = {task: _test_on(runner, config, task) for task in config.get('transfer') or ()}
         except FloatingPointError as error:  # a learning rate too high, as grids have them
             trial.error = str(error)
         trial.seconds, trial.megabytes = time.perf_counter() - started, _peak()
@@ -168,6 +195,34 @@ class Run:
         if self.seen == 'val':
             prompt.unlink(missing_ok=True)
         return trial
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and isfinite(value)
+
+
+def transfer_loader(config: Config, task: str) -> Any:
+    """The test loader of a config on another task, with all of its classes.
+
+    Raises:
+        ValueError: an unknown task, or a config whose test data are no :class:`~vptx.datasets.CoOpTask`.
+    """
+    loader = deepcopy(config.test_dataloader)
+    if loader.dataset.type != 'CoOpTask' or task not in COOP:
+        raise ValueError(
+            f"transfer to '{task}': it must be a task of CoOpTask, as the test data of the config are, which show "
+            f'{loader.dataset.type}. There are: {", ".join(COOP)}'
+        )
+    loader.dataset.update(task=task, part='all')
+    return loader
+
+
+def _test_on(runner: Runner, config: Config, task: str) -> float:
+    """What a model reaches on the test split of another task, whose class names a hook gives it."""
+    runner._test_dataloader = transfer_loader(config, task)
+    runner._test_evaluator = deepcopy(config.test_evaluator)
+    runner._test_loop = deepcopy(config.get('test_cfg') or {})
+    return float(runner.test()[metric_of(config, 'test')])
 
 
 def metric_of(config: Config, split: str) -> str:

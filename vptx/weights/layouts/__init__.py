@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from . import google, mm_convnext, mm_resnet, mm_swin, mm_vit, timm_names
+from . import google, hugging_face, mm_convnext, mm_resnet, mm_swin, mm_vit, timm_names
 from .timm_names import classifiers
 
 __all__ = ['LAYOUTS', 'Converted', 'to_timm']
 
-# Asked in this order; the first five look for names that only they have, the last takes what is left.
-LAYOUTS = (google, mm_vit, mm_swin, mm_convnext, mm_resnet, timm_names)
+# Asked in this order; the first six look for names that only they have, the last takes what is left.
+LAYOUTS = (google, hugging_face, mm_vit, mm_swin, mm_convnext, mm_resnet, timm_names)
 
 # What may stand before a backbone's names, from the outside in. Once one does, what does not begin with it is aside.
 _WRAPPERS = {
@@ -26,10 +26,10 @@ _WRAPPERS = {
     'backbone.net.model.': '',  # a run of vptx
     'net.model.': '',  # a prompt file of vptx
     'backbone.': '',  # OpenMMLab, DINO
-    'visual.': 'visual.',  # CLIP, beside its text tower; timm knows it by this name
+    'visual.': 'visual.',  # CLIP, besides its text tower; timm knows it by this name
 }
-# Of these, the ones beside which OpenMMLab's head is.
-_BESIDE_A_HEAD = ('backbone.net.model.', 'net.model.', 'backbone.')
+# Of these, the ones next to which OpenMMLab's head is.
+_NEXT_TO_A_HEAD = ('backbone.net.model.', 'net.model.', 'backbone.')
 
 
 class Converted(NamedTuple):
@@ -88,7 +88,7 @@ def _unwrap(tensors: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, 
                 continue
             kind, _, part = name.rpartition('.')
             kind = kind.removeprefix('outside.')
-            if wrapper in _BESIDE_A_HEAD and kind in ('head.fc', 'head.layers.head') and classifiers(model):
+            if wrapper in _NEXT_TO_A_HEAD and kind in ('head.fc', 'head.layers.head') and classifiers(model):
                 inside[f'{classifiers(model)[0]}.{part}'] = value
             else:
                 aside.append(name)

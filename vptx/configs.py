@@ -16,23 +16,27 @@ from vptx.datasets import CustomImages
 from vptx.hooks.prompt_tuning_hook import refuse_sharding
 from vptx.prompt_file import read_prompt
 from vptx.settings import check_config, check_options
+from vptx.shipped import find_config
 
 __all__ = ['find_own_modules', 'keep_features', 'load_config', 'make_runner', 'read_config']
 
 
 def read_config(path: str | Path, net: str | None = None) -> Config:
-    """The config at ``path``; with ``net``, as if its line ``'.../nets/NAME.py'`` of ``_base_`` were another.
+    """The config at ``path``, or of this name among those that come with vptx.
 
-    The line may stand in the config or in one of its bases, and the new file is looked for beside the old one.
+    With ``net``, it is read as if its line ``'.../nets/NAME.py'`` of ``_base_`` were another.
+
+    The line may stand in the config or in one of its bases, and the new file is looked for next to the old one.
 
     Raises:
         FileNotFoundError: no such config.
         ValueError: no such net (lists those that are there), or a config without such a line.
     """
-    if net is None or not Path(path).is_file():
+    path = find_config(path)
+    if net is None:
         return Config.fromfile(path)
     with TemporaryDirectory() as folder:
-        copy = _swap_net(Path(path).resolve(), net, folder)
+        copy = _swap_net(path.absolute(), net, folder)
         if copy is None:
             raise ValueError(f"{path} has no line '.../nets/NAME.py' in _base_ that {net} could take the place of")
         return Config.fromfile(copy)
@@ -66,7 +70,7 @@ def _swap_net(path: Path, net: str, folder: str) -> Path | None:
 def find_own_modules() -> None:
     """Let ``custom_imports`` of a config find a module that lies where the tool is run.
 
-    Behind all that is installed: no file there takes the place of a library.
+    After all that is installed: no file there takes the place of a library.
     """
     sys.path.append(str(Path.cwd()))
 

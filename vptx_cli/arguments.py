@@ -1,9 +1,9 @@
 """Command line arguments of the tools, with the names that mmpretrain's users know."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmengine.config import DictAction
+from vptx_cli.configs import complete_configs
 
 __all__ = [
     'FEATURES_HELP',
@@ -12,14 +12,29 @@ __all__ = [
     'add_common_arguments',
     'add_config_arguments',
     'add_study_arguments',
+    'at_least_1',
+    'read',
 ]
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+CONFIG_HELP = 'a config file, or the name of one that comes with vptx, such as mini/digits_vpt_deep'
 
 NET_HELP = "a net in place of the config's own, by the name of its file in _base_/nets, such as vit_b16_mae"
 
 FEATURES_HELP = 'keep here what a frozen network makes of the images, for all runs to read, where nothing trains in it'
 
 
-class Options(DictAction):
+def at_least_1(text: str) -> int:
+    """A whole number of at least 1, as the type of an argument."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, not {text}')
+    return number
+
+
+class Options(argparse.Action):
     """``--cfg-options``: MMEngine's reading of ``key=value``, with a usage error for what it cannot read."""
 
     def __call__(
@@ -29,6 +44,9 @@ class Options(DictAction):
         values: Any,
         option_string: str | None = None,
     ) -> None:
+        from mmengine.config import DictAction  # which imports torch
+
+        read = DictAction(self.option_strings, self.dest)
         for value in values or ():
             name, equals, text = value.partition('=')
             reason = ''
@@ -41,7 +59,7 @@ class Options(DictAction):
                 )
             else:
                 try:
-                    super().__call__(parser, namespace, [value], option_string)
+                    read(parser, namespace, [value], option_string)
                 except (AssertionError, RecursionError) as error:  # of brackets that do not match
                     reason = str(error) or type(error).__name__
             if reason:
@@ -50,7 +68,7 @@ class Options(DictAction):
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of every tool that reads one config."""
-    parser.add_argument('config', help='a config file')
+    complete_configs(parser.add_argument('config', help=CONFIG_HELP))
     parser.add_argument('--net', help=NET_HELP)
     parser.add_argument(
         '--cfg-options', nargs='+', action=Options, default={}, help='settings to override, as key.of.setting=value'
@@ -70,8 +88,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of tools that run many configs: :func:`~vptx.studies.protocol.studies`', by their names."""
-    parser.add_argument('configs', nargs='+', help='config files')
+    """The arguments of tools that run many configs: :func:`~vptx.studies.protocol.studies`' own, by their names."""
+    complete_configs(parser.add_argument('configs', nargs='+', help=CONFIG_HELP + ', or several'))
     parser.add_argument('--nets', nargs='+', default=[None], help="in place of the configs' own, from _base_/nets")
     parser.add_argument('--tasks', nargs='+', default=[None], help="of the configs' suite, or all; else their own")
     parser.add_argument(
@@ -94,3 +112,15 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
         help='settings to override in all, as key.of.setting=value',
     )
     parser.add_argument('--features', metavar='FOLDER', help=FEATURES_HELP)
+    parser.add_argument('--quiet', action='store_true', help='print the table at the end, and what failed')
+
+
+def read(args: argparse.Namespace) -> 'Config':
+    """The config that the arguments describe (:func:`vptx.configs.load_config`); what is wrong with them ends the
+    command with the error alone."""
+    from vptx.configs import load_config
+
+    try:
+        return load_config(args)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f'{type(error).__name__}: {error}') from error

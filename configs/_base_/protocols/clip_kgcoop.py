@@ -1,0 +1,16 @@
+"""KgCoOp: 100 epochs of batch 128, otherwise as clip_coop.py. Yao et al., CVPR 2023, https://arxiv.org/abs/2303.13283
+
+An epoch may be one step: EuroSAT's base classes have 80 images.
+"""
+
+_base_ = ['./clip_coop.py']
+
+epochs, rate, first = 100, 0.002, 1e-5
+
+train_cfg = dict(max_epochs=epochs, val_interval=epochs)
+optim_wrapper = dict(optimizer=dict(lr=rate))
+param_scheduler = [
+    dict(type='ConstantLR', factor=first / rate, by_epoch=True, begin=0, end=2),
+    dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True, begin=1, end=epochs),
+]
+grid = {'optim_wrapper.optimizer.lr': [rate]}

@@ -1,0 +1,16 @@
+"""PromptSRC, base to new and transfer: 20 epochs of batch 4 at 0.0025, otherwise as clip_coop.py.
+
+Khattak et al., "Self-regulating Prompts", ICCV 2023, https://arxiv.org/abs/2307.06948
+"""
+
+_base_ = ['./clip_coop.py']
+
+epochs, rate, first = 20, 0.0025, 1e-5
+
+train_cfg = dict(max_epochs=epochs, val_interval=epochs)
+optim_wrapper = dict(optimizer=dict(lr=rate))
+param_scheduler = [
+    dict(type='ConstantLR', factor=first / rate, by_epoch=True, begin=0, end=2),
+    dict(type='CosineAnnealingLR', T_max=epochs, by_epoch=True, begin=1, end=epochs),
+]
+grid = {'optim_wrapper.optimizer.lr': [rate]}

@@ -1,0 +1,257 @@
+"""Files that run without vptx give what the model gives."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from covering import covering
+from mmseg.structures import SegDataSample
+from networks import NETWORKS, SIZE, config, tiny
+from runs import environment
+from safetensors import safe_open
+from safetensors.numpy import load_file
+from segruns import built
+from torch import nn
+
+import vptx
+from vptx.attach import find_prompted_network
+from vptx.export import export_graph, export_model, export_task
+from vptx.export import files as export_files
+from vptx.export.deployed import Deployed
+from vptx.prompters import Prompter
+from vptx.registry import PROMPTERS
+
+PROMPTERS.import_from_location()
+ort = pytest.importorskip('onnxruntime')
+onnx = pytest.importorskip('onnx')
+
+
+def prompted(network: str = 'plain', prompter: dict | None = None, seed: int = 0, **options) -> nn.Module:
+    torch.manual_seed(seed)
+    model = vptx.attach(tiny(network), prompter or dict(type='DeepPrompter', num_tokens=3), **options).eval()
+    with torch.no_grad():  # far from nothing, whatever they begin with
+        for parameter in find_prompted_network(model).prompter.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.5)
+    return model
+
+
+def images(number: int) -> torch.Tensor:
+    return torch.rand(number, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(number))
+
+
+def asked(model: nn.Module, image: torch.Tensor) -> torch.Tensor:
+    mean, std = (torch.tensor(v)[:, None, None] for v in (_geometry(model).mean, _geometry(model).std))
+    with torch.no_grad():
+        return model((image - mean) / std)
+
+
+def _geometry(model: nn.Module):
+    return find_prompted_network(model).net.geometry
+
+
+def session(path) -> ort.InferenceSession:
+    return ort.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+
+
+def close(found: np.ndarray, wanted: torch.Tensor) -> bool:
+    return np.abs(found - wanted.numpy()).max() <= 1e-4 * wanted.abs().max().item()
+
+
+@pytest.mark.parametrize('fold', [True, False])
+def test_onnx_is_the_model_for_any_batch(tmp_path, fold):
+    model = prompted()
+    facts = export_model(model, tmp_path / 'model.onnx', fold=fold, classes=[f'class {i}' for i in range(7)])
+    found = session(tmp_path / 'model.onnx')
+    for number in (1, 2, 3, 8):
+        logits = found.run(['logits'], dict(image=images(number).numpy()))[0]
+        assert close(logits, asked(model, images(number)))
+    # A graph that has lost its prompts would be far from it.
+    assert not close(logits, asked(vptx.attach(tiny(), None).eval(), images(8)))
+    assert facts['folded'] == ([0, 1, 2] if fold else []) and not find_prompted_network(model).folded
+    written = json.loads(found.get_modelmeta().custom_metadata_map['vptx'])
+    assert written['classes'][3] == 'class 3' and written['size'] == [SIZE, SIZE]
+    assert written['pixels'] == 'RGB, 0 to 1, float32' and written['network'] == _geometry(model).name
+    graph = onnx.load(tmp_path / 'model.onnx').graph
+    assert {node.domain for node in graph.node} <= {'', 'ai.onnx'}
+    assert not [node for node in graph.node if 'flash' in node.op_type.lower()]
+
+
+@pytest.mark.parametrize('suffix', ['.pt2', '.onnx', '.xml'])
+def test_a_process_without_vptx_runs_the_file(tmp_path, suffix):
+    model, path = prompted(), tmp_path / f'model{suffix}'
+    export_model(model, path, uint8=True)
+    pixels = (images(3) * 255).round().to(torch.uint8)
+    np.save(tmp_path / 'pixels.npy', pixels.numpy())
+    run = {
+        '.pt2': 'import torch; run = lambda x: '
+        'torch.export.load(path).module()(image=torch.from_numpy(x)).detach().numpy()',
+        '.onnx': 'import onnxruntime; run = lambda x: onnxruntime.InferenceSession(path).run(None, dict(image=x))[0]',
+        '.xml': "import openvino; run = lambda x: openvino.compile_model(path, 'CPU', "
+        "{'INFERENCE_PRECISION_HINT': 'f32'})(dict(image=x))[0]",
+    }[suffix]
+    code = f'import sys; import numpy as np; path = sys.argv[1]; {run}; np.save(sys.argv[3], run(np.load(sys.argv[2])))'
+    code += "; assert 'vptx' not in sys.modules"
+    files = [str(path), str(tmp_path / 'pixels.npy'), str(tmp_path / 'logits.npy')]
+    subprocess.run([sys.executable, '-c', code, *files], env=environment(), check=True)
+    assert close(np.load(tmp_path / 'logits.npy'), asked(model, pixels.float() / 255))
+
+
+def test_prompts_act_in_the_graph_as_in_the_model(tmp_path):
+    model = prompted()
+    prompts = list(find_prompted_network(model).prompter.parameters())
+    outputs = []
+    for scale in (0.0, 10.0):
+        with torch.no_grad():
+            saved = [parameter.clone() for parameter in prompts]
+            for parameter in prompts:
+                parameter.mul_(scale)
+        export_model(model, tmp_path / 'model.pt2')
+        with torch.no_grad():
+            outputs.append(torch.export.load(tmp_path / 'model.pt2').module()(image=images(2)).numpy())
+        assert close(outputs[-1], asked(model, images(2)))
+        with torch.no_grad():
+            for parameter, value in zip(prompts, saved, strict=True):
+                parameter.copy_(value)
+    assert np.abs(outputs[0] - outputs[1]).max() > 0.01
+
+
+PAIRS = [(network, kind) for network in NETWORKS for kind in sorted(PROMPTERS.module_dict)]
+
+
+@pytest.mark.parametrize('network, kind', covering(PAIRS, lambda network, kind: kind, lambda network, kind: network))
+def test_every_prompter_on_every_network(network, kind, tmp_path):
+    """As a program of torch.export, which is what the other formats are made from; a refusal says why in one line."""
+    torch.manual_seed(0)
+    try:
+        model = vptx.attach(tiny(network), config(kind)).eval()
+    except ValueError:  # the two do not go together: the contract's tests ask that
+        return
+    facts = export_model(model, tmp_path / 'model.pt2')
+    assert facts['difference'] <= 1e-4
+
+
+class Drawn(Prompter):
+    """Of a user: noise on the image, in training and in use."""
+
+    doors = frozenset({'image'})
+
+    def image(self, image):
+        return image + torch.randn_like(image)
+
+
+class Looks(Prompter):
+    """Of a user: a prompt that the image makes."""
+
+    doors = frozenset({'memory'})
+
+    def memory(self, tokens, at):
+        return tokens.mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ('prompter', 'name', 'options', 'said'),
+    [
+        (Drawn(), 'model.onnx', {}, 'draws random numbers'),
+        (Looks(), 'model.onnx', dict(fold=True), 'depend on the image'),
+        (dict(type='ShallowPrompter'), 'model.pt2', dict(fold=True), 'cannot be folded'),
+        (dict(type='ShallowPrompter'), 'model.pth', {}, r'\.pt2, \.onnx, \.xml'),
+    ],
+)
+def test_what_cannot_be_exported(tmp_path, prompter, name, options, said):
+    model = prompted(prompter=prompter)
+    with pytest.raises(ValueError, match=said):
+        export_model(model, tmp_path / name, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_without_prompts_is_no_prompted_model(tmp_path):
+    with pytest.raises(ValueError, match=r'call vptx\.attach first'):
+        export_model(tiny(), tmp_path / 'model.onnx')
+
+
+def test_an_image_of_another_size_is_refused_by_the_graph(tmp_path):
+    export_model(prompted(), tmp_path / 'model.onnx')
+    with pytest.raises(Exception, match='image'):
+        session(tmp_path / 'model.onnx').run(None, dict(image=np.zeros((1, 3, 2 * SIZE, SIZE), np.float32)))
+
+
+def test_an_export_that_is_not_the_model_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(export_files, 'TOLERANCE', -1.0)
+    (tmp_path / 'model.pt2').write_text('of before')
+    with pytest.raises(ValueError, match='was not written'):
+        export_model(prompted(), tmp_path / 'model.pt2')
+    assert [path.read_text() for path in tmp_path.iterdir()] == ['of before']
+
+
+def test_a_missing_library_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    with pytest.raises(ImportError, match=r'vptx\[export\]'):
+        export_model(prompted(), tmp_path / 'model.onnx')
+
+
+@pytest.mark.parametrize('network', ['plain', pytest.param('swin', marks=pytest.mark.slow)])
+def test_one_graph_for_tasks_of_any_number_of_prompts_and_classes(tmp_path, network):
+    first = prompted(network, tune=['head'])
+    export_graph(first, tmp_path / 'graph.onnx')
+    graph = session(tmp_path / 'graph.onnx')
+    second = tiny(network)
+    second.reset_classifier(4)
+    second = vptx.attach(second, dict(type='DeepPrompter', num_tokens=5), tune=['head']).eval()
+    for model in (first, second):
+        facts = export_task(model, tmp_path / 'task.safetensors')
+        assert facts['fingerprint']
+        task = load_file(tmp_path / 'task.safetensors')
+        for number in (1, 3):
+            fed = {n: np.tile(v, (number, 1, 1, 1)) if n.startswith(('key_', 'value_')) else v for n, v in task.items()}
+            logits = graph.run(None, dict(image=images(number).numpy(), **fed))[0]
+            assert close(logits, asked(model, images(number)))
+    with safe_open(tmp_path / 'task.safetensors', 'np') as file:
+        assert json.loads(file.metadata()['vptx'])['prompter'] == 'DeepPrompter'
+
+
+def test_prompts_of_two_tasks_in_one_batch(tmp_path):
+    models = [prompted(seed=seed) for seed in (1, 2)]
+    export_graph(models[0], tmp_path / 'graph.pt2')
+    graph = torch.export.load(tmp_path / 'graph.pt2').module()
+    tasks = []
+    for index, model in enumerate(models):
+        export_task(model, tmp_path / f'{index}.safetensors')
+        tasks.append({n: torch.from_numpy(v) for n, v in load_file(tmp_path / f'{index}.safetensors').items()})
+    image, of = images(4), [0, 1, 1, 0]
+    memory = {name: torch.stack([tasks[i][name] for i in of]) for name in sorted(tasks[0])}
+    with torch.no_grad():
+        found = graph(image=image, tensors=memory)
+    for index, model in enumerate(models):
+        mine = [i for i, task in enumerate(of) if task == index]
+        assert close(found[mine].numpy(), asked(model, image)[mine])
+
+
+def test_prompts_that_cannot_be_inputs_of_a_graph(tmp_path):
+    with pytest.raises(ValueError, match='cannot be folded'):
+        export_task(prompted(prompter=dict(type='ShallowPrompter')), tmp_path / 'task.safetensors')
+    with pytest.raises(ValueError, match=r'\.safetensors'):
+        export_task(prompted(), tmp_path / 'task.npz')
+
+
+def test_a_segmentor_takes_rgb_and_gives_a_map_of_logits(tmp_path):
+    model = built()
+    export_model(model, tmp_path / 'model.onnx', size=(32, 32), uint8=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32)).astype(np.uint8)
+    found = session(tmp_path / 'model.onnx').run(None, dict(image=pixels))[0]
+    loaded = [torch.from_numpy(image[::-1].copy()) for image in pixels]  # BGR
+    data = model.data_preprocessor(dict(inputs=loaded, data_samples=[SegDataSample() for _ in loaded]))
+    with torch.no_grad():
+        wanted = model.encode_decode(torch.as_tensor(data['inputs']), [dict(img_shape=(32, 32), ori_shape=(32, 32))])
+    assert found.shape == (2, 4, 32, 32) and close(found, wanted)
+
+
+def test_a_classifier_of_a_config_takes_rgb_where_its_loader_gives_bgr():
+    model = vptx.init_model('mini/digits_vpt_deep')
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    inputs = model.data_preprocessor(dict(inputs=pixels.flip(1)))['inputs']
+    with torch.no_grad():
+        found = Deployed(model, (64, 64), uint8=True)(pixels)
+        assert torch.allclose(found, model(inputs, mode='tensor'), atol=1e-5)

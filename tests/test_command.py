@@ -1,0 +1,173 @@
+"""The command ``vptx``, and the package as it is installed."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from runs import REPO, environment
+
+import vptx
+from vptx.shipped import find_config, shipped
+from vptx_cli import COMMANDS
+from vptx_cli.configs import config_names
+
+
+def python(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, '-c', code, *arguments]
+    return subprocess.run(command, env=environment() | variables, capture_output=True, text=True, timeout=120)
+
+
+def test_help_of_every_command_without_torch():
+    code = (
+        'import sys, io, contextlib; from vptx_cli import COMMANDS, main\n'
+        "for argv in [['--help'], *([name, '--help'] for name in COMMANDS)]:\n"
+        "    sys.argv = ['vptx', *argv]\n"
+        '    try: main()\n'
+        '    except SystemExit as end: assert end.code == 0\n'
+        "print(sorted({'torch', 'mmengine', 'vptx', 'numpy'} & set(sys.modules)))"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith('\n[]\n')
+    for name in COMMANDS:
+        assert f'usage: vptx {name}' in done.stdout
+
+
+def test_a_tool_for_every_command_that_takes_the_same_arguments():
+    for name, module in COMMANDS.items():
+        if (tool := REPO / 'tools' / f'{module}.py').is_file():
+            assert f"main('{name}')" in tool.read_text()
+    # doctor is of the installation, and is not run from a checkout
+    assert {path.stem for path in (REPO / 'tools').glob('*.py')} == {*COMMANDS.values(), 'quickstart'} - {'doctor'}
+
+
+def test_an_unknown_command_and_none():
+    assert 'invalid choice' in python('from vptx_cli import main; main()', 'trian').stderr
+    assert python('from vptx_cli import main; main()').stdout.startswith('usage: vptx')
+
+
+def test_configs_by_name():
+    names = config_names()
+    assert 'mini/digits_vpt_deep' in names and 'seg/setr_vitl_vpt' in names
+    assert not any(name.startswith('_base_') for name in names)
+    for name in ('mini/digits_vpt_deep', 'mini/digits_vpt_deep.py', 'vptx::mini/digits_vpt_deep.py'):
+        assert find_config(name) == shipped('configs') / 'mini' / 'digits_vpt_deep.py'
+    assert config_names('mini/digits_vpt') == ['mini/digits_vpt_deep', 'mini/digits_vpt_shallow']
+
+
+@pytest.mark.parametrize(
+    ('asked', 'offered'),
+    [
+        ('mini/digits_vpt_depe', 'mini/digits_vpt_deep'),
+        ('setr_vitl_vtp', 'seg/setr_vitl_vpt'),
+        ('vptx::mini/digit_linear.py', 'mini/digits_linear'),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(asked, offered):
+    with pytest.raises(FileNotFoundError, match=offered):
+        find_config(asked)
+
+
+def test_a_name_does_not_lead_out_of_the_configs():
+    with pytest.raises(FileNotFoundError, match='no config of this name'):
+        find_config('../tools/train')
+
+
+def test_a_file_comes_before_a_config_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = Path('mini/digits_vpt_deep.py')
+    own.parent.mkdir()
+    own.write_text('')
+    assert find_config('mini/digits_vpt_deep.py') == own
+
+
+def test_an_unknown_config_ends_the_command_with_the_error_alone(start, tmp_path):
+    status, output = start('train', 'mini/digits_vpt_depe', log=tmp_path / 'log')
+    assert status == 1 and 'mini/digits_vpt_deep' in output and 'Traceback' not in output
+
+
+def test_mmengine_finds_the_configs(tmp_path):
+    config = Config.fromfile('vptx::seg/setr_vitl_vpt.py')
+    assert config.model.backbone.net.type == 'TimmViT'
+    own = tmp_path / 'own.py'
+    own.write_text("_base_ = 'vptx::mini/digits_linear.py'")
+    assert Config.fromfile(own).model == Config.fromfile(shipped('configs') / 'mini' / 'digits_linear.py').model
+    model = vptx.init_model('mini/digits_linear')
+    assert model.head.num_classes == 10
+
+
+def test_the_shell_completes_commands_and_configs(tmp_path):
+    def completed(line: str) -> list[str]:
+        answer = tmp_path / 'answer'
+        code = 'import os, sys; from vptx_cli import main; sys.argv = ["vptx"]; main()'
+        variables = dict(
+            _ARGCOMPLETE='1', COMP_LINE=line, COMP_POINT=str(len(line)), _ARGCOMPLETE_STDOUT_FILENAME=str(answer)
+        )
+        done = python(code, **variables)
+        assert done.returncode == 0, done.stderr
+        return answer.read_text().split('\v')
+
+    assert completed('vptx tra') == ['train ']
+    assert completed('vptx train mini/digits_vpt_d') == ['mini/digits_vpt_deep ']
+
+
+def test_an_import_prints_nothing():
+    done = python('import vptx; from mmpretrain.utils import register_all_modules; register_all_modules()')
+    assert (done.stdout, done.stderr) == ('', '')
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory):
+    """A bare environment with vptx from a wheel that was built from a source distribution, outside of the checkout."""
+    folder = tmp_path_factory.mktemp('installed')
+    files = subprocess.run(['git', 'ls-files', '-z'], cwd=REPO, capture_output=True, check=True, text=True).stdout
+    source = folder / 'source'
+    for name in filter(None, files.split('\0')):
+        if name.startswith('tests/') or not (REPO / name).exists():
+            continue
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPO / name, target, follow_symlinks=False)
+    build = 'import sys, setuptools.build_meta as b; getattr(b, sys.argv[1])(sys.argv[2])'
+    subprocess.run([sys.executable, '-c', build, 'build_sdist', folder], cwd=source, check=True, capture_output=True)
+    (archive,) = folder.glob('*.tar.gz')
+    subprocess.run(['tar', 'xzf', archive], cwd=folder, check=True)
+    unpacked = folder / archive.name.removesuffix('.tar.gz')
+    subprocess.run([sys.executable, '-c', build, 'build_wheel', folder], cwd=unpacked, check=True, capture_output=True)
+    (wheel,) = folder.glob('*.whl')
+    place = folder / 'venv'
+    subprocess.run([sys.executable, '-m', 'venv', '--without-pip', place], check=True)
+    (packages,) = place.glob('lib/python*/site-packages')
+    (packages / 'others.pth').write_text(str(Path(torch.__file__).parent.parent))  # its own .pth are not read from here
+    pip = [sys.executable, '-m', 'pip', '--python', place / 'bin' / 'python', 'install', '--no-deps', '--no-index']
+    subprocess.run([*pip, '--ignore-installed', wheel], check=True, capture_output=True)
+    return place / 'bin'
+
+
+def run(*command, cwd: Path) -> str:
+    variables = {name: value for name, value in environment().items() if name != 'PYTHONPATH'}
+    done = subprocess.run([*map(str, command)], cwd=cwd, env=variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_an_installed_package_trains_a_config_by_name_in_an_empty_folder(installed, tmp_path):
+    where = run(installed / 'python', '-c', 'import vptx; print(vptx.__file__)', cwd=tmp_path)
+    assert where.startswith(str(installed.parent)) and (Path(where.strip()).parent / 'py.typed').is_file()
+    shorter = ('--cfg-options', 'train_cfg.max_epochs=1', 'train_dataloader.dataset.num_train=20')
+    output = run(installed / 'vptx', 'train', 'mini/digits_linear', *shorter, cwd=tmp_path)
+    for noise in ('OneDL', 'is the alias of', 'FileClient', 'MultiScaleDeformableAttention', 'UserWarning'):
+        assert noise not in output
+    prompt = Path('work_dirs', 'digits_linear', 'prompt.safetensors')
+    assert (tmp_path / prompt).is_file()
+    assert 'accuracy/top1' in run(installed / 'vptx', 'test', 'mini/digits_linear', prompt, cwd=tmp_path)
+
+
+def test_doctor_of_an_installed_package(installed, tmp_path):
+    output = run(installed / 'vptx', 'doctor', cwd=tmp_path)
+    for fact in ('Machine', 'onedl-mmengine', 'vptx[mini]', f'{len(config_names())} in {installed.parent}'):
+        assert fact in output

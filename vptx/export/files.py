@@ -1,0 +1,237 @@
+"""Write a model to a file of torch.export (``.pt2``), of ONNX (``.onnx``) or of OpenVINO (``.xml``, ``.bin``).
+
+One graph takes batches of any number. Before the file gets its name, the graph is run and compared with the model.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from vptx.export.deployed import Deployed, check_repeatable, evaluated, prompted_network
+from vptx.prompt_file import describe
+
+__all__ = ['FORMATS', 'as_size', 'check_equal', 'export_model', 'facts_of', 'save', 'trace']
+
+#: The largest difference of logits that is taken for rounding, relative to the largest logit.
+TOLERANCE = 1e-4
+
+
+def export_model(
+    model: nn.Module,
+    path: str | Path,
+    size: int | Sequence[int] | None = None,
+    uint8: bool = False,
+    fold: bool | None = None,
+    classes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Write a prompted classifier or segmentor to a file that needs no vptx.
+
+    The graph takes ``image``, RGB (B, 3, H, W) with any B and this H and W, and gives ``logits``, (B, C) or
+    (B, C, H, W). The normalisation of pixels is inside. Facts are in the file as JSON, under ``vptx``: the network, the
+    fingerprint of its frozen weights, the classes, the size, and what pixels are.
+
+    Args:
+        model: what :func:`vptx.attach` or :func:`vptx.init_model` returned. It is left as it was.
+        path: ``.pt2`` for torch.export, ``.onnx``, or ``.xml`` for OpenVINO, which writes a ``.bin`` next to it.
+        size: of an image, H and W or one number; by default that of the network.
+        uint8: whether pixels are whole numbers from 0 to 255, or else numbers in [0, 1].
+        fold: whether keys and values of prompts are constants in the graph (:func:`vptx.fold`): by default, where
+            they can be.
+        classes: their names, if the model does not know them.
+
+    Returns:
+        The facts, and under ``difference`` the largest difference of the file's logits from the model's.
+
+    Raises:
+        ValueError: another ending; no prompted model; prompts that cannot be folded; a model that draws random
+            numbers, cannot be exported, or is another one in the file.
+        ImportError: the library of the format is not installed: ``pip install 'vptx[export]'``.
+    """
+    path, network = Path(path), prompted_network(model)
+    size = as_size(network.net.geometry.image if size is None else size)
+    deployed = Deployed(model, size, uint8)
+    was_folded = bool(network.folded)
+    with evaluated(model), torch.no_grad():
+        check_repeatable(deployed)
+        try:
+            _fold(network, fold)
+            image = deployed.example()
+            program = trace(deployed, dict(image=image), dict(image={0: Dim.DYNAMIC}))
+            facts = facts_of(deployed, classes)
+            wanted = [(dict(image=batch), deployed(batch)) for batch in map(deployed.example, (1, 2, 3))]
+            facts['difference'] = save(program, path, facts, wanted)
+        finally:
+            if not was_folded:
+                network.unfold()
+    return facts
+
+
+def as_size(size: int | Sequence[int]) -> tuple[int, int]:
+    """H, W."""
+    height, width = (size, size) if isinstance(size, int) else tuple(size)
+    return int(height), int(width)
+
+
+def _fold(network: Any, fold: bool | None) -> None:
+    if fold is False:
+        network.unfold()
+        return
+    try:
+        network.fold()
+    except ValueError:
+        if fold:
+            raise
+
+
+def facts_of(deployed: Deployed, classes: Sequence[str]) -> dict[str, Any]:
+    """What a file says of itself: plain JSON types."""
+    model, network = deployed.model, prompted_network(deployed.model)
+    if not classes:
+        known = network.classes.names if network.classes else getattr(model, 'dataset_meta', None) or {}
+        classes = known.get('classes', ()) if isinstance(known, dict) else known
+    facts = describe(model, classes=list(classes))
+    kept = ('network', 'fingerprint', 'prompter', 'prompter_settings', 'classes')
+    return dict(
+        {name: facts[name] for name in kept},
+        size=list(deployed.size),
+        pixels='RGB, 0 to 255, uint8' if deployed.uint8 else 'RGB, 0 to 1, float32',
+        mean=deployed.mean.flatten().tolist(),
+        std=deployed.std.flatten().tolist(),
+        folded=sorted(network.folded),
+    )
+
+
+def trace(module: nn.Module, inputs: dict[str, Any], shapes: dict[str, Any]) -> ExportedProgram:
+    """``module`` as a graph, whose dimensions in ``shapes`` are of any length.
+
+    Raises:
+        ValueError: it cannot be; the reason of torch.
+    """
+    try:
+        return torch.export.export(module, (), inputs, dynamic_shapes=shapes, strict=False)
+    except Exception as error:  # torch raises of everything that it meets
+        reason = str(error).strip().partition('\n')[0]
+        raise ValueError(f'torch.export cannot make a graph of this model: {type(error).__name__}: {reason}') from error
+
+
+def save(
+    program: ExportedProgram,
+    path: Path,
+    facts: dict[str, Any],
+    wanted: Sequence[tuple[dict[str, Any], Tensor]],
+) -> float:
+    """Write ``program``, run what was written on inputs whose outputs are known, and only then give it its name.
+
+    Args:
+        program: of inputs by name, tensors and dicts of them, in sorted order.
+        path: its ending says in which format.
+        facts: written into the file as JSON.
+        wanted: inputs, and the logits that belong to them.
+
+    Returns:
+        The largest difference.
+    """
+    if path.suffix not in FORMATS:
+        raise ValueError(f'{path}: a file ends in {", ".join(FORMATS)}, not {path.suffix!r}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write, load = FORMATS[path.suffix]
+    with TemporaryDirectory(dir=path.parent, prefix=f'.{path.stem}.') as folder:
+        written = Path(folder, path.name)
+        write(program, written, json.dumps(facts), list(_flat(wanted[0][0])))
+        run = load(written)
+        difference = max(check_equal(run(**inputs), output, path) for inputs, output in wanted)
+        for file in Path(folder).iterdir():
+            file.replace(path.parent / file.name)
+    return difference
+
+
+def _flat(inputs: dict[str, Any]) -> dict[str, Tensor]:
+    """Inputs without dicts among them, as the formats have them that know tensors alone."""
+    found = dict[str, Tensor]()
+    for name, value in inputs.items():
+        found |= value if isinstance(value, dict) else {name: value}
+    return found
+
+
+def check_equal(found: Tensor, wanted: Tensor, path: Path) -> float:
+    """The largest difference; a ValueError if it is no rounding."""
+    difference = (found.cpu() - wanted.cpu()).abs().max().item()
+    if not difference <= TOLERANCE * max(wanted.abs().max().item(), 1e-3):
+        raise ValueError(
+            f'{path} was not written: its logits differ from those of the model by {difference:.2g}, which are up to '
+            f'{wanted.abs().max().item():.2g}'
+        )
+    return difference
+
+
+def _write_program(program: ExportedProgram, path: Path, facts: str, inputs: Sequence[str]) -> None:
+    torch.export.save(program, path, extra_files={'vptx': facts})
+
+
+def _load_program(path: Path) -> Callable[..., Tensor]:
+    module = torch.export.load(path).module()
+    return lambda **inputs: module(**inputs)
+
+
+def _write_onnx(program: ExportedProgram, path: Path, facts: str, inputs: Sequence[str]) -> None:
+    onnx = _needed('onnx')
+    _needed('onnxscript')
+    made = torch.onnx.export(program, dynamo=True, verbose=False, input_names=list(inputs), output_names=['logits'])
+    made.model.metadata_props['vptx'] = facts
+    made.save(path, external_data=False)
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def _load_onnx(path: Path) -> Callable[..., Tensor]:
+    runtime = _needed('onnxruntime')
+    session = runtime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    names = [found.name for found in session.get_inputs()]
+
+    def run(**inputs: Any) -> Tensor:
+        found = _flat(inputs)
+        return torch.from_numpy(session.run(None, {name: found[name].cpu().numpy() for name in names})[0])
+
+    return run
+
+
+def _write_openvino(program: ExportedProgram, path: Path, facts: str, inputs: Sequence[str]) -> None:
+    openvino = _needed('openvino')
+    between = path.with_suffix('.onnx')
+    _write_onnx(program, between, facts, inputs)
+    model = openvino.convert_model(between)
+    model.set_rt_info(facts, 'vptx')
+    openvino.save_model(model, path, compress_to_fp16=False)
+    between.unlink()
+
+
+def _load_openvino(path: Path) -> Callable[..., Tensor]:
+    openvino = _needed('openvino')
+    model = openvino.compile_model(path, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
+
+    def run(**inputs: Any) -> Tensor:
+        return torch.from_numpy(model({name: value.cpu().numpy() for name, value in _flat(inputs).items()})[0].copy())
+
+    return run
+
+
+def _needed(name: str) -> Any:
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ImportError(f"{name} is not installed: pip install 'vptx[export]'") from error
+
+
+#: How a file of each kind is written, and run.
+FORMATS: dict[str, tuple[Callable[..., None], Callable[[Path], Callable[..., Tensor]]]] = {
+    '.pt2': (_write_program, _load_program),
+    '.onnx': (_write_onnx, _load_onnx),
+    '.xml': (_write_openvino, _load_openvino),
+}

@@ -1,0 +1,163 @@
+"""One graph for many tasks: what was learnt goes into it as inputs.
+
+``export_graph`` writes the frozen network once. Next to ``image`` the graph takes, of each layer with prompts, their
+keys and values, ``key_0`` and ``value_0`` (B, heads, P, d), and every other tensor that was trained, such as the head's
+weight. ``export_task`` writes those of one model, some kilobytes. Prompts of several tasks may stand in one batch; a
+head is of one task.
+"""
+
+import json
+from collections.abc import Sequence
+from contextvars import ContextVar
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+from torch.export import Dim
+from torch.func import functional_call
+
+from vptx.export.deployed import Deployed, check_repeatable, evaluated, prompted_network
+from vptx.export.files import as_size, facts_of, save, trace
+from vptx.files import write_whole
+from vptx.geometry import At, KeyValue
+from vptx.prompt_file import names_in_file
+from vptx.prompters import Prompter
+
+__all__ = ['export_graph', 'export_task', 'task_tensors']
+
+#: Keys and values of each layer, while a graph is made. No attribute: a module must not change in the meantime.
+_given: ContextVar[dict[int, KeyValue]] = ContextVar('given')
+
+
+class _GivenMemory(Prompter):
+    """Keys and values that are inputs of a graph."""
+
+    doors = frozenset({'memory'})
+
+    def memory(self, tokens: Tensor, at: At) -> KeyValue | None:
+        return None if at.layer is None else _given.get().get(at.layer)
+
+
+class _Graph(nn.Module):
+    """Images and what was learnt -> logits.
+
+    Args:
+        deployed: with a network without prompts of its own.
+        names: inputs of the graph -> names of the trained tensors in ``deployed``.
+        layers: those with prompts.
+    """
+
+    def __init__(self, deployed: Deployed, names: dict[str, str], layers: Sequence[int]) -> None:
+        super().__init__()
+        self.deployed, self.names, self.layers = deployed, names, tuple(layers)
+
+    def forward(self, image: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        token = _given.set({i: KeyValue(tensors[f'key_{i}'], tensors[f'value_{i}']) for i in self.layers})
+        trained = {name: tensors[given] for given, name in self.names.items()}
+        try:
+            return functional_call(self.deployed, trained, (image,))
+        finally:
+            _given.reset(token)
+
+
+def _input_names(model: nn.Module) -> dict[str, str]:
+    """Of all that was trained but the prompts: the name of the input -> that in the model."""
+    kept = names_in_file(model)
+    return {named.replace('.', '_'): name for name, named in kept.items() if not named.startswith('prompter.')}
+
+
+def task_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """What was learnt, as the graph of :func:`export_graph` takes it; keys and values (heads, P, d), of one image.
+
+    Raises:
+        ValueError: no prompted model; prompts that are not keys and values alone, or differ from image to image.
+    """
+    network = prompted_network(model)
+    was_folded = bool(network.folded)
+    with evaluated(model):
+        try:
+            network.fold()
+            found = {
+                f'{part}_{i}': getattr(network, f'{part}_{i}')
+                for i in sorted(network.folded)
+                for part in KeyValue._fields
+            }
+        finally:
+            if not was_folded:
+                network.unfold()
+    state = model.state_dict()
+    return {name: tensor.detach().clone() for name, tensor in found.items()} | {
+        given: state[name].detach().clone() for given, name in _input_names(model).items()
+    }
+
+
+def export_task(model: nn.Module, path: str | Path, classes: Sequence[str] = ()) -> dict[str, Any]:
+    """Write what a model learnt to a ``.safetensors`` file, as inputs of the graph that :func:`export_graph` writes.
+
+    Args:
+        model: what :func:`vptx.attach` or :func:`vptx.init_model` returned, with prompts that can be folded.
+        path: of the file; as small as a prompt file.
+        classes: their names, if the model does not know them.
+
+    Returns:
+        The facts that are in the file as JSON, under ``vptx``: its network and fingerprint are those of its graph.
+
+    Raises:
+        ValueError: as :func:`task_tensors`; another ending.
+    """
+    if Path(path).suffix != '.safetensors':
+        raise ValueError(f'{path}: a task is written to a .safetensors file')
+    tensors, network = task_tensors(model), prompted_network(model)
+    facts = facts_of(Deployed(model, network.net.geometry.image), classes)
+    write_whole(path, to_bytes({n: t.cpu().contiguous() for n, t in tensors.items()}, {'vptx': json.dumps(facts)}))
+    return facts
+
+
+def export_graph(
+    model: nn.Module, path: str | Path, size: int | Sequence[int] | None = None, uint8: bool = False
+) -> dict[str, Any]:
+    """Write the frozen network of a model as one graph for many tasks.
+
+    Its inputs are ``image``, as of :func:`vptx.export.export_model`, ``key_0``, ``value_0``, ... (B, heads, P, d) with
+    any P, and the other trained tensors by their names in a prompt file, with ``_`` for ``.``. A head may have any
+    number of classes. A program of torch.export takes ``image`` and ``tensors``, a dict of the others.
+
+    Args:
+        model: one with prompts that can be folded; those of other tasks are in the same layers, and the same else was
+            trained.
+        path: as of :func:`vptx.export.export_model`.
+        size: of an image, H and W or one number; by default that of the network.
+        uint8: whether pixels are whole numbers from 0 to 255, or else numbers in [0, 1].
+
+    Returns:
+        The facts; ``inputs`` has the names of all inputs but the image.
+
+    Raises:
+        ValueError: as :func:`task_tensors` and :func:`vptx.export.export_model`.
+    """
+    tensors, names, network = task_tensors(model), _input_names(model), prompted_network(model)
+    layers = sorted(int(name.removeprefix('key_')) for name in tensors if name.startswith('key_'))
+    size = as_size(network.net.geometry.image if size is None else size)
+    copy = deepcopy(model)
+    bare = prompted_network(copy)
+    bare.unfold()
+    bare.set_prompter(_GivenMemory(), bare.readout, bare.mapping)
+    with evaluated(model), torch.no_grad():
+        deployed = Deployed(model, size, uint8)
+        check_repeatable(deployed)
+        facts = facts_of(deployed, ()) | dict(classes=[], inputs=sorted(tensors))
+        graph = _Graph(Deployed(copy.eval(), size, uint8), {given: f'model.{n}' for given, n in names.items()}, layers)
+
+        def inputs(number: int) -> dict[str, Any]:
+            memory = {name for name in tensors if name not in names}
+            tiled = {n: t.expand(number, *t.shape) if n in memory else t for n, t in tensors.items()}
+            return dict(image=deployed.example(number), tensors={n: tiled[n].contiguous() for n in sorted(tiled)})
+
+        shapes = {n: {0: Dim.AUTO} if n in names else {0: Dim.AUTO, 2: Dim.AUTO} for n in sorted(tensors)}
+        program = trace(graph, inputs(2), dict(image={0: Dim.AUTO}, tensors=shapes))
+        wanted = [(inputs(number), deployed(deployed.example(number))) for number in (1, 2, 3)]
+        facts['difference'] = save(program, Path(path), facts, wanted)
+    return facts

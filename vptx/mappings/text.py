@@ -1,0 +1,169 @@
+"""Class names as the classifier of a CLIP: Radford et al., "Learning Transferable Visual Models From Natural Language
+Supervision", ICML 2021, https://arxiv.org/abs/2103.00020
+
+    l = scale * normalise(x) Z^T,    Z (C, d) the features of the class names, each of length 1
+
+x (B, d) is what the image tower's own classifier gives: timm's ``vit_*_clip_quickgelu_*`` and ``resnet50_clip`` built
+with ``num_classes=d`` have CLIP's projection there. Nothing trains, or a prompter on the text side does.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vptx.mappings.base import LabelMapping
+from vptx.registry import MAPPINGS
+from vptx.text import PromptedText
+
+__all__ = ['TextHead']
+
+
+@MAPPINGS.register_module()
+class TextHead(LabelMapping):
+    """Logits of class names, by a frozen text tower.
+
+        mapping=dict(
+            type='TextHead',
+            tower=dict(model='ViT-B-16-quickgelu', pretrained='openai'),
+            classes=['cat', 'owl'],
+            prompter=dict(type='ContextPrompter', num_tokens=16),
+        )
+
+    Args:
+        tower: config of a text tower, :class:`~vptx.backbones.OpenCLIPText`, or one that is built.
+        classes, template, average, prompter, whole: of :class:`~vptx.text.PromptedText`.
+        scale: the factor of cosines; by default the tower's own.
+
+    Attributes:
+        text: the text side; its ``prompter`` is what trains here.
+
+    Raises:
+        ImportError: open_clip is not installed.
+        ValueError: see :class:`~vptx.text.PromptedText`; when bound, a network whose logits have another width than the
+            tower's joint space.
+    """
+
+    def __init__(
+        self,
+        tower: Any,
+        classes: Sequence[str],
+        template: str | Sequence[str] = 'a photo of a {}.',
+        average: str = 'normalised',
+        prompter: Any = None,
+        scale: float | None = None,
+        whole: bool = False,
+    ) -> None:
+        super().__init__()
+        if scale is not None and not (isinstance(scale, (int, float)) and 0 < scale < float('inf')):
+            raise ValueError(f'scale must be a number above 0, not {scale!r}')
+        self.text = PromptedText(tower, classes, template, average, prompter, whole)
+        self.num_classes = len(self.text.classes)
+        self._scale = scale
+
+    def bind(self, sources: int) -> None:
+        net = self.text.net
+        if sources != net.embed_dim:
+            raise ValueError(
+                f'the text tower {net.geometry.name} has features of {net.embed_dim} numbers, and the image network '
+                f'gives {sources}: build it with num_classes={net.embed_dim}, as the image side of the same CLIP'
+            )
+        self.text.start()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.text.classes
+
+    @property
+    def is_open(self) -> bool:
+        return not self.text.prompter.per_class
+
+    @property
+    def scale(self) -> Tensor | float:
+        """The factor of cosines."""
+        return self.text.net.logit_scale.exp() if self._scale is None else self._scale
+
+    def set_classes(self, classes: Sequence[str]) -> None:
+        """Read other class names, without training.
+
+        Raises:
+            ValueError: see :meth:`vptx.text.PromptedText.set_classes`.
+        """
+        self.text.set_classes(classes)
+        self.num_classes = len(self.text.classes)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Embeddings of images (B, d) -> (B, C)"""
+        return self.score(logits, self.text(logits if self.text.prompter.takes_note else None))
+
+    def score(self, x: Tensor, features: Tensor) -> Tensor:
+        """Embeddings of images (B, d), and features of classes (C, d), or (B, C, d) of each image -> (B, C)"""
+        x, features = F.normalize(x, dim=-1), features.to(x.dtype)
+        scaled = (self.scale * x).to(x.dtype)
+        logits = scaled @ features.T if features.dim() == 2 else (features @ scaled[:, :, None])[..., 0]
+        return logits + self.text.net.logit_bias.to(x.dtype)
+
+    def matrix(self) -> Tensor:
+        """scale * Z^T (d, C), for embeddings of length 1.
+
+        Raises:
+            ValueError: a prompter whose features depend on the image.
+        """
+        if self.text.prompter.takes_note:
+            raise ValueError(f'{type(self.text.prompter).__name__} makes other features of the classes for each image')
+        with torch.no_grad():
+            return self.scale * self.text().T
+
+    def linear(self) -> nn.Linear:
+        """A linear layer with the same logits for embeddings of length 1, without tower and tokenizer:
+        ``linear(F.normalize(x, dim=-1))``."""
+        matrix = self.matrix()
+        linear = nn.Linear(len(matrix), matrix.shape[1], device=matrix.device, dtype=matrix.dtype)
+        with torch.no_grad():
+            linear.weight.copy_(matrix.T)
+            linear.bias.copy_(self.text.net.logit_bias.expand(len(linear.bias)))
+        return linear
+
+    def loss(self) -> Mapping[str, Tensor]:
+        return self.text.prompter.loss()
+
+    @property
+    def adds_loss(self) -> bool:
+        return self.text.prompter.adds_loss
+
+    def frozen_tensors(self) -> Iterable[tuple[str, Tensor]]:
+        yield from self.text.frozen_tensors()
+        if self._scale is not None:
+            yield 'scale', torch.tensor(float(self._scale))
+
+    def facts(self) -> dict[str, Any]:
+        text, prompter = self.text, self.text.prompter
+        return dict(
+            tower=text.net.geometry.name,
+            vocabulary=text.net.vocabulary,
+            context=text.net.geometry.tokens,
+            templates=list(text.templates),
+            average=text.average,
+            prompter=type(prompter).__name__,
+            prompter_settings=prompter.settings,
+            class_specific=prompter.per_class,
+            classes=list(text.classes),
+            scale=float(self.scale),
+        )
+
+    def check_facts(self, facts: Mapping[str, Any], where: str | Path) -> None:
+        here = self.facts()
+        names = ['vocabulary', 'context', 'prompter', 'prompter_settings', 'class_specific']
+        learns = any(True for _ in self.text.prompter.parameters())
+        names += [] if learns and self.text.prompter.phrase is not None else ['templates', 'average']
+        names += ['classes'] if here['class_specific'] else []
+        others = [name for name in names if facts.get(name) != here[name]]
+        if others:
+            name = others[0]
+            raise ValueError(
+                f'{where} was trained with {name}={facts.get(name)!r} of its text head, this model has {here[name]!r}: '
+                'attach it as in the file'
+            )

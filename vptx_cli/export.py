@@ -1,0 +1,56 @@
+"""Export a trained model to a file that runs without vptx: ONNX, OpenVINO or a program of torch.export:
+
+vptx export CONFIG PROMPT_FILE model.onnx
+vptx export CONFIG PROMPT_FILE graph.onnx --graph           # the frozen network, for many tasks
+vptx export CONFIG PROMPT_FILE flowers.safetensors --task   # what one of them learnt, as inputs of that graph
+
+The graph takes RGB images (B, 3, H, W) of one size, in batches of any number, and gives logits. The normalisation of
+pixels is inside. Repeat the --cfg-options of the run.
+"""
+
+import argparse
+from pathlib import Path
+
+from vptx_cli.arguments import add_config_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config_arguments(parser)
+    parser.add_argument('prompt_file', help="a prompt file (.safetensors), or a run's .pth")
+    parser.add_argument('out', type=Path, help='.onnx, .xml (OpenVINO) or .pt2 (torch.export); .safetensors of --task')
+    parser.add_argument('--size', type=int, nargs='+', metavar='PIXELS', help="of an image, H W; else the network's")
+    parser.add_argument('--uint8', action='store_true', help='images of whole numbers from 0 to 255; else from 0 to 1')
+    parser.add_argument(
+        '--fold',
+        action=argparse.BooleanOptionalAction,
+        help='keys and values of prompts as constants; by default where that is possible',
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument('--graph', action='store_true', help='prompts and heads are inputs of the graph')
+    kind.add_argument('--task', action='store_true', help='prompts and head alone, as such inputs')
+
+
+def run(args: argparse.Namespace) -> None:
+    import vptx
+    from vptx.configs import read_config
+    from vptx.export import export_graph, export_model, export_task
+
+    if args.size and len(args.size) > 2:
+        raise SystemExit(f'--size takes one number or two, not {len(args.size)}')
+    size = (args.size * 2)[:2] if args.size else None
+    try:
+        config = read_config(args.config, args.net)
+        config.merge_from_dict(args.cfg_options)
+        model = vptx.init_model(config, args.prompt_file)
+        if args.task:
+            facts = export_task(model, args.out)
+        elif args.graph:
+            facts = export_graph(model, args.out, size, args.uint8)
+        else:
+            facts = export_model(model, args.out, size, args.uint8, args.fold)
+    except (FileNotFoundError, ImportError, ValueError) as error:
+        raise SystemExit(str(error)) from error
+    kilobytes = args.out.stat().st_size / 1024
+    print(f'{args.out}: {kilobytes:,.0f} kB, {facts["network"]}, images of {facts["size"][0]} x {facts["size"][1]}')
+    if 'difference' in facts:
+        print(f'largest difference from the model: {facts["difference"]:.1e}')

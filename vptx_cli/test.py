@@ -1,0 +1,28 @@
+"""Test a trained model:
+
+vptx test mini/digits_vpt_deep work_dirs/digits_vpt_deep/prompt.safetensors
+"""
+
+import argparse
+import json
+
+from vptx_cli.arguments import add_common_arguments, read
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_common_arguments(parser)
+    parser.add_argument('checkpoint', help="a run's .pth, or a prompt file (.safetensors)")
+    parser.add_argument('--tta', action='store_true', help="average over the views of the config's tta_pipeline")
+    parser.add_argument('--out', help='write the metrics to this JSON file')
+
+
+def run(args: argparse.Namespace) -> None:
+    from mmengine.dist import is_main_process
+
+    from vptx.configs import make_runner
+    from vptx.files import write_whole
+
+    metrics = make_runner(read(args)).test()
+    if args.out and is_main_process():
+        text = json.dumps(metrics, indent=1, default=lambda value: value.tolist())  # a confusion matrix is a tensor
+        write_whole(args.out, text.encode())
