@@ -100,6 +100,11 @@ LEAF = {
 
 def shrink(config: Config) -> None:
     """A tiny network of the same kind, at the same image size, without its weights."""
+    if config.model.type == 'ContrastivePretraining':
+        config.model.vision_cfg.update(width=12, layers=2, head_width=4)
+        config.model.text_cfg.update(width=8, layers=2)
+        config.model.visual = None
+        return
     if config.model.backbone.type == 'PromptedBackbone':
         changes, width = TINY[config.model.backbone.net.type]
         config.model.backbone.net.update(weights=None, **changes)
@@ -137,6 +142,9 @@ def feed(config: Config, size: int, folder: Path) -> None:
         if config.get(name):
             loader, data = config[name], config[name].dataset
             loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+            if data.type == 'CaptionedScenes':  # drawn, and small
+                data.length = 4
+                continue
             classes = number_of_classes(config)
             file = str(folder / f'{name}.png')
             loader.dataset = dict(type='RandomImages', size=size, file=file, classes=classes, pipeline=data.pipeline)
@@ -145,12 +153,14 @@ def feed(config: Config, size: int, folder: Path) -> None:
 @pytest.mark.parametrize('leaf, net', [*((leaf, None) for leaf in LEAVES), *((LEAF[net], net) for net in NETS)])
 def test_config_trains(leaf, net, tmp_path):
     config = load(leaf, net)
-    size = config.model.backbone.get('net', {}).get('img_size', 64)
+    size = config.model.get('backbone', {}).get('net', {}).get('img_size', 64)
     shrink(config)
     feed(config, size, tmp_path)
     # A later stage of pre-training goes on from a checkpoint of the first, which no fresh clone has.
     config.update(work_dir=str(tmp_path / 'run'), experiment_name=f'{tmp_path.name} {leaf}', load_from=None)
     config.custom_hooks = [*config.get('custom_hooks', []), dict(type='StopAfterOneEpoch')]
+    if 'max_iters' in config.train_cfg:
+        config.train_cfg.max_iters = 1
 
     runner = Runner.from_cfg(config)
     runner.train()

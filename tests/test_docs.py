@@ -15,6 +15,7 @@ import pytest
 
 import vptx
 from vptx.configs import load_config
+from vptx.registry import MODELS
 from vptx_cli.arguments import add_common_arguments
 
 ROOT = Path(__file__).parent.parent
@@ -130,6 +131,9 @@ def test_training_commands_describe_a_model(page, command, monkeypatch):
     args = parser.parse_args(shlex.split(command, comments=True))
     args.resume = None
     config = load_config(args)
+    if 'backbone' not in config.model:
+        MODELS.build(config.model)
+        return
     net = config.model.backbone.net
     if not Path(net.get('weights') or '').is_file():
         net.update(weights=None, **NARROW.get(net.type, {}))

@@ -20,6 +20,7 @@ COMMANDS = {
     'report': 'report',
     'benchmark': 'benchmark',
     'benchmark-text': 'benchmark_text',
+    'zero-shot': 'zero_shot',
     'list': 'list',
     'export': 'export',
     'doctor': 'doctor',

@@ -76,6 +76,15 @@ def test_vit_mini_is_what_it_says():
     assert sum(parameter.numel() for parameter in net.parameters()) == pytest.approx(2.7e6, rel=0.02)
 
 
+def test_the_image_tower_of_clip_mini_is_what_it_says():
+    """A norm before the blocks, patches without a bias; the head is the projection."""
+    net = TimmViT('vit_mini_patch8_clip_64', num_classes=160)
+    assert net.model.patch_embed.proj.bias is None and isinstance(net.model.norm_pre, nn.LayerNorm)
+    assert (net.geometry.depth, net.geometry.tokens) == (6, 65)
+    with torch.no_grad():
+        assert net.model(images(2, (64, 64))).shape == (2, 160)
+
+
 def test_unknown_name():
     with pytest.raises(ValueError, match=r"timm has no network 'vit_base_patch16_242'. Nearest: .*vit_base"):
         TimmViT('vit_base_patch16_242')

@@ -38,7 +38,10 @@ def real(leaf: str) -> nn.Module:
     config = deepcopy(parsed(leaf))
     config.model.backbone.net.weights = None
     (hook,) = config.custom_hooks
-    with torch.device('meta'), DefaultScope.overwrite_default_scope('mmseg'):
+    words = config.model.decode_head.get('words')
+    if words:
+        words.tower.pretrained = None
+    with torch.device('cpu' if words else 'meta'), DefaultScope.overwrite_default_scope('mmseg'):
         return vptx.attach(MODELS.build(config.model), hook.get('prompter'), hook.tune)
 
 
@@ -107,6 +110,8 @@ def shrink(config: Config) -> None:
     """A tiny network of the same kind and depth, at a fraction of the image size, without its weights."""
     net = config.model.backbone.net
     net.update(embed_dim=12, weights=None)
+    if words := config.model.decode_head.get('words'):
+        words.tower.update(width=12, pretrained=None)
     net.pop('fresh', None)
     widths = {192: 12, 768: 12, 1024: 12, 256: 8, 512: 16, 128: 4, 32: 8}
     if 'swin' in net.model:

@@ -1,5 +1,6 @@
 """The backbone of a pre-training run, written in its objective's public format, is read back as what was trained."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from open_clip.model import CLIP
+from safetensors.torch import load_file
 from small_models import drawn, vit
 
+import vptx.pretraining  # noqa: F401  registers itself
 from vptx.backbones import TimmViT
 from vptx.registry import MODELS
 from vptx.weights import load_weights
@@ -78,6 +82,25 @@ def test_public_keys(run, tmp_path):
     else:
         assert (file['epoch'], set(file)) == (3, {'epoch', 'arch', 'state_dict'})
         assert set(file['state_dict']) == {f'module.base_encoder.{name}' for name in timm_vit_mini().state_dict()}
+
+
+def test_both_towers_of_clip(tmp_path):
+    """In open_clip's names; what open_clip and timm read of it is what was trained, in 16-bit numbers."""
+    model = MODELS.build(Config.fromfile(ROOT / 'configs/pretrain/clip_mini.py').model)
+    checkpoint = tmp_path / 'iter_3.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(iter=3, cfg='...'), optimizer={}), checkpoint)
+    path = export_backbone(checkpoint, tmp_path / 'clip_mini')
+    assert path.name == 'clip_mini.safetensors' and path.stat().st_size < 8e6 - 1e4
+    halved = model.clip.eval().half().float()
+    exported = CLIP(**json.loads((ROOT / 'weights/clip_mini.json').read_text())).eval()
+    exported.load_state_dict(load_file(path))
+    assert all(torch.equal(value, halved.state_dict()[name]) for name, value in exported.state_dict().items())
+    image = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        wanted = halved.encode_image(image)
+        assert torch.equal(exported.encode_image(image), wanted)
+        tower = TimmViT('vit_mini_patch8_clip_64', weights=str(path), num_classes=160).model.eval()
+        torch.testing.assert_close(tower(image), wanted, rtol=1e-5, atol=1e-5)
 
 
 def timm_vit_mini():

@@ -10,7 +10,9 @@ from .deep_image import LoadDeepImage
 from .holdout import HoldoutCIFAR10, HoldoutCIFAR100, HoldoutCUB
 from .image_list import ImageList
 from .legacy_resize import LegacyResize
+from .mini.captioned_scenes import CaptionedScenes, WriteCaption
 from .mini.digits import Digits
+from .mini.figure_tasks import FigureTask
 from .mini.formula import FormulaImages
 from .mini.mini_vtab import MiniVTAB
 from .mini.photo_patches import PhotoPatches
@@ -24,9 +26,11 @@ __all__ = [
     'TASKS',
     'BenchmarkTask',
     'CLEVRCount',
+    'CaptionedScenes',
     'CoOpTask',
     'CustomImages',
     'Digits',
+    'FigureTask',
     'FormulaImages',
     'HoldoutCIFAR10',
     'HoldoutCIFAR100',
@@ -41,5 +45,6 @@ __all__ = [
     'RandomViews',
     'Subset',
     'Task',
+    'WriteCaption',
     'set_task',
 ]

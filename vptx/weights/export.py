@@ -5,7 +5,8 @@ What was trained here so goes through the same converters as what others publish
 * supervision: Google's ``.npz``, with the classifier, whose classes a label mapping can read as others;
 * MAE: ``{'model': ...}`` in MAE's names, a ``.pth``;
 * MoCo v3: ``{'epoch', 'arch', 'state_dict': 'module.base_encoder...'}``, a ``.pth.tar``. The momentum
-  encoder, which is there in the authors' files and is not needed, is left out.
+  encoder, which is there in the authors' files and is not needed, is left out;
+* language and images: open_clip's ``.safetensors``, both towers.
 """
 
 import re
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from vptx.files import safe_load, write_whole
@@ -24,9 +26,9 @@ from .layouts import mm_vit
 from .layouts.rename import Rules, rename
 from .read import read_tensors
 
-__all__ = ['export_backbone', 'to_google']
+__all__ = ['export_backbone', 'to_google', 'to_open_clip']
 
-_PROMPTED, _STOCK, _HEAD = 'backbone.net.model.', 'backbone.', 'head.fc.'
+_PROMPTED, _STOCK, _HEAD, _CLIP = 'backbone.net.model.', 'backbone.', 'head.fc.', 'clip.'
 _BLOCK = r'^blocks\.(\d+)\.'
 _TO_GOOGLE: Rules = [
     (r'^cls_token$', 'cls'),
@@ -42,6 +44,19 @@ _TO_GOOGLE: Rules = [
     (_BLOCK + r'mlp\.fc2\.', r'Transformer/encoderblock_\1/MlpBlock_3/Dense_1/'),
     (r'((?:norm|LayerNorm_\d)/)weight$', r'\1scale'),
     (r'/weight$', '/kernel'),
+]
+_TO_OPEN_CLIP: Rules = [
+    (r'^cls_token$', 'class_embedding'),
+    (r'^pos_embed$', 'positional_embedding'),
+    (r'^patch_embed\.proj\.weight$', 'conv1.weight'),
+    (r'^norm_pre\.', 'ln_pre.'),
+    (r'^norm\.', 'ln_post.'),
+    (_BLOCK, r'transformer.resblocks.\1.'),
+    (r'\.norm(\d)\.', r'.ln_\1.'),
+    (r'\.attn\.qkv\.', '.attn.in_proj_'),
+    (r'\.attn\.proj\.', '.attn.out_proj.'),
+    (r'\.mlp\.fc1\.', '.mlp.c_fc.'),
+    (r'\.mlp\.fc2\.', '.mlp.c_proj.'),
 ]
 
 
@@ -70,10 +85,13 @@ def export_backbone(checkpoint: str | Path, out: str | Path) -> Path:
         arrays: dict[str, Any] = {k: v.numpy() for k, v in to_google(network).items()}
         np.savez(buffer, **arrays)
         extension = '.npz'
+    elif f'{_CLIP}visual.proj' in tensors:
+        buffer.write(save(_halved(tensors, _CLIP)))
+        extension = '.safetensors'
     else:
         raise ValueError(
-            f'{checkpoint} is no run of supervision ({_PROMPTED}*), of MAE (neck.mask_token) or of MoCo v3 '
-            f'(momentum_encoder.*); it holds {", ".join(list(tensors)[:5])}, ...'
+            f'{checkpoint} is no run of supervision ({_PROMPTED}*), of MAE (neck.mask_token), of MoCo v3 '
+            f'(momentum_encoder.*) or of CLIP ({_CLIP}*); it holds {", ".join(list(tensors)[:5])}, ...'
         )
     path = Path(f'{out}{extension}')
     write_whole(path, buffer.getvalue())
@@ -101,6 +119,19 @@ def to_google(tensors: Mapping[str, Tensor], head_width: int = 64) -> dict[str, 
     if strange:
         raise ValueError(f"Google's ViT has no {', '.join(strange[:5])}")
     return converted
+
+
+def to_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A ViT without its classifier from timm's names to those of an image tower of open_clip.
+
+    There the embedding of patches has no bias, which goes into their positions.
+    """
+    own = {name: value for name, value in tensors.items() if not name.startswith('head.')}
+    bias = own.pop('patch_embed.proj.bias', None)
+    own['cls_token'], own['pos_embed'] = own['cls_token'][0, 0], own['pos_embed'][0].clone()
+    if bias is not None:
+        own['pos_embed'][1:] += bias
+    return rename(own, _TO_OPEN_CLIP)
 
 
 def _turned(name: str, value: Tensor, head_width: int) -> Tensor:
