@@ -1,6 +1,7 @@
 """One layer of a frozen network with a prompter: what the forward of images and the forward of texts have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -15,11 +16,21 @@ from vptx.backbones.memory import Memory
 from vptx.geometry import At, Site
 from vptx.prompters.base import Prompter
 
-__all__ = ['OUTSIDE', 'PromptedLayers', 'stamp']
+__all__ = ['OUTSIDE', 'PromptedLayers', 'stamp', 'without_prompter']
 
 OUTSIDE = At(None)
 #: Where the forward that is running is, for prompters that act inside: one network may serve several threads.
-_here: ContextVar[At] = ContextVar('here', default=OUTSIDE)
+_here: ContextVar[At | None] = ContextVar('here', default=OUTSIDE)
+
+
+@contextmanager
+def without_prompter() -> Iterator[None]:
+    """Modules of a network give what they are, whatever prompter acts inside them."""
+    token = _here.set(None)
+    try:
+        yield
+    finally:
+        _here.reset(token)
 
 
 class PromptedLayers(BaseModule):
@@ -104,7 +115,7 @@ class PromptedLayers(BaseModule):
 
     def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         at = self._compiled_at if torch.compiler.is_compiling() else _here.get()
-        return self.prompter.inside(site, inputs[0], output, at)
+        return output if at is None else self.prompter.inside(site, inputs[0], output, at)
 
 
 def stamp(tensor: Tensor) -> tuple[int, int]:

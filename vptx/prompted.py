@@ -17,7 +17,7 @@ from vptx.backbones.base import Context, LayerOutput, Net
 from vptx.backbones.memory import Memory
 from vptx.binding import bind, check_free, hold, release
 from vptx.geometry import At, KeyValue
-from vptx.layers import OUTSIDE, PromptedLayers, stamp
+from vptx.layers import OUTSIDE, PromptedLayers, stamp, without_prompter
 from vptx.library_methods import LibraryMethods
 from vptx.mappings.base import LabelMapping
 from vptx.prompters.base import AMONG_TOKENS, Prompter
@@ -122,6 +122,9 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         name = MAPS if maps else str(readout)
         if 'inside' in prompter.doors:  # attention to a memory calls no modules: prompts beside go in as tokens
             geometry = replace(geometry, doors=geometry.doors - {'memory'})
+        if prompter.reads_language:
+            language = mapping.language() if mapping else ()
+            geometry = replace(geometry, language=tuple((len(prompts), prompts.shape[1]) for prompts in language))
         check_free(prompter, self)
         bind(prompter, geometry, name in READS_PROMPTS)
         has_tokens = geometry.tokens > 0
@@ -200,11 +203,33 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
                 that the network cannot take.
         """
         self._check_state()
-        return self.mapping(self._check_classes(self.read(image, note)))
+        logits = self._check_classes(self.read(image, note))
+        if self.mapping.reads_frozen and torch.is_grad_enabled():
+            self.mapping.take_frozen(self._read_frozen(image, logits))
+        return self.mapping(logits)
 
     def read(self, image: Tensor | PartialForward, note: Any = None) -> Tensor | tuple:
         """As :meth:`forward`, without the mapping: the network's own logits (B, K), where they are mapped."""
         return self._run(image, note=note).value
+
+    @torch.no_grad()
+    def _read_frozen(self, image: Tensor | PartialForward, logits: Tensor) -> Tensor:
+        """As :meth:`read`, of the network without its prompter, whose own result is ``logits``."""
+        if any(parameter.requires_grad for parameter in self.net.parameters()):
+            raise ValueError(
+                f'{type(self.mapping).__name__} compares with the frozen network, and weights of '
+                f'{self.net.geometry.name} train: leave them out of tune'
+            )
+        if not self.prompter.doors:
+            return logits.detach()
+        bare = object.__new__(PromptedNetwork)
+        bare.__dict__.update(self.__dict__)
+        modules = {**self._modules, 'prompter': Prompter()}
+        bare.__dict__.update(_exact=True, _first_rows=None, folded=set(), _modules=modules)
+        with without_prompter():
+            frozen = bare.read(image)
+        assert isinstance(frozen, Tensor)
+        return frozen
 
     def begin(self, image: Tensor | PartialForward, layer: int | None, note: Any = None) -> PartialForward:
         """As far as in front of ``layer``, or all of :meth:`read`: image (B, 3, H, W) -> what read goes on with."""
@@ -318,6 +343,9 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         feature = READOUTS[str(self.readout)](*parts, context.grid)
         return PartialForward(net.finish_pooled(feature) if feature.dim() == 2 else feature)
 
+    def _at(self, layer: int, grid: tuple[int, int], seen: Any = None, note: Any = None) -> At:
+        return super()._at(layer, grid, seen, note)._replace(language=self.mapping.language())
+
     def _finish(self, tokens: Tensor, at: At) -> Tensor:
         return self._called(at, self.net.finish, tokens)
 
@@ -410,7 +438,7 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
 
     def _sources(self) -> list[Tensor]:
         """All that folded keys and values may have been made from."""
-        found, modules = list[Tensor](), [self.prompter, self.net]
+        found, modules = list[Tensor](), [self.prompter, self.net, self.mapping]
         while modules:  # in every forward, so without the names that ``parameters()`` makes
             module = modules.pop()
             modules += [part for part in module._modules.values() if part is not None]

@@ -141,6 +141,9 @@ class MMPretrainViT(_OpenMMLabViT):
         )
         return model.pre_norm(model.drop_after_pos(tokens + positions)), Context(grid)
 
+    def admit(self, tokens: Tensor) -> Tensor:
+        return self.model.pre_norm(tokens)
+
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return self.model.ln2(feature) if self.model.out_type == 'avg_featmap' else feature
 
@@ -186,7 +189,10 @@ class MMSegViT(_OpenMMLabViT):
         tokens = model._pos_embeding(tokens, grid, model.pos_embed)
         if not model.with_cls_token:
             tokens = tokens[:, 1:]
-        return model.pre_ln(tokens) if model.pre_norm else tokens, Context(grid)
+        return self.admit(tokens), Context(grid)
+
+    def admit(self, tokens: Tensor) -> Tensor:
+        return self.model.pre_ln(tokens) if self.model.pre_norm else tokens
 
     def is_known(self, module: nn.Module) -> bool:
         if not super().is_known(module):

@@ -5,6 +5,7 @@ from .bayesian import BayesianMapping
 from .frequency import FrequencyMapping, IterativeMapping
 from .fully_connected import FullyConnectedMapping
 from .index import IndexMapping, RandomMapping
+from .pulls import ImagePull, LogitPull, Pull, TextPull
 from .text import TextHead
 
 __all__ = [
@@ -12,9 +13,13 @@ __all__ = [
     'CountedMapping',
     'FrequencyMapping',
     'FullyConnectedMapping',
+    'ImagePull',
     'IndexMapping',
     'IterativeMapping',
     'LabelMapping',
+    'LogitPull',
+    'Pull',
     'RandomMapping',
     'TextHead',
+    'TextPull',
 ]

@@ -8,6 +8,7 @@ from .border import BorderPrompter
 from .channel import ChannelPrompter
 from .context import ContextPrompter
 from .coordinator import CoordinatorPrompter
+from .coupled import CoupledPrompter
 from .deep import DeepPrompter
 from .embedding import PromptEmbedding
 from .image import ImagePrompter
@@ -34,6 +35,7 @@ __all__ = [
     'ChannelPrompter',
     'ContextPrompter',
     'CoordinatorPrompter',
+    'CoupledPrompter',
     'DeepPrompter',
     'ImagePrompter',
     'LoRA',
