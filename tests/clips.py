@@ -77,3 +77,18 @@ def prompted(prompter: Any = None, image: Any = None, names: Any = NAMES, seed: 
     model = image_tower()
     torch.manual_seed(seed)
     return vptx.attach(model, image, mapping=head(prompter, names, **options)).eval()
+
+
+def changes(prompter: Any = None, image: Any = None, hooks: Any = (), **options: Any) -> dict:
+    """Changes of :func:`runs.tiny_config` that train prompts of a text head, on random towers."""
+    import runs
+
+    tower = dict(width=WIDTH, heads=HEADS, layers=2, embed=EMBED)
+    mapping = dict(type='TextHead', tower=tower, classes=list(runs.CLASSES), prompter=prompter, **options)
+    return dict(
+        model=dict(
+            backbone=dict(net=runs.net(num_classes=EMBED)),
+            head=dict(_delete_=True, type='ClsHead', loss=dict(type='CrossEntropyLoss')),
+        ),
+        hooks=[dict(type='PromptTuningHook', prompter=image, mapping=mapping, tune=()), *hooks],
+    )

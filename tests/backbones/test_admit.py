@@ -45,7 +45,9 @@ def test_embedded_prompts_are_others_than_raw_ones(name):
     assert not torch.allclose(*outputs, atol=1e-4)
 
 
-@pytest.mark.parametrize('name', [name for name in NETWORKS if name not in FOUND and name not in ('ResNet', 'ConvNeXt')])
+@pytest.mark.parametrize(
+    'name', [name for name in NETWORKS if name not in FOUND and name not in ('ResNet', 'ConvNeXt')]
+)
 def test_elsewhere_they_stay_as_they_are(name):
     prompts = torch.randn(3, WIDTH)
     assert torch.equal(wrap_backbone(tiny(name)).admit(prompts), prompts)

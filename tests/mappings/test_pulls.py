@@ -142,7 +142,7 @@ def test_pulls_that_cannot_be_meant():
 def test_a_network_whose_weights_train_is_no_frozen_one():
     mapping = prompted(WORDS, pulls=PROMPTSRC).mapping
     model = vptx.attach(image_tower(), DEEP, tune=['blocks.1'], mapping=mapping).train()
-    with pytest.raises(ValueError, match='TextHead compares with the frozen network, and weights of .* train'):
+    with pytest.raises(ValueError, match=r'TextHead compares with the frozen network, and weights of .* train'):
         model(images())
 
 
