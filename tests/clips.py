@@ -79,15 +79,18 @@ def prompted(prompter: Any = None, image: Any = None, names: Any = NAMES, seed: 
     return vptx.attach(model, image, mapping=head(prompter, names, **options)).eval()
 
 
-def changes(prompter: Any = None, image: Any = None, hooks: Any = (), **options: Any) -> dict:
-    """Changes of :func:`runs.tiny_config` that train prompts of a text head, on random towers."""
+def changes(
+    prompter: Any = None, image: Any = None, hooks: Any = (), weights: tuple = (None, None), **options: Any
+) -> dict:
+    """Changes of :func:`runs.tiny_config` that train prompts of a text head, on random towers, or on those of two
+    files, of the image tower and of the text tower."""
     import runs
 
-    tower = dict(width=WIDTH, heads=HEADS, layers=2, embed=EMBED)
+    tower = dict(width=WIDTH, heads=HEADS, layers=2, embed=EMBED, pretrained=weights[1])
     mapping = dict(type='TextHead', tower=tower, classes=list(runs.CLASSES), prompter=prompter, **options)
     return dict(
         model=dict(
-            backbone=dict(net=runs.net(num_classes=EMBED)),
+            backbone=dict(net=runs.net(num_classes=EMBED, weights=weights[0])),
             head=dict(_delete_=True, type='ClsHead', loss=dict(type='CrossEntropyLoss')),
         ),
         hooks=[dict(type='PromptTuningHook', prompter=image, mapping=mapping, tune=()), *hooks],

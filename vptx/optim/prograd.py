@@ -60,38 +60,43 @@ class ProGradOptimWrapper(OptimWrapper):
         if self._accumulative_counts != 1:
             raise ValueError('ProGradOptimWrapper takes a step for each batch: leave accumulative_counts out')
         self.strength = strength
-        self._parts: dict[str, Tensor] = {}
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         inner: Any = unwrap_model(model)
 
-        def divide(module: nn.Module, inputs: tuple, losses: Any) -> None:
-            named = losses if isinstance(losses, dict) else {}
-            guides = {name: loss for name, loss in named.items() if name.startswith(GUIDES)}
+        # Of guides, what the model gives; of the task's losses, what DistributedDataParallel makes of it: a backward pass
+        # through that exchanges gradients, and one is to do so.
+        def take_guides(module: nn.Module, inputs: tuple, losses: Any) -> None:
+            guides = {name: loss for name, loss in losses.items() if name.startswith(GUIDES)}
             if not guides:
                 raise ValueError(
                     'ProGradOptimWrapper projects gradients onto those of the terms that prompter and label mapping '
                     "add to the loss, and there are none: mapping=dict(type='TextHead', pulls=[dict("
                     "type='LogitPull')], ...)"
                 )
-            rest = {name: loss for name, loss in named.items() if name not in guides}
-            self._parts = {name: inner.parse_losses(part)[0] for name, part in (('task', rest), ('guide', guides))}
+            self._guide = inner.parse_losses(guides)[0]
 
-        handle = inner.register_forward_hook(divide)
+        def take_task(module: nn.Module, inputs: tuple, losses: Any) -> None:
+            rest = {name: loss for name, loss in losses.items() if not name.startswith(GUIDES)}
+            self._task = inner.parse_losses(rest)[0]
+
+        handles = inner.register_forward_hook(take_guides), model.register_forward_hook(take_task)
         try:
             with super().optim_context(model):
                 yield
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
     def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
         trained = [p for group in self.optimizer.param_groups for p in group['params'] if p.requires_grad]
-        found = torch.autograd.grad(self._parts['guide'], trained, retain_graph=True, allow_unused=True)
+        found = torch.autograd.grad(self._guide, trained, retain_graph=True, allow_unused=True)
         self._guides = [torch.zeros_like(p) if k is None else k for p, k in zip(trained, found, strict=True)]
         for guide in self._guides:
             all_reduce(guide, op='mean')
-        task, self._parts = self._parts['task'], {}
+        task = self._task
+        del self._guide, self._task
         super().update_params(task, step_kwargs, zero_kwargs)
 
     def step(self, **options: Any) -> None:
