@@ -65,8 +65,8 @@ class ProGradOptimWrapper(OptimWrapper):
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         inner: Any = unwrap_model(model)
 
-        # Of guides, what the model gives; of the task's losses, what DistributedDataParallel makes of it: a backward pass
-        # through that exchanges gradients, and one is to do so.
+        # Of guides, what the model gives; of the task's losses, what DistributedDataParallel makes of it: a backward
+        # pass through that exchanges gradients, and one is to do so.
         def take_guides(module: nn.Module, inputs: tuple, losses: Any) -> None:
             guides = {name: loss for name, loss in losses.items() if name.startswith(GUIDES)}
             if not guides:
