@@ -277,7 +277,7 @@ class PromptedText(PromptedLayers):
     def _remember(self, key: Any, compute: Any) -> Tensor:
         """What ``compute`` gives without gradients, computed again where a number that it may depend on has changed."""
         compiling = torch.compiler.is_compiling()
-        now = None if compiling else [stamp(tensor) for tensor in self._sources()]
+        now = None if compiling else [stamp(tensor) for tensor in self._sources(with_prompter=key == 'prompted')]
         known = self._known.get(key)
         if known is None or (not compiling and known[0] != now):
             device = next(self.net.parameters()).device.type
@@ -287,13 +287,9 @@ class PromptedText(PromptedLayers):
             self._known[key] = known
         return known[1]
 
-    def _sources(self) -> list[Tensor]:
-        return [
-            *self.net.parameters(),
-            *self.net.buffers(),
-            *self.prompter.parameters(),
-            *self.prompter.buffers(),
-        ]
+    def _sources(self, with_prompter: bool) -> list[Tensor]:
+        parts = (self.net, self.prompter) if with_prompter else (self.net,)
+        return [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
 
     def _features(self, several: Sequence[Sentences], note: Any) -> Tensor:
         found = [self._encode(sentences, note) for sentences in several]

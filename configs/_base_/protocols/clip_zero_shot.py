@@ -1,4 +1,4 @@
-"""Zero-shot: one epoch in which nothing trains, so that there is a file to test, and a study as of the other methods."""
+"""Zero-shot: one epoch in which nothing trains, so that there is a file to test, and a study as of others."""
 
 epochs, rate = 1, 0.002
 
