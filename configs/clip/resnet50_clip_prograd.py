@@ -2,8 +2,9 @@
 
 Source: Zhu et al., "Prompt-aligned Gradient for Prompt Tuning", ICCV 2023, https://arxiv.org/abs/2205.14865: the last
         of the 16 words start as those of a template, the others as zeros. Different: the words are "a photo of a" for
-        all data sets, theirs those of each; a strength of 1 for all, theirs is 0.8 for 8 and 16 images of Flowers, DTD
-        and EuroSAT. Single precision, no image is left out of an epoch, images are drawn by another generator.
+        all data sets, in the public code those of each; a strength of 1 for all, in the paper 0.8 for 8 and 16 images
+        of Flowers, DTD and EuroSAT. Single precision, no image is left out of an epoch, images are drawn by another
+        generator.
 Paper:  not known to us by data set.
 vptx:   not run yet.
 Cost:   8,192 trained parameters; a prompt file of 0.03 MB. Time not measured.

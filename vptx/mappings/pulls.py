@@ -24,8 +24,8 @@ __all__ = ['Forward', 'ImagePull', 'LogitPull', 'Pull', 'TextPull']
 
 #: Of rows of length 1.
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    'cosine': lambda ours, frozen: 1 - F.cosine_similarity(ours, frozen, dim=-1).mean(),
-    'l1': lambda ours, frozen: (ours - frozen).abs().mean(),
+    'cosine': lambda learnt, frozen: 1 - F.cosine_similarity(learnt, frozen, dim=-1).mean(),
+    'l1': lambda learnt, frozen: (learnt - frozen).abs().mean(),
 }
 
 
@@ -156,5 +156,5 @@ class LogitPull(Pull):
         assert seen.frozen_images is not None  # as it asked for them
         with torch.no_grad():
             teacher = seen.score(seen.frozen_images, seen.frozen_classes(self.template, self.average))
-        ours, theirs = (logits.float().log_softmax(dim=-1) for logits in (seen.logits, teacher))
-        return self.weight * F.kl_div(ours, theirs, reduction='sum', log_target=True) / ours.numel()
+        learnt, frozen = (logits.float().log_softmax(dim=-1) for logits in (seen.logits, teacher))
+        return self.weight * F.kl_div(learnt, frozen, reduction='sum', log_target=True) / learnt.numel()
