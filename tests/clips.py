@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -9,6 +10,7 @@ import torch
 from networks import SIZE
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.tokenizer import SimpleTokenizer
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import vptx
@@ -77,6 +79,18 @@ def prompted(prompter: Any = None, image: Any = None, names: Any = NAMES, seed: 
     model = image_tower()
     torch.manual_seed(seed)
     return vptx.attach(model, image, mapping=head(prompter, names, **options)).eval()
+
+
+def write_towers(folder: Path) -> tuple[str, str]:
+    """Files of random weights for :func:`changes`, of the image tower and of the text tower."""
+    import runs
+
+    image, text = folder / 'image_tower.pth', folder / 'text_tower.safetensors'
+    runs.write_weights(image, num_classes=EMBED)
+    torch.manual_seed(0)
+    state = OpenCLIPText(width=WIDTH, heads=HEADS, layers=2, embed=EMBED).model.state_dict()
+    save_file({**state, 'logit_scale': torch.tensor(1.0)}, text)
+    return str(image), str(text)
 
 
 def changes(

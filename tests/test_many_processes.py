@@ -10,18 +10,15 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from clips import EMBED, HEADS, WIDTH
 from clips import changes as prompts_of_towers
+from clips import write_towers
 from runs import CLASSES, differences, environment, hook, load, loader, net, newest, runner, write_config, write_weights
-from safetensors.torch import save_file
 
-from vptx.backbones import OpenCLIPText
 from vptx.kept import file_names
 from vptx.prompt_file import read_prompt
 
@@ -95,15 +92,10 @@ def test_two_share_features_and_learn_what_one_learns_without(tmp_path, together
 @pytest.mark.parametrize('kind', [pytest.param('OptimWrapper', marks=pytest.mark.slow), 'ProGradOptimWrapper'])
 def test_two_learn_the_prompts_of_both_towers_that_one_learns(tmp_path, together, kind):
     """MaPLe's, pulled to the frozen towers as in PromptSRC, or with gradients projected as in ProGrad; averaged."""
-    towers = [str(tmp_path / name) for name in ('image.pth', 'text.safetensors')]
-    write_weights(Path(towers[0]), num_classes=EMBED)
-    torch.manual_seed(0)
-    text = OpenCLIPText(width=WIDTH, heads=HEADS, layers=2, embed=EMBED).model.state_dict()
-    save_file({**text, 'logit_scale': torch.tensor(1.0)}, towers[1])
     words = dict(type='ContextPrompter', num_tokens=2, words='a photo of a', depth=2)
     pulls = [dict(type='TextPull'), dict(type='ImagePull'), dict(type='LogitPull')]
     average = dict(type='GaussianAverageHook', mean=1.0)
-    changes = prompts_of_towers(words, dict(type='CoupledPrompter'), [average], towers, pulls=pulls)
+    changes = prompts_of_towers(words, dict(type='CoupledPrompter'), [average], write_towers(tmp_path), pulls=pulls)
     changes |= dict(optim_wrapper=dict(type=kind, optimizer=dict(type='SGD', lr=0.1)), param_scheduler=[])
     runner(tmp_path / 'one', train_dataloader=batch(12), **changes).train()
     together('two', train_dataloader=batch(6), **changes)

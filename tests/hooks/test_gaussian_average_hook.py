@@ -5,10 +5,13 @@ from math import exp
 import pytest
 import runs
 import torch
-from clips import changes
+from clips import changes, write_towers
+from mmengine.config import Config
 from mmengine.hooks import Hook
+from networks import images
 from safetensors.torch import load_file
 
+import vptx
 from vptx.attach import find_prompted_network
 from vptx.hooks import GaussianAverageHook, gaussian_weights
 from vptx.prompt_file import names_in_file
@@ -19,7 +22,7 @@ AVERAGE = dict(type='GaussianAverageHook', mean=2.0, std=1.0)
 EPOCHS = {'train_cfg.max_epochs': 3}
 PROMPTS = dict(
     prompter=dict(type='ContextPrompter', num_tokens=2, words='a photo of a', depth=2),
-    image=dict(type='DeepPrompter', num_tokens=2, embedded=True, init='normal'),
+    image=dict(type='CoupledPrompter'),
 )
 
 
@@ -59,7 +62,7 @@ def test_the_model_the_checkpoint_and_the_file_are_the_average(tmp_path):
     model = unwrap_model(run.model)
     (hook,) = (hook for hook in run.hooks if isinstance(hook, Epochs))
     names, state, weights = trained_names(model), model.state_dict(), gaussian_weights(3, 2.0, 1.0)
-    assert len(names) == 4
+    assert len(names) == 6
     for name, tensor in state.items():
         first, *_, last = (epoch[name] for epoch in hook.states)
         if name in names:
@@ -71,6 +74,18 @@ def test_the_model_the_checkpoint_and_the_file_are_the_average(tmp_path):
     saved, file = runs.load(runs.newest(tmp_path)), load_file(tmp_path / 'prompt.safetensors')
     for name, inner in names_in_file(model).items():
         assert torch.equal(saved['state_dict'][name], state[name]) and torch.equal(file[inner], state[name])
+
+
+def test_its_file_is_loaded_by_the_config(tmp_path):
+    changed = changes(**PROMPTS, hooks=[AVERAGE], weights=write_towers(tmp_path), pulls=[dict(type='ImagePull')])
+    run = runs.runner(tmp_path / 'run', **changed)
+    run.train()
+    config = Config(runs.tiny_config(tmp_path / 'run', **changed))
+    model = vptx.init_model(config, tmp_path / 'run' / 'prompt.safetensors')
+    trained, loaded = (find_prompted_network(found).eval() for found in (run.model, model))
+    image = images(2, (16, 16))
+    with torch.no_grad():
+        assert torch.equal(loaded(image)[0], trained(image)[0])
 
 
 def test_what_does_not_move_is_its_own_average_and_what_is_frozen_stays_to_the_bit(tmp_path):

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from clips import NAMES, prompted, reference, tiny_clip, tokenize
+from clips import NAMES, prompted, reference, side, tiny_clip, tokenize
 from networks import images
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -66,6 +66,25 @@ def test_numbers_of_independent_prompts_in_vit_b16(number, depth, total):
 def test_numbers_of_deep_prompts_of_one_side_in_vit_b16():
     assert count(bound(ContextPrompter(4, depth=12), TEXT)) == 24_576
     assert count(bound(DeepPrompter(8, embedded=True), IMAGE)) == 73_728
+
+
+@torch.no_grad()
+def test_vectors_in_front_of_the_words_start_as_zeros():
+    """ProGrad's: as many words as the phrase has are its first tokens, and what is left of it stays."""
+    phrase = 'a photo-realistic photo of a'  # 5 words, 7 tokens
+    text = side(dict(type='ContextPrompter', num_tokens=8, words=phrase, zeros_ahead=True), whole=True)
+    context, net = text.prompter.context, text.net
+    assert not context[:3].any() and torch.equal(context[3:], net.word_vectors(phrase)[:5])
+    ids = tokenize([f'X X X {phrase} {name}.' for name in NAMES])
+    vectors = net.vectors(ids)
+    vectors[:, 1:4] = 0
+    clip = tiny_clip()
+    x = vectors + clip.positional_embedding
+    for block in clip.transformer.resblocks:
+        x = block(x, attn_mask=clip.attn_mask)
+    rows = clip.ln_final(x)[torch.arange(len(ids)), ids.argmax(1)] @ clip.text_projection
+    torch.testing.assert_close(text(), nn.functional.normalize(rows, dim=-1), rtol=1e-5, atol=1e-5)
+    assert 'zeros_ahead' not in text.prompter.settings
 
 
 @pytest.mark.parametrize(('depth', 'total'), [(9, 3_555_072), (3, 1_185_024)])
