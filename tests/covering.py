@@ -8,11 +8,14 @@ from collections.abc import Callable, Collection, Hashable, Iterable
 from functools import cache
 
 import pytest
-from networks import tiny
+from networks import NETWORKS, tiny
 
 from vptx.backbones import wrap_backbone
 from vptx.prompters import Prompter
 from vptx.registry import PROMPTERS
+
+#: Swin V2, library and all, has NaN in float16 where windows are padded.
+FINITE = [name for name in NETWORKS if 'window does not divide' not in name]
 
 
 @cache
@@ -59,3 +62,40 @@ def covering_pairs(pairs: Iterable[tuple[str, str | type[Prompter]]]) -> list:
         lambda network, kind: (kind, shape(network)),
         lambda network, kind: (network, ways_in(kind)),
     )
+
+
+# What a prompter may find in a geometry, beside its doors, that it cannot do with; and how it says so.
+REFUSALS = {
+    'PadPrompter': (lambda facts: not facts.any_size, 'makes images larger, but .* takes them of 32 x 32 px alone'),
+    'ChannelPrompter': (lambda facts: facts.stem is None, 'needs a stem that more channels can be put before'),
+}
+
+
+def refusal(network: str, kind: str | type[Prompter]) -> str | None:
+    """What the error must say where the two do not go together; None where they must."""
+    facts = wrap_backbone(tiny(network)).geometry
+    if not (PROMPTERS.get(kind) if isinstance(kind, str) else kind).doors <= facts.doors:
+        return 'enters by .*, but .* has no door .*, only image'
+    refuses, message = REFUSALS.get(kind, (lambda facts: False, ''))
+    return message if refuses(facts) else None
+
+
+@cache
+def layer_kind(network: str) -> Hashable:
+    """How its layers are made: the modules of the first one with their types, or the net where prompts reach none."""
+    net = wrap_backbone(tiny(network))
+    if not net.geometry.depth:
+        return type(net)
+    return frozenset((name, type(module)) for name, module in net.module_of(0).named_modules())
+
+
+def few_pairs(networks: Iterable[str], kinds: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs in which every prompter is on some network, and networks of each kind of layer have a prompter that enters
+    as memory, where they can, and one that does not."""
+    pairs = [(network, kind) for network in networks for kind in kinds if refusal(network, kind) is None]
+    chosen = covering(
+        pairs,
+        lambda network, kind: kind,
+        lambda network, kind: (layer_kind(network), ways_in(kind)[1]),
+    )
+    return [case.values for case in chosen if not case.marks]

@@ -141,9 +141,9 @@ def test_geometry_of_images_of_another_size(network, size):
     if not facts.any_size:
         assert facts.resized(facts.image) == facts
         return
-    state, lengths = images(size=size), []
+    state, lengths = model.embed(images(size=size)), []
     for layer in range(facts.depth):
-        state = model.begin(state, layer)
-        tokens, _ = model.net.merge(state.value, layer, state.context)
+        state = model.layers(state, layer)
+        tokens, _ = model.net.merge(state.tokens, layer, state.context)
         lengths.append(tokens.shape[1])
     assert [found.length(layer) for layer in range(facts.depth)] == lengths

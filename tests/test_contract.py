@@ -14,7 +14,7 @@ from math import isqrt
 import numpy as np
 import pytest
 import torch
-from covering import covering, covering_pairs, shape
+from covering import covering, covering_pairs, refusal, shape
 from mmpretrain.models import ImageClassifier
 from networks import (
     BACKBONES,
@@ -118,22 +118,6 @@ every_pair, every_family = (
 )
 
 
-# What a prompter may find in a geometry, beside its doors, that it cannot do with; and how it says so.
-REFUSALS = {
-    'PadPrompter': (lambda facts: not facts.any_size, 'makes images larger, but .* takes them of 32 x 32 px alone'),
-    'ChannelPrompter': (lambda facts: facts.stem is None, 'needs a stem that more channels can be put before'),
-}
-
-
-def refusal(network: str, kind: str | type[Prompter]) -> str | None:
-    """What the error must say where the two do not go together; None where they must."""
-    facts = wrap_backbone(tiny(network)).geometry
-    if not (PROMPTERS.get(kind) if isinstance(kind, str) else kind).doors <= facts.doors:
-        return 'enters by .*, but .* has no door .*, only image'
-    refuses, message = REFUSALS.get(kind, (lambda facts: False, ''))
-    return message if refuses(facts) else None
-
-
 def attached(network: str, kind: str | type[Prompter], seed: int = 1, **arguments) -> nn.Module:
     """The network with the prompter attached, in eval mode."""
     model = fitting(network, kind)
@@ -194,6 +178,40 @@ def test_prompts_and_what_changes_layers_from_inside_go_together(kind):
     model(images()).square().sum().backward()
     for name, parameter in model.prompter.named_parameters():
         assert parameter.grad.abs().max() > 0, name
+
+
+INSIDE = [kind for kind in PROMPTERS.module_dict if 'inside' in PROMPTERS.get(kind).doors]
+WITH_MEMORY = [name for name in NETWORKS if {'memory', 'inside'} <= wrap_backbone(tiny(name)).geometry.doors]
+
+
+@pytest.mark.parametrize(
+    ('network', 'kind'),
+    covering(
+        product(WITH_MEMORY, INSIDE),
+        lambda network, kind: kind,
+        lambda network, kind: network,
+    ),
+)
+def test_two_prompters_with_memory_and_one_inside_compute_what_tokens_do(network, kind):
+    """Layers with a module that is changed from inside are called, with prompts among their tokens."""
+    found, image = [], images()
+    for make in (lambda model: PromptedNetwork(wrap_backbone(model), OWN), without_memory):
+        torch.manual_seed(1)
+        deep = [dict(type='DeepPrompter', num_tokens=number) for number in (3, 2)]
+        if make is without_memory:  # of which one prompter may add tokens
+            deep = [dict(type='DeepPrompter', num_tokens=5)]
+        model = vptx.attach(make(tiny(network)), [config(kind), *deep]).eval()
+        generator, rows = torch.Generator().manual_seed(2), torch.Generator().manual_seed(3)
+        inside, *prompters = model.prompter.prompters
+        with torch.no_grad():
+            for parameter in inside.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+            for layer, width in enumerate(model.net.geometry.widths):
+                prompts = torch.randn(5, width, generator=rows)
+                for prompter, part in zip(prompters, prompts.split([p.num_tokens for p in prompters]), strict=True):
+                    prompter.embedding.rows[layer].copy_(part)
+        found.append(model(image))
+    assert relative(*found) < 2e-6
 
 
 # The network alone

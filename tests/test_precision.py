@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 import torch
-from covering import covering, shape
+from covering import FINITE, covering, few_pairs, shape
 from networks import BACKBONES, CLASSES, NETWORKS, SIZE, class_mappings, config, image_prompters, images, tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -15,11 +15,8 @@ for registry in (PROMPTERS, MAPPINGS):
     registry.import_from_location()
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float64]
-# Every prompter on one network that has all doors, and prompts and adapters on each that has another layer.
-FAMILIES = ['swin', 'swin v2', 'EVA-02', 'BEiT', 'torchvision', 'distilled', 'query-key norm', 'mmpretrain vit']
-PAIRS = [('plain', kind) for kind in image_prompters() if kind != 'StackedPrompter']
-PAIRS += [(network, 'DeepPrompter') for network in FAMILIES]
-PAIRS += [('ResNet', 'PadPrompter'), ('ConvNeXt', 'ChannelPrompter'), ('swin', 'ShallowPrompter'), ('swin', 'LoRA')]
+KINDS = [kind for kind in image_prompters() if kind != 'StackedPrompter']
+PAIRS = [*few_pairs(FINITE, KINDS), ('mmpretrain vit', 'DeepPrompter')]
 every_pair = pytest.mark.parametrize(('network', 'kind'), PAIRS)
 
 
@@ -87,7 +84,7 @@ def test_the_device_without_double_refuses_it():
         torch.zeros(2).double()
 
 
-@pytest.mark.parametrize('kind', [kind for network, kind in PAIRS if network == 'plain'])
+@pytest.mark.parametrize('kind', KINDS)
 def test_no_prompter_needs_double_precision(kind):
     with NoDouble():
         model = vptx.attach(tiny(), config(kind)).train()

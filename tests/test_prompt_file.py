@@ -196,6 +196,7 @@ def test_of_a_newer_format(saved, tmp_path):
     ('fact', 'value'),
     [
         *((name, 3) for name in ('network', 'fingerprint', 'prompter', 'prompts', 'classes', 'config', 'frozen_from')),
+        *((name, 3) for name in ('readout', 'mapping')),
         ('classes', 'tuvwxyz'),
         ('classes', [1, 2, 3, 4, 5, 6, 7]),
         ('classes', [['t'], ['u']]),
@@ -341,6 +342,52 @@ def test_settings_of_a_prompter_of_ones_own():
 
 
 # Prompts without their head.
+
+
+# Readout and mapping.
+
+
+def of_readout(readout):
+    return vptx.attach(tiny(), DEEP, readout=readout)
+
+
+@pytest.mark.parametrize(
+    ('theirs', 'ours', 'message'),
+    [
+        ('cls', 'mean', "readout='cls', this model has readout='mean'"),
+        ('logits', 'mean', "readout='cls', this model has readout='mean'"),
+        ('mean', dict(maps=[1, -1]), r"'mean', this model has readout=dict\(maps=\[1, 2\], norm='none'\)"),
+    ],
+)
+def test_another_readout(theirs, ours, message, tmp_path):
+    save_prompt(of_readout(theirs), tmp_path / 'p.safetensors')
+    error = refused(of_readout(ours), tmp_path / 'p.safetensors', rf'^\S+ was trained with .*{message}')
+    assert 'vptx.load_prompt(..., head=False)' in error
+    vptx.load_prompt(of_readout(ours), tmp_path / 'p.safetensors', head=False)
+
+
+@pytest.mark.parametrize(('theirs', 'ours'), [('cls', 'logits'), ('maps', dict(maps=[2]))])
+def test_one_readout_by_two_names(theirs, ours, tmp_path):
+    save_prompt(of_readout(theirs), tmp_path / 'p.safetensors')
+    vptx.load_prompt(of_readout(ours), tmp_path / 'p.safetensors')
+
+
+def test_another_kind_of_mapping(tmp_path):
+    def mapped(kind):
+        return vptx.attach(tiny(), DEEP, mapping=dict(type=kind, num_classes=3))
+
+    save_prompt(mapped('RandomMapping'), tmp_path / 'p.safetensors')
+    message = 'trained with mapping=RandomMapping, this model has mapping=IndexMapping'
+    refused(mapped('IndexMapping'), tmp_path / 'p.safetensors', message)
+    vptx.load_prompt(mapped('IndexMapping'), tmp_path / 'p.safetensors', head=False)
+
+
+def test_a_file_that_does_not_say_its_readout_loads(tmp_path):
+    tensors = {name: p for name, p in of_readout('cls').named_parameters() if p.requires_grad}
+    facts = describe(of_readout('cls'))
+    del facts['readout'], facts['mapping']
+    write_prompt(tmp_path / 'p.safetensors', tensors, facts)
+    vptx.load_prompt(of_readout('mean'), tmp_path / 'p.safetensors')
 
 
 def with_classes(number: int, **options):

@@ -40,7 +40,7 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
     with DefaultScope.overwrite_default_scope(scope):
         # Under its scope a library's modules are imported, so that its names are found.
         model_config = dict(config.model)
-        if 'data_preprocessor' in config:  # a stock config may have it beside the model, as the Runner allows
+        if 'data_preprocessor' in config:  # a stock config may have it next to the model, as the Runner allows
             model_config.setdefault('data_preprocessor', config.data_preprocessor)
         model = MODELS.build(model_config)
         if find_prompted_network(model) is None and hasattr(model, 'init_weights'):

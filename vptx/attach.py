@@ -66,7 +66,7 @@ def attach(
             holds one (an mmpretrain classifier, a module of your own), which is changed in place.
         prompter: the prompter or its config, or several of them, one after the other; None tunes without prompts
             (linear probing, bias, full fine-tuning). A prompter that is bound already keeps what it has learnt.
-        tune: patterns over parameter names of what trains beside the prompter; see :func:`vptx.trainable.matches`.
+        tune: patterns over parameter names of what trains besides the prompter; see :func:`vptx.trainable.matches`.
         readout: what the head sees. By default the part returns what it returned before; inside a model of OpenMMLab,
             a tuple of features, pooled as the network was trained.
         mapping: how the network's own classes are read as those of a task, a label mapping or its config; the model
@@ -192,7 +192,7 @@ def _check_maps(model: nn.Module, prompted: PromptedNetwork) -> None:
 
 
 def _with_pixel_statistics(net: Net, model: nn.Module) -> Net:
-    """OpenMMLab keeps the mean and the standard deviation of pixels beside the backbone, in [0, 255]."""
+    """OpenMMLab keeps the mean and the standard deviation of pixels next to the backbone, in [0, 255]."""
     preprocessor = getattr(model, 'data_preprocessor', None)
     if not net.geometry.mean:
         mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)

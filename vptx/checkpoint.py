@@ -88,7 +88,7 @@ def _facts(checkpoint: Any) -> Any:
 
 
 def _check_averages(averages: Any, whole: dict[str, Tensor], where: str) -> None:
-    """Those of EMAHook, beside which it counts its steps."""
+    """Those of EMAHook, next to which it counts its steps."""
     if not isinstance(averages, dict):
         raise ValueError(f'{where} a {type(averages).__name__} is no state of a model')
     like = {**whole, 'steps': torch.tensor(0)}

@@ -26,7 +26,7 @@ def read_config(path: str | Path, net: str | None = None) -> Config:
 
     With ``net``, it is read as if its line ``'.../nets/NAME.py'`` of ``_base_`` were another.
 
-    The line may stand in the config or in one of its bases, and the new file is looked for beside the old one.
+    The line may stand in the config or in one of its bases, and the new file is looked for next to the old one.
 
     Raises:
         FileNotFoundError: no such config.
@@ -70,7 +70,7 @@ def _swap_net(path: Path, net: str, folder: str) -> Path | None:
 def find_own_modules() -> None:
     """Let ``custom_imports`` of a config find a module that lies where the tool is run.
 
-    Behind all that is installed: no file there takes the place of a library.
+    After all that is installed: no file there takes the place of a library.
     """
     sys.path.append(str(Path.cwd()))
 

@@ -246,7 +246,7 @@ def download(address: str, check_hash: bool = False) -> Path:
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         hashed = torch.hub.HASH_REGEX.search(name) if check_hash else None
-        # Writes beside the target and moves the whole file there.
+        # Writes next to the target and moves the whole file there.
         torch.hub.download_url_to_file(address, str(target), hashed.group(1) if hashed else None)
     return target
 
@@ -265,7 +265,7 @@ def loads_again(content: Any) -> bool:
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
-    """Write ``content`` to a new file beside ``path`` and move it there: a process that dies leaves the old file, or
+    """Write ``content`` to a new file next to ``path`` and move it there: a process that dies leaves the old file, or
     the new one, and of two that write at a time one has the last word.
 
     Raises:

@@ -47,7 +47,7 @@ def fingerprints(model: nn.Module) -> dict[str, dict[str, str]]:
 
     The parts are ``'backbone'``, with what the prompter holds frozen; ``'positions'``, which a library resizes to
     another image size; ``'classifier'``, the network's own; ``'text'``, what a label mapping holds frozen; and
-    ``'outside.head'``, say, of each module beside the prompted network. A part in which nothing is frozen is left out.
+    ``'outside.head'``, say, of each module next to the prompted network. A part in which nothing is frozen is left out.
     """
     return {
         part: {precision: _digest(tensors, precision) for precision in _precisions(tensors)}
@@ -106,7 +106,7 @@ def _parts(model: nn.Module) -> dict[str, list[tuple[str, Tensor]]]:
         classifier=[pair for pair in named if pair[0] in head],
         text=list(prompted.mapping.frozen_tensors()),
     )
-    # Beside it, whatever wraps it; not what is further out, nor the network again by a second name.
+    # Next to it, whatever wraps it; not what is further out, nor the network again by a second name.
     around = re.sub(r'[^.]+\.((_orig_mod|module)\.)*$', '', place)
     own = {tensor.data_ptr() for tensor in prompted.state_dict().values()}
     for name, tensor in model.state_dict().items():

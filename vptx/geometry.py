@@ -41,7 +41,7 @@ class At(NamedTuple):
         seen: what the prompter's ``look`` returned, once in a forward; None without one.
         note: what the caller gave the forward, such as a task for each sample (B,); None without one. A prompter of a
             text tower gets the embeddings of the images (B, d).
-        admit: in front of the first layer, what the network does to embedded patches or words before it, for tokens
+        admit: before the first layer, what the network does to embedded patches or words before it, for tokens
             that enter there (..., P, D) -> (..., P, D): the norm of CLIP's image towers, the positions of texts. None
             elsewhere.
         language: the learnt prompts of the text side, of each layer from the first on, (P, D) each; empty without.
@@ -104,17 +104,17 @@ class Geometry:
         widths: D of each layer; its length is the depth L. None where prompts can reach no layer, as in a ConvNet.
         patch: height and width of a patch, in pixels, which have to divide an image; 1 x 1 where any size goes.
         image: height and width of the image the network was built for, in pixels.
-        prefix: K, the number of tokens in front of the patches (class, distillation and register tokens).
-        tokens: K + N of an image of that size, in front of the first layer; the cells of its last map, for a ConvNet.
+        prefix: K, the number of tokens before the patches (class, distillation and register tokens).
+        tokens: K + N of an image of that size, before the first layer; the cells of its last map, for a ConvNet.
         mean, std: the pixel normalisation the network was trained with, per channel, of pixels in [0, 1].
         doors: those of :data:`DOORS` through which a prompter can reach the network.
         channels: of an image that the network takes.
         any_size: whether it takes images of other sizes than ``image``.
         stem: (D, height, width) of the kernels of the convolution that sees the image; None where that one can take
             no more channels than the image's own.
-        lengths: K + N in front of each layer, of a network that merges patches on its way; empty where it is the same.
+        lengths: K + N before each layer, of a network that merges patches on its way; empty where it is the same.
         classes: K, of the network's own classifier, what the door ``logits`` gives; 0 where it was built without one.
-        sites: the modules behind the door ``inside``, in the order in which an image passes them.
+        sites: the modules of the door ``inside``, in the order in which an image passes them.
         heads: number of heads of each layer's attention, where the door ``memory`` is open.
         head_widths: of each layer, where they are not D / heads; see :meth:`head_width`.
         word_vectors: of a text tower, what makes the vectors (T, D) of the T tokens of a phrase; None elsewhere. Its
@@ -153,7 +153,7 @@ class Geometry:
         return len(self.widths)
 
     def length(self, layer: int) -> int:
-        """K + N in front of ``layer``, of an image of that size."""
+        """K + N before ``layer``, of an image of that size."""
         return self.lengths[layer] if self.lengths else self.tokens
 
     def resized(self, image: tuple[int, int]) -> 'Geometry':

@@ -1,8 +1,8 @@
 """What a prompt file keeps of a model, and by what names.
 
 Tensors of the prompted network are named as in it: ``prompter...``, ``net...``, ``mapping...``, ``map_norms...``. Those
-outside it, such as a head beside a backbone, are ``outside.`` and their name in the smallest module that holds them all
-and the prompted network. So the names do not depend on what is around: ``torch.compile``, a parallel wrapper, a
+outside it, such as a head next to a backbone, are ``outside.`` and their name in the smallest module that holds them
+all and the prompted network. So the names do not depend on what is around: ``torch.compile``, a parallel wrapper, a
 LightningModule, a module of one's own.
 """
 

@@ -1,7 +1,6 @@
 """One layer of a frozen network with a prompter: what the forward of images and the forward of texts have in common."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -16,21 +15,11 @@ from vptx.backbones.memory import Memory
 from vptx.geometry import At, Site
 from vptx.prompters.base import Prompter
 
-__all__ = ['OUTSIDE', 'PromptedLayers', 'stamp', 'without_prompter']
+__all__ = ['OUTSIDE', 'PromptedLayers', 'stamp']
 
 OUTSIDE = At(None)
 #: Where the forward that is running is, for prompters that act inside: one network may serve several threads.
-_here: ContextVar[At | None] = ContextVar('here', default=OUTSIDE)
-
-
-@contextmanager
-def without_prompter() -> Iterator[None]:
-    """Modules of a network give what they are, whatever prompter acts inside them."""
-    token = _here.set(None)
-    try:
-        yield
-    finally:
-        _here.reset(token)
+_here: ContextVar[At] = ContextVar('here', default=OUTSIDE)
 
 
 class PromptedLayers(BaseModule):
@@ -67,13 +56,13 @@ class PromptedLayers(BaseModule):
     def _pass(
         self, tokens: Tensor, at: At, context: Context, memory: Memory | None, rows: int | None = None
     ) -> tuple[Tensor, bool]:
-        """Through a layer, prompts in front of it and behind it included: (B, M, D) -> (B, M', D).
+        """Through a layer, with the prompts before it and after it: (B, M, D) -> (B, M', D).
 
         Args:
             tokens: as the layer before gave them.
             at: the layer.
             context: of the images or texts.
-            memory: what the layer attends to beside the tokens.
+            memory: what the layer attends to besides the tokens.
             rows: how many of the first tokens are read; None for all.
 
         Returns:
@@ -94,7 +83,7 @@ class PromptedLayers(BaseModule):
         if not (self.with_cp and torch.is_grad_enabled()):
             return self._called(at, self.net.block, *inputs)
         kept = partial(checkpoint, use_reentrant=False)
-        if torch.compiler.is_compiling():  # which runs no Python on the way back
+        if torch.compiler.is_compiling():  # which runs no Python in the backward pass
             return self._called(at, kept, self.net.block, *inputs)
         return kept(self._called, at, self.net.block, *inputs)
 
@@ -115,7 +104,7 @@ class PromptedLayers(BaseModule):
 
     def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         at = self._compiled_at if torch.compiler.is_compiling() else _here.get()
-        return output if at is None else self.prompter.inside(site, inputs[0], output, at)
+        return self.prompter.inside(site, inputs[0], output, at)
 
 
 def stamp(tensor: Tensor) -> tuple[int, int]:

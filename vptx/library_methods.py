@@ -1,7 +1,7 @@
 """What a prompted network answers as the library's network inside it does: its facts, its classifier, its groups of
 parameters. Its features are those with prompts.
 
-Names of parameters are those of the prompted network, ``net.model.`` in front of the library's own.
+Names of parameters are those of the prompted network, ``net.model.`` before the library's own.
 """
 
 import re
@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.backbones.base import Net
-from vptx.geometry import At
 from vptx.mappings.base import LabelMapping
 
-__all__ = ['FACTS', 'LibraryMethods']
+__all__ = ['FACTS', 'LibraryMethods', 'call_with_images']
 
 #: Attributes of a library's network that are handed through. All are read when they are asked for, none is kept.
 FACTS = frozenset(
@@ -47,7 +47,8 @@ class LibraryMethods(nn.Module):
     net: Net
     prompter: Any
     mapping: LabelMapping
-    begin: Callable[..., Any]
+    embed: Callable[..., Any]
+    layers: Callable[..., Any]
     _finish: Callable[..., Any]
     _tap: Callable[..., Any]
 
@@ -115,7 +116,11 @@ class LibraryMethods(nn.Module):
         """(B, 3, H, W) -> what the library's ``forward_features`` returns, with the effect of the prompts and without
         their own outputs, after the final norm."""
         self._library_method('forward_features')
-        return self._features(self.begin(image, self.net.geometry.depth, note), image)
+
+        def features(image: Tensor, note: Any) -> Tensor:
+            return self._features(self.layers(self.embed(image, note), self.net.geometry.depth))
+
+        return call_with_images(features, image, note)
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """What :meth:`forward_features` returns -> logits of the network's own classifier (B, C), mapped if there is a
@@ -163,17 +168,21 @@ class LibraryMethods(nn.Module):
             )
             return library(self._seen(image), indices, **options)
         layers = [net.intermediates[index] for index in _take(len(net.intermediates), indices)]
-        state, maps = image, list[Any]()
-        for layer in layers:
-            state = self.begin(state, layer + 1, note)
-            output = self._tap(state.value, state.context)
-            if norm and (layer + 1 == depth or not net.geometry.lengths):
-                output = output._replace(prefix=net.finish(output.prefix), patches=net.finish(output.patches))
-            found = output.map if output_fmt == 'NCHW' else output.patches
-            maps.append((found, output.prefix) if return_prefix_tokens and net.geometry.prefix else found)
-        if intermediates_only:
-            return maps
-        return self._features(state if stop_early else self.begin(state, depth, note), image), maps
+
+        def intermediates(image: Tensor, note: Any) -> Any:
+            state, maps = self.embed(image, note), list[Any]()
+            for layer in layers:
+                state = self.layers(state, layer + 1)
+                output = self._tap(state.tokens, state.context)
+                if norm and (layer + 1 == depth or not net.geometry.lengths):
+                    output = output._replace(prefix=net.finish(output.prefix), patches=net.finish(output.patches))
+                found = output.map if output_fmt == 'NCHW' else output.patches
+                maps.append((found, output.prefix) if return_prefix_tokens and net.geometry.prefix else found)
+            if intermediates_only:
+                return maps
+            return self._features(state if stop_early else self.layers(state, depth)), maps
+
+        return call_with_images(intermediates, image, note)
 
     def get_intermediate_layers(
         self,
@@ -187,12 +196,11 @@ class LibraryMethods(nn.Module):
         form = 'NCHW' if reshape else 'NLC'
         return self.forward_intermediates(x, n, return_prefix_tokens, norm, output_fmt=form, intermediates_only=True)
 
-    def _features(self, state: Any, image: Tensor) -> Tensor:
+    def _features(self, state: Any) -> Tensor:
         """The final norm of what a layer gave, where that is as wide as the last one gives it."""
-        net, tokens = self.net, self._tap(state.value, state.context).tokens
+        net, tokens = self.net, self._tap(state.tokens, state.context).tokens
         if state.layer == net.geometry.depth or not net.geometry.lengths:
-            at = At(None, state.context.grid, None, state.seen, state.note)
-            tokens = self.prompter.at_end(self._finish(tokens, at), image)
+            tokens = self._finish(state, tokens)
         return net.features(tokens, state.context)
 
     def _seen(self, image: Tensor) -> Tensor:
@@ -203,6 +211,21 @@ class LibraryMethods(nn.Module):
                 'which adds channels to its first convolution: use forward_features'
             )
         return self.prompter.image(image)
+
+
+def call_with_images(function: Callable[[Tensor, Any], Any], image: Tensor, note: Any) -> Any:
+    """``function(image, note)``. Not every library takes an empty batch: that is one black image, which is left out of
+    the result."""
+    if image.shape[0]:
+        return function(image, note)
+    if isinstance(note, Tensor) and note.dim() and not note.shape[0]:
+        note = note.new_zeros(1, *note.shape[1:])
+    return _without_images(function(F.pad(image, (0, 0, 0, 0, 0, 0, 0, 1)), note))
+
+
+def _without_images(value: Any) -> Any:
+    """Tensors of a batch, however they are kept together, without what is in them: (B, ...) -> (0, ...)."""
+    return value[:0] if isinstance(value, Tensor) else type(value)(map(_without_images, value))
 
 
 def _take(number: int, indices: int | Sequence[int] | None) -> list[int]:

@@ -2,7 +2,8 @@
 
 A ``.safetensors`` file of the trained tensors, with one metadata entry ``vptx``: JSON with the network's name, the
 fingerprints of its frozen weights, the prompter's settings, the names of the prompts, the class names and the config. A
-run's own ``.pth`` carries the same facts in ``meta['vptx']`` beside the optimizer, and its tensors by MMEngine's names.
+run's own ``.pth`` carries the same facts in ``meta['vptx']`` next to the optimizer, and its tensors by MMEngine's
+names.
 
 Format 2. Files of format 1 name tensors as the model did that they were saved from, have one fingerprint of all that is
 frozen, and say nothing of the prompter's settings.
@@ -24,7 +25,7 @@ from vptx.files import read_safetensors, safe_load, write_whole
 from vptx.fingerprint import fingerprints, other_weights
 from vptx.kept import file_names, find_place, head_names, kept_names, place_of
 from vptx.prompted import PromptedNetwork
-from vptx.readout import OWN
+from vptx.readout import OWN, read_maps
 from vptx.tensors import check_layout, check_numbers
 
 __all__ = [
@@ -44,14 +45,14 @@ __all__ = [
 ]
 
 FORMAT = 2
-#: Facts beside the format, and their types: those that must be there, by format, and those that may.
+#: Facts besides the format, and their types: those that must be there, by format, and those that may.
 NEEDED = {
     1: dict(network='text', fingerprint='text', prompter='text', prompts='names'),
     2: dict(
         network='text', fingerprint='hashes', image='sizes', prompter='text', prompter_settings='dict', prompts='names'
     ),
 }
-MORE = dict(classes='names', config='text', frozen_from='text', at='text', mapping='dict')
+MORE = dict(classes='names', config='text', frozen_from='text', at='text', mapping='dict', readout='text')
 
 
 class ClassNames(NamedTuple):
@@ -77,11 +78,22 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
         prompter=type(prompted.prompter).__name__,
         prompter_settings=prompted.prompter.settings,
         prompts=[f'prompter.{name}' for name, _ in prompted.prompter.named_parameters()],
+        readout=_readout(prompted),
         classes=[str(name) for name in classes or prompted.mapping.class_names],
         config=config,
         frozen_from=prompted.frozen_from,
         mapping=dict(type=type(prompted.mapping).__name__, **prompted.mapping.facts()),
     )
+
+
+def _readout(prompted: PromptedNetwork) -> str:
+    """What is made of the last tokens. The network's own pooling goes by its name."""
+    net, readout = prompted.net, prompted.readout
+    maps = read_maps(readout, net.geometry.depth, net.stages, net.map_norm)
+    if maps:
+        return f'dict(maps={list(maps.layers)}, norm={maps.norm!r})'
+    own = not prompted.mapping.num_classes and readout == OWN
+    return repr(net.readout if own else readout)
 
 
 def names_in_file(model: nn.Module) -> dict[str, str]:
@@ -193,8 +205,9 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
         head: whether the head counts; see :func:`vptx.kept.head_names`.
 
     Raises:
-        ValueError: another network, another prompter or other settings of it, another number of classes or shape, a
-            trained tensor that is missing, one too many, or values that are not finite.
+        ValueError: another network, another prompter or other settings of it, another readout or kind of mapping,
+            another number of classes or shape, a trained tensor that is missing, one too many, or values that are not
+            finite.
     """
     prompted = _prompted(model)
     for what, actual in dict(network=prompted.net.geometry.name, prompter=type(prompted.prompter).__name__).items():
@@ -224,6 +237,22 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
         prompted.mapping.check_facts(facts['mapping'], where)
     if head and not prompted.mapping.is_open:
         _check_count(model, facts.get('classes', ()), where)
+        _check_use(prompted, facts, where)
+
+
+def _check_use(prompted: PromptedNetwork, facts: Mapping[str, Any], where: str | Path) -> None:
+    """That readout and mapping are those of training, as far as the file says."""
+    recorded, kind = facts.get('mapping', {}).get('type'), type(prompted.mapping).__name__
+    for what, there, here in (
+        ('readout', facts.get('readout'), _readout(prompted)),
+        ('mapping', recorded, kind),
+    ):
+        if there not in (None, here):
+            raise ValueError(
+                f'{where} was trained with {what}={there}, this model has {what}={here}: attach it with that of '
+                'the file. To load the prompts alone: vptx.load_prompt(..., head=False), or load_head=False of '
+                'PromptTuningHook'
+            )
 
 
 def _check_settings(prompted: PromptedNetwork, facts: Mapping[str, Any], where: str | Path) -> None:

@@ -1,15 +1,17 @@
 """Forward pass of a frozen network with a prompter. No other module contains such a loop.
 
-image -> embed -> look -> (merge, before_layer, block, after_layer) x L -> finish -> at_end -> readout
+embed   image -> embed -> look
+layers  (merge, before_layer, block, after_layer) x L
+read    finish -> at_end -> readout
 """
 
 import logging
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -17,45 +19,40 @@ from vptx.backbones.base import Context, LayerOutput, Net
 from vptx.backbones.memory import Memory
 from vptx.binding import bind, check_free, hold, release
 from vptx.geometry import At, KeyValue
-from vptx.layers import OUTSIDE, PromptedLayers, stamp, without_prompter
-from vptx.library_methods import LibraryMethods
+from vptx.layers import OUTSIDE, PromptedLayers, stamp
+from vptx.library_methods import LibraryMethods, call_with_images
 from vptx.mappings.base import LabelMapping
 from vptx.prompters.base import AMONG_TOKENS, Prompter
 from vptx.readout import FIRST_ROWS, MAPS, OWN, READOUTS, READS_PROMPTS, Maps, Readout, check_readout, read_maps
 from vptx.registry import MODELS, NETS, build
 from vptx.trainable import set_mode
 
-__all__ = ['PartialForward', 'PromptedBackbone', 'PromptedNetwork']
+__all__ = ['PromptedBackbone', 'PromptedNetwork', 'State', 'parts_of']
 
 
-class PartialForward(NamedTuple):
-    """Intermediate state of a forward pass, which can be passed to the network instead of the images;
-    :meth:`PromptedNetwork.begin` makes it.
+class State(NamedTuple):
+    """Where a forward pass is: :meth:`PromptedNetwork.embed` makes it, :meth:`PromptedNetwork.layers` moves it on, and
+    :meth:`PromptedNetwork.read` makes the output of it.
 
     Attributes:
-        value: what :meth:`PromptedNetwork.read` returns or, with ``layer``, tokens in front of that one (B, K+N, D).
-        layer: where to go on; None where nothing is left to do.
-        context: what the net knows of the images beside ``value``, with ``layer``.
+        tokens: before ``layer`` (B, K+N, D), or (B, K+P+N, D) where prompts go on.
+        layer: the next one; the depth L after the last.
+        context: what the layers need to know of the images.
+        image: what the forward was given (B, 3, H, W).
         seen: what the prompter's ``look`` returned.
         note: what the caller gave the forward.
+        taps: outputs of layers that are feature maps, by layer.
+        complete: whether all tokens are there; if not, the first ones, which the readout reads.
     """
 
-    value: Tensor | tuple
-    layer: int | None = None
-    context: Context = Context((0, 0))
+    tokens: Tensor
+    layer: int
+    context: Context
+    image: Tensor
     seen: Any = None
     note: Any = None
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        return self.value if isinstance(self.value, tuple) else (self.value,)
-
-    def holding(self, tensors: tuple[Tensor, ...]) -> 'PartialForward':
-        """The same of other images."""
-        return self._replace(value=tensors if isinstance(self.value, tuple) else tensors[0])
-
-    def to(self, device: torch.device) -> 'PartialForward':
-        return self.holding(tuple(tensor.to(device) for tensor in self.tensors))
+    taps: Mapping[int, LayerOutput] = {}
+    complete: bool = True
 
 
 class PromptedNetwork(LibraryMethods, PromptedLayers):
@@ -68,8 +65,9 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         readout: what is made of the last layer's tokens, one of :data:`~vptx.readout.READOUTS`; ``'logits'``, the
             network's own pooling and classifier; ``'maps'`` or ``dict(maps=[layers])``, feature maps of several
             layers (:class:`~vptx.readout.Maps`). By default what the network was trained with.
-        with_cp: checkpoint activations: keep of each layer its input alone and compute the rest again on the way back.
-            The same gradients, less memory, a forward more. OpenMMLab's name; timm's is :meth:`set_grad_checkpointing`.
+        with_cp: checkpoint activations: keep of each layer its input alone and compute the rest again in the backward
+            pass. The same gradients, less memory, a forward more. OpenMMLab's name; timm's is
+            :meth:`set_grad_checkpointing`.
 
     Attributes:
         prompter: what is learnt; a :class:`~vptx.prompters.base.Prompter` that does nothing while none is attached.
@@ -120,8 +118,6 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
             )
         maps = read_maps(readout, geometry.depth, self.net.stages, self.net.map_norm)
         name = MAPS if maps else str(readout)
-        if 'inside' in prompter.doors:  # attention to a memory calls no modules: prompts beside go in as tokens
-            geometry = replace(geometry, doors=geometry.doors - {'memory'})
         if prompter.reads_language:
             language = mapping.language() if mapping else ()
             geometry = replace(geometry, language=tuple((len(prompts), prompts.shape[1]) for prompts in language))
@@ -191,7 +187,7 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
                 'num_classes=1000, say, as many as its weights have'
             )
 
-    def forward(self, image: Tensor | PartialForward, note: Any = None) -> Tensor | tuple:
+    def forward(self, image: Tensor, note: Any = None) -> Tensor | tuple:
         """
         Args:
             image: (B, 3, H, W).
@@ -203,18 +199,21 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
                 that the network cannot take.
         """
         self._check_state()
-        logits = self._check_classes(self.read(image, note))
+        logits = self._check_classes(self.forward_unmapped(image, note))
         if self.mapping.reads_frozen and torch.is_grad_enabled():
-            self.mapping.take_frozen(self._read_frozen(image, logits))
+            self.mapping.take_frozen(self._forward_frozen(image, logits))
         return self.mapping(logits)
 
-    def read(self, image: Tensor | PartialForward, note: Any = None) -> Tensor | tuple:
+    def forward_unmapped(self, image: Tensor, note: Any = None) -> Tensor | tuple:
         """As :meth:`forward`, without the mapping: the network's own logits (B, K), where they are mapped."""
-        return self._run(image, note=note).value
+        return call_with_images(self._forward_unmapped, image, note)
+
+    def _forward_unmapped(self, image: Tensor, note: Any) -> Tensor | tuple:
+        return self.read(self.layers(self.embed(image, note)))
 
     @torch.no_grad()
-    def _read_frozen(self, image: Tensor | PartialForward, logits: Tensor) -> Tensor:
-        """As :meth:`read`, of the network without its prompter, whose own result is ``logits``."""
+    def _forward_frozen(self, image: Tensor, logits: Tensor) -> Tensor:
+        """As :meth:`forward_unmapped`, of the network without its prompter, whose own result is ``logits``."""
         if any(parameter.requires_grad for parameter in self.net.parameters()):
             raise ValueError(
                 f'{type(self.mapping).__name__} compares with the frozen network, and weights of '
@@ -222,49 +221,104 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
             )
         if not self.prompter.doors:
             return logits.detach()
-        bare = object.__new__(PromptedNetwork)
-        bare.__dict__.update(self.__dict__)
-        modules = {**self._modules, 'prompter': Prompter()}
-        bare.__dict__.update(_exact=True, _first_rows=None, folded=set(), _modules=modules)
-        with without_prompter():
-            frozen = bare.read(image)
+        kept = {name: getattr(self, name) for name in ('prompter', '_exact', '_first_rows', 'folded')}
+        try:
+            self.prompter, self._exact, self._first_rows, self.folded = Prompter(), True, None, set()
+            frozen = self.forward_unmapped(image)
+        finally:
+            for name, value in kept.items():
+                setattr(self, name, value)
         assert isinstance(frozen, Tensor)
         return frozen
 
-    def begin(self, image: Tensor | PartialForward, layer: int | None, note: Any = None) -> PartialForward:
-        """As far as in front of ``layer``, or all of :meth:`read`: image (B, 3, H, W) -> what read goes on with."""
-        return self._run(image, layer, note)
+    def embed(self, image: Tensor, note: Any = None) -> State:
+        """First step, with the prompter on the image: (B, 3, H, W) -> tokens before the first layer, B > 0."""
+        net, prompter = self.net, self.prompter
+        if note is not None:
+            self._check_note(image, note)
+        prompted, stem = prompter.image(image), prompter.stem()
+        embed = (net.embed, prompted) if stem is None else (net.embed_widened, prompted, stem)
+        tokens, context = self._called(OUTSIDE._replace(note=note), *embed)
+        strip = prompter.pixels()
+        if strip is not None:
+            prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(tokens.shape[0], -1, -1)
+            tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
+        seen = prompter.look(image, tokens) if prompter.looks else None
+        return State(tokens, 0, context, image, seen, note)
 
-    def _check_note(self, image: Tensor | PartialForward, note: Any) -> None:
+    def layers(self, state: State, end: int | None = None) -> State:
+        """Second step: through the layers from ``state.layer`` on, with the prompter.
+
+        Args:
+            state: from :meth:`embed`, or from this method.
+            end: the layer before which to stop; the depth L for all layers. None for all layers, of whose last one only
+                the tokens are computed that :meth:`read` needs.
+
+        Raises:
+            ValueError: an end that is before ``state.layer``, or a layer that the network does not have.
+        """
+        net, folded = self.net, self._is_fresh()
+        tokens, context, taps, complete = state.tokens, state.context, dict(state.taps), state.complete
+        depth = net.geometry.depth
+        last = depth if end is None else end
+        if not state.layer <= last <= depth:
+            raise ValueError(f'end={end} must be from {state.layer}, where this state is, to {depth}')
+        for layer in range(state.layer, last):
+            tokens, context = net.merge(tokens, layer, context)
+            at = self._at(layer, context.grid, state.seen, state.note)
+            memory = self._memory(tokens, at, folded)
+            rows = self._first_rows if end is None and layer + 1 == depth else None
+            tokens, cut = self._pass(tokens, at, context, memory, rows)
+            complete = not cut
+            if layer in self._taps:
+                taps[layer] = self._tap(tokens, context)
+        return state._replace(tokens=tokens, layer=last, context=context, taps=taps, complete=complete)
+
+    def read(self, state: State) -> Tensor | tuple:
+        """Last step, after all layers: final norm and readout -> (B, D), (B, D, H', W') or (B, C), or a tuple."""
+        net = self.net
+        if self._maps:
+            return self._read_maps(self._maps, dict(state.taps))
+        if self._taps:
+            return net.collect(state.taps)
+        tokens = self._finish(state, state.tokens)
+        if self.readout == OWN:
+            return net.classify(tokens, state.context)
+        prefix, grid = net.geometry.prefix, state.context.grid
+        first_patch = tokens.shape[1] - (grid[0] * grid[1] if state.complete else 0)
+        parts = tokens[:, :prefix], tokens[:, prefix:first_patch], tokens[:, first_patch:]
+        feature = READOUTS[str(self.readout)](*parts, grid)
+        return net.finish_pooled(feature) if feature.dim() == 2 else feature
+
+    def _check_note(self, image: Tensor, note: Any) -> None:
         name = type(self.prompter).__name__
         if not self.prompter.takes_note:
             raise ValueError(
                 f'the forward was given a note, and {name} takes none: leave note out, or set takes_note = True in a '
                 'prompter that reads at.note'
             )
-        batch = len(image if isinstance(image, Tensor) else image.tensors[0])
-        if isinstance(note, Tensor) and note.dim() and len(note) != batch:
-            raise ValueError(f'a note of {len(note)} entries for {batch} images: {name} takes one for each')
+        if isinstance(note, Tensor) and note.dim() and len(note) != len(image):
+            raise ValueError(f'a note of {len(note)} entries for {len(image)} images: {name} takes one for each')
 
     @torch.enable_grad()
     def frozen_until(self, image: Tensor) -> int | None:
-        """The last layer in front of which nothing that trains has acted on ``image`` (B, 3, H, W): all before it is
+        """The last layer before which nothing that trains has acted on ``image`` (B, 3, H, W): all before it is
         the same until a weight changes. None if nothing trains; autograd determines it.
 
         Raises:
-            ValueError: something that trains acts on the image, or in front of the first layer or in it.
+            ValueError: something that trains acts on the image, or before the first layer or in it.
         """
         # A library's own output may be more than a tuple of tensors; then it is not what to keep.
-        if not any(getattr(tensor, 'requires_grad', True) for tensor in self._run(image).tensors):
+        if not any(getattr(part, 'requires_grad', True) for part in parts_of(self.forward_unmapped(image))):
             return None
         if self.prompter.looks or self.prompter.needs_image_at_end:
             when = 'before the first layer' if self.prompter.looks else 'again at the end'
             raise ValueError(f'{type(self.prompter).__name__} sees the image {when}')
 
         def trains(layer: int) -> bool:
-            state = self._run(image, layer)
+            state = self.layers(self.embed(image), layer)
             positions = state.context.positions
-            return state.tensors[0].requires_grad or (positions is not None and positions.requires_grad)
+            return state.tokens.requires_grad or (positions is not None and positions.requires_grad)
 
         # Feature maps are collected during the pass, so a cached start must not come after a layer whose map is needed.
         layers = range(1, min([self.net.geometry.depth - 1, *self._taps]) + 1)
@@ -276,78 +330,21 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         return layers[frozen - 1]
 
     def _acting(self, image: Tensor, layer: int | None) -> str:
-        """Some of the parameters that train and have acted in front of ``layer``, or up to the end."""
+        """Some of the parameters that train and have acted before ``layer``, or up to the end."""
         trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
-        reached = [tensor.sum() for tensor in self._run(image, layer).tensors if isinstance(tensor, Tensor)]
+        found = self.forward_unmapped(image) if layer is None else self.layers(self.embed(image), layer).tokens
+        reached = [part.sum() for part in parts_of(found) if isinstance(part, Tensor)]
         gradients = torch.autograd.grad(torch.stack(reached).sum(), list(trained.values()), allow_unused=True)
         names = [name for name, gradient in zip(trained, gradients) if gradient is not None]
         return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
-    def _embed(self, image: Tensor, note: Any) -> tuple[Tensor, Context]:
-        net, prompter = self.net, self.prompter
-        seen, stem = prompter.image(image), prompter.stem()
-        embed = (net.embed, seen) if stem is None else (net.embed_widened, seen, stem)
-        tokens, context = self._called(OUTSIDE._replace(note=note), *embed)
-        strip = prompter.pixels()
-        if strip is not None:
-            prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(tokens.shape[0], -1, -1)
-            tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
-        return tokens, context
-
-    def _run(self, image: Tensor | PartialForward, until: int | None = None, note: Any = None) -> PartialForward:
-        """From the image, or from what is known of it, to the end, or in front of the layer ``until``."""
-        net, prompter = self.net, self.prompter
-        if note is not None:
-            self._check_note(image, note)
-        if isinstance(image, Tensor) and image.shape[0] == 0:  # which not every library takes: one black one, left out
-            if isinstance(note, Tensor) and note.dim():
-                note = note.new_zeros(1, *note.shape[1:])
-            found = self._run(F.pad(image, (0, 0, 0, 0, 0, 0, 0, 1)), until, note)
-            return found._replace(value=_none_of(found.value))
-        seen = None
-        if not isinstance(image, PartialForward):
-            begin, (tokens, context) = 0, self._embed(image, note)
-            if prompter.looks:
-                seen = prompter.look(image, tokens)
-        elif image.layer is None:
-            return image
-        else:
-            (tokens,), begin, context, seen = image.tensors, image.layer, image.context, image.seen
-            note = image.note if note is None else note
-        prefix, folded = net.geometry.prefix, self._is_fresh()
-        taps: dict[int, LayerOutput] = {}
-        cut = False
-        for layer in range(begin, net.geometry.depth):
-            if layer == until:
-                return PartialForward(tokens, layer, context, seen, note)
-            tokens, context = net.merge(tokens, layer, context)
-            at = self._at(layer, context.grid, seen, note)
-            memory = self._memory(tokens, at, folded)
-            last = until is None and layer + 1 == net.geometry.depth
-            tokens, cut = self._pass(tokens, at, context, memory, self._first_rows if last else None)
-            if layer in self._taps:
-                taps[layer] = self._tap(tokens, context)
-        if until is not None:
-            return PartialForward(tokens, net.geometry.depth, context, seen, note)
-        if self._maps:
-            return PartialForward(self._read_maps(self._maps, taps))
-        if self._taps:
-            return PartialForward(net.collect(taps))
-        tokens = self._finish(tokens, At(None, context.grid, None, seen, note))
-        tokens = prompter.at_end(tokens, image)
-        if self.readout == OWN:
-            return PartialForward(net.classify(tokens, context))
-        patches = context.grid[0] * context.grid[1] if not cut else 0
-        first_patch = tokens.shape[1] - patches
-        parts = tokens[:, :prefix], tokens[:, prefix:first_patch], tokens[:, first_patch:]
-        feature = READOUTS[str(self.readout)](*parts, context.grid)
-        return PartialForward(net.finish_pooled(feature) if feature.dim() == 2 else feature)
-
     def _at(self, layer: int, grid: tuple[int, int], seen: Any = None, note: Any = None) -> At:
         return super()._at(layer, grid, seen, note)._replace(language=self.mapping.language())
 
-    def _finish(self, tokens: Tensor, at: At) -> Tensor:
-        return self._called(at, self.net.finish, tokens)
+    def _finish(self, state: State, tokens: Tensor) -> Tensor:
+        """The final norm, and the prompter at the end: (B, M, D) -> (B, M, D)."""
+        at = At(None, state.context.grid, None, state.seen, state.note)
+        return self.prompter.at_end(self._called(at, self.net.finish, tokens), state.image)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """``with_cp``, as timm's networks have it.
@@ -489,11 +486,10 @@ class PromptedBackbone(PromptedNetwork):
 
     _warned = False
 
-    def forward(self, image: Tensor | PartialForward, note: Any = None) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor, note: Any = None) -> tuple[Tensor, ...]:
         if self.training and self.attach_state is None and not self._warned and torch.is_grad_enabled():
             self._warn()
-        features = super().forward(image, note)
-        return features if isinstance(features, tuple) else (features,)
+        return parts_of(super().forward(image, note))
 
     def _warn(self) -> None:
         """Once: full fine-tuning that the config does not ask for."""
@@ -509,6 +505,6 @@ class PromptedBackbone(PromptedNetwork):
             )
 
 
-def _none_of(value: Any) -> Any:
-    """Tensors of a batch, however they are kept together, without what is in them: (B, ...) -> (0, ...)."""
-    return value[:0] if isinstance(value, Tensor) else type(value)(map(_none_of, value))
+def parts_of(output: Tensor | tuple) -> tuple:
+    """What a forward returned, as a tuple: of one tensor, where it is no tuple already."""
+    return output if isinstance(output, tuple) else (output,)

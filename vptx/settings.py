@@ -13,7 +13,7 @@ from torch import nn
 
 __all__ = ['check_config', 'check_options', 'check_save_best', 'check_unserved', 'misspelt_keys', 'misspelt_settings']
 
-#: Read off the config by MMEngine and by the tools, beside what a Runner takes.
+#: Read off the config by MMEngine and by the tools, besides what a Runner takes.
 _OTHERS = (
     'activation_checkpointing',
     'compile',

@@ -1,4 +1,4 @@
-"""What comes with the package beside its modules: configs, tools and the weights of the small networks.
+"""What comes with the package next to its modules: configs, tools and the weights of the small networks.
 
 In a checkout ``vptx/.mim`` links to the folders of these names; in an installed package it holds them. OpenMMLab's
 tools look there: ``_base_ = 'vptx::mini/digits_vpt_deep.py'``, ``mim train vptx``.

@@ -4,9 +4,9 @@
 
 Three things make it cheap and change no number beyond rounding, because attention is causal.
 
-* Rows in front of the first difference between the sentences are the same for all classes. They run once, and the rest
+* Rows before the first difference between the sentences are the same for all classes. They run once, and the rest
   of each sentence attends to them as a memory, layer by layer.
-* Rows behind the end of a text (EOT) are never seen: sentences are filled up to the longest of a few alike, not to the
+* Rows after the end of a text (EOT) are never seen: sentences are filled up to the longest of a few alike, not to the
   tower's context. In the last layer the row of EOT alone is computed.
 * Where nothing on the text side trains, the features are computed once.
 
@@ -118,7 +118,7 @@ class PromptedText(PromptedLayers):
         tower: a text tower or its config; ``type`` is ``'OpenCLIPText'`` by default.
         classes: class names; underscores are read as spaces.
         template: a text with ``{}`` in the place of the name, or several, whose features are averaged; ``'imagenet'``
-            for the 80 of CLIP's authors. A prompter with words of its own in front of the name takes their place.
+            for the 80 of CLIP's authors. A prompter with words of its own before the name takes their place.
         average: of several templates: of ``'normalised'`` features, as CLIP's authors do, or of ``'raw'`` ones.
         prompter: a prompter or its config, or several of them, for the text tower.
         whole: compute all rows of the context for each class, as published, by the library's own layers. Slow; for
@@ -212,7 +212,7 @@ class PromptedText(PromptedLayers):
         return self._lay_out(texts, [()] * len(texts), names, self.prompter.gap)
 
     def _by_words(self, names: Sequence[str]) -> Sentences:
-        """The prompter's words, the name and a full stop; CoOp moves the name in front of or among the words."""
+        """The prompter's words, the name and a full stop; CoOp moves the name before or among the words."""
         prompter, texts, slots = self.prompter, list[list[int]](), list[Sequence[int]]()
         number = prompter.slots
         for name in names:
@@ -374,7 +374,7 @@ class PromptedText(PromptedLayers):
         one = torch.zeros(1, dtype=torch.long, device=sentences.ids.device)
         shared = sentences._replace(ids=sentences.ids[:, : sentences.shared], slots=sentences.slots[:, :0])
         inside = (sentences.slots < sentences.shared).all(0)
-        if words is not None and inside.any():  # slots in front of the name, in their order
+        if words is not None and inside.any():  # slots before the name, in their order
             shared = shared._replace(slots=sentences.slots[:, inside])
             words = words[..., : int(inside.sum()), :]
         tokens = net.place(self._fill(shared, words, one, number)[:, 0], gap=gap)
@@ -400,7 +400,7 @@ class PromptedText(PromptedLayers):
         note: Any,
         memories: Sequence[KeyValue],
     ) -> Tensor:
-        """What stands behind the shared rows, of some classes: (B, C', d)."""
+        """What stands after the shared rows, of some classes: (B, C', d)."""
         net, begin = self.net, sentences.shared
         last = sentences.last[rows] - begin
         end = begin + int(last.max()) + 1

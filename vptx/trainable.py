@@ -70,7 +70,7 @@ def set_mode(module: nn.Module, training: bool, partly: bool = False) -> None:
 
     So a frozen network keeps its dropout, drop path and batch statistics still, a tuned last block gets its own, and
     full fine-tuning is what it always was. A dropout does as the module that it feeds, the next one with parameters
-    beside it: that of a head is on in a linear probe. Another module without parameters does as the one around it.
+    next to it: that of a head is on in a linear probe. Another module without parameters does as the one around it.
 
     Args:
         module: a frozen network, or what is learnt.

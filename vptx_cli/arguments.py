@@ -112,6 +112,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
         help='settings to override in all, as key.of.setting=value',
     )
     parser.add_argument('--features', metavar='FOLDER', help=FEATURES_HELP)
+    parser.add_argument('--quiet', action='store_true', help='print the table at the end, and what failed')
 
 
 def read(args: argparse.Namespace) -> 'Config':

@@ -28,7 +28,7 @@ def prompter_names() -> list[str]:
 
 
 def complete_configs(action: argparse.Action) -> None:
-    """Let the shell complete the names of configs, beside those of files."""
+    """Let the shell complete the names of configs, next to those of files."""
     try:
         from argcomplete.completers import FilesCompleter
     except ImportError:

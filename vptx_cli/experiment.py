@@ -20,14 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from vptx.configs import find_own_modules
+    from vptx.studies.progress import Progress, reporter
     from vptx.studies.protocol import experiment, studies
     from vptx.studies.results import markdown
 
     settings = vars(args)
+    jobs, quiet = settings.pop('jobs'), settings.pop('quiet')
     find_own_modules()
     try:
-        jobs = settings.pop('jobs')
-        outcomes = experiment(studies(**settings), settings['out'], jobs)
+        found = studies(**settings)
+        outcomes = experiment(found, settings['out'], jobs, reporter(Progress(found), quiet))
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
     print(f'\n{markdown(outcomes)}')

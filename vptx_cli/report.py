@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='MODULE',
         help='of your own, which register what --look needs',
     )
+    parser.add_argument(
+        '--download',
+        action='store_true',
+        help='let --look download weights that timm publishes; without it they must be in the cache',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -42,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     import_modules_from_strings(args.modules)
     out = Path(args.out or args.folders[0])
     try:
-        write(read(args.folders), out, args.title, args.look)
+        write(read(args.folders), out, args.title, args.look, args.download)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
     print(f'{out / "report.html"}\n{out / "report.md"}')

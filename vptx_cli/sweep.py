@@ -23,19 +23,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from vptx.configs import find_own_modules
+    from vptx.studies.progress import Progress, reporter
     from vptx.studies.protocol import studies
     from vptx.studies.results import markdown
 
     settings = vars(args)
     own = {name: settings.pop(name) for name in ('cpus', 'gpus', 'asha', 'judge_every')}
-    address = settings.pop('address')
+    address, quiet = settings.pop('address'), settings.pop('quiet')
     find_own_modules()
     try:
         from vptx.studies.sweep import connect, sweep
 
         found = studies(**settings)
         connect(address)
-        outcomes, failed = sweep(found, settings['out'], **own)
+        outcomes, failed = sweep(found, settings['out'], say=reporter(Progress(found), quiet), **own)
     except (FileNotFoundError, ImportError, ValueError) as error:
         raise SystemExit(str(error)) from error
     print(f'\n{markdown(outcomes)}')

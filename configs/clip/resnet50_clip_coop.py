@@ -1,4 +1,4 @@
-"""CoOp, 1 to 16 images of each class: CLIP's ResNet-50, 16 learnt words in front of the name.
+"""CoOp, 1 to 16 images of each class: CLIP's ResNet-50, 16 learnt words before the name.
 
 Source: Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022, https://arxiv.org/abs/2109.01134.
         Different: single precision, no image is left out of an epoch, images are drawn by another generator.

@@ -1,7 +1,7 @@
 """VPT-deep in CLIP's ViT-B/16, base to new: 8 prompts in each of the 12 layers, classes by "a photo of a {}.".
 
 Source: Khattak et al., "MaPLe", CVPR 2023, https://arxiv.org/abs/2210.03117, and the configs of its repository: the
-        first prompts go through the norm in front of the layers. Different: single precision, no image is left out of
+        first prompts go through the norm before the layers. Different: single precision, no image is left out of
         an epoch, images are drawn by another generator.
 Paper:  base 80.24, new 73.43, H 76.68 %, means of 11 data sets.
 vptx:   not run yet.

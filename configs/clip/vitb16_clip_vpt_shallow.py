@@ -1,9 +1,8 @@
-"""VPT-shallow in CLIP's ViT-B/16, base to new: 4 prompts in front of the layers, classes by "a photo of a {}.".
+"""VPT-shallow in CLIP's ViT-B/16, base to new: 4 prompts before the layers, classes by "a photo of a {}.".
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119, trained as the baselines of
-        Khattak et al., "MaPLe", CVPR 2023, https://arxiv.org/abs/2210.03117: the prompts go through the norm in front
-        of the layers. Different: single precision, no image is left out of an epoch, images are drawn by another
-        generator.
+        Khattak et al., "MaPLe", CVPR 2023, https://arxiv.org/abs/2210.03117: the prompts go through the norm before the
+        layers. Different: single precision, no image is left out of an epoch, images are drawn by another generator.
 Paper:  none for these data.
 vptx:   not run yet.
 Cost:   3,072 trained parameters; a prompt file of 0.01 MB. Time not measured.

@@ -1,6 +1,6 @@
 """MLP-3: a head of three layers on VTAB-1k, ViT-B/16 supervised on ImageNet-21k.
 
-The public code has the norm of a hidden layer behind its ReLU; here it stands before, as in mmpretrain, and takes
+The public code has the norm of a hidden layer after its ReLU; here it stands before, as in mmpretrain, and takes
 out again the bias that every linear layer begins with.
 
 Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119

@@ -1,5 +1,7 @@
 """timm's convolutional networks, taken apart. What every net must do is in ``test_contract.py``."""
 
+from copy import deepcopy
+
 import pytest
 import timm
 import torch
@@ -108,6 +110,36 @@ def test_pooling_of_another_kind_is_the_networks_own(pooling):
     expected = model(images())
     assert wrap_backbone(model).readout == 'logits'
     assert torch.equal(vptx.attach(model).eval()(images()), expected)
+
+
+DROPPING = {
+    'ResNet': lambda: timm.create_model('resnet18', layers=(1, 1, 1, 1), num_classes=CLASSES, drop_rate=0.5),
+    'ResNet v2': lambda: timm.create_model('resnetv2_50', layers=(1, 1, 1, 1), num_classes=CLASSES, drop_rate=0.5),
+    'ConvNeXt': lambda: timm.create_model(
+        'convnext_atto', depths=(1, 1, 1, 1), dims=(8, 8, 16, WIDTH), num_classes=CLASSES, drop_rate=0.5
+    ),
+}
+
+
+@pytest.mark.parametrize('compiled', [False, True])
+@pytest.mark.parametrize('network', DROPPING)
+def test_dropout_of_the_head_acts_in_a_linear_probe(network, compiled):
+    """timm's own, whose body is in eval mode and whose dropouts are in training mode: one draws as much."""
+    torch.manual_seed(0)
+    library = DROPPING[network]()
+    model = vptx.attach(deepcopy(library), tune=['fc'])
+    library.eval()
+    library.training = True
+    for module in library.modules():
+        module.training |= isinstance(module, nn.Dropout)
+    call = torch.compile(model, backend='eager', fullgraph=True) if compiled else model
+    found = []
+    for each in (library, call.train()):
+        torch.manual_seed(1)
+        found.append(each(images()))
+    assert torch.equal(*found)
+    assert not model.net.model.training
+    assert not torch.equal(found[0], model.eval()(images()))
 
 
 def test_not_a_convnet():

@@ -134,6 +134,7 @@ FACTS = {
         'settings', 'meta/vptx/prompter_settings', {'others': {'layers': [0, 5]}, 'a list': [1], 'a word': 'layers'}
     ),
     **each('place of the network', 'meta/vptx/at', {'another': 'elsewhere.', 'a number': 3, 'None': None}),
+    **each('readout', 'meta/vptx/readout', {'another': "'map'", 'a number': 3}),
     'no prompts named': drop('meta/vptx/prompts'),
     **each(
         'classes',

@@ -45,18 +45,18 @@ def test_multiply_adds_are_those_of_the_products():
     every = embed + DEPTH * layer(TOKENS, TOKENS) + head
     assert every <= count_flops(tiny(), image) < 1.05 * every
     ways = {way.name: count_flops(way.model.eval(), image) for way in candidates(tiny(), dict(deep=(DEEP, ['head'])))}
-    assert ways['floor'] == ways['full'] == count_flops(tiny(), image)
+    assert ways['frozen'] == ways['full'] == count_flops(tiny(), image)
     concatenated = embed + DEPTH * layer(TOKENS + 3, TOKENS + 3) + head
     assert concatenated <= ways['deep, concatenated'] < 1.05 * concatenated
     # Of the last layer, next to nothing.
     ours = embed + (DEPTH - 1) * (layer(TOKENS, TOKENS) + 2 * TOKENS * 3 * WIDTH) + head
-    assert ours < ways['deep'] < 0.85 * ways['floor']
+    assert ours < ways['deep'] < 0.85 * ways['frozen']
 
 
 def test_candidates_share_weights_and_take_turns():
     network = tiny()
     found = candidates(network, dict(deep=(DEEP, ['head']), linear=(None, ['head'])))
-    assert [way.name for way in found] == ['floor', 'full', 'deep', 'deep, concatenated', 'linear']
+    assert [way.name for way in found] == ['frozen', 'full', 'deep', 'deep, concatenated', 'linear']
     weight = network.blocks[0].mlp.fc1.weight
     assert all(any(parameter is weight for parameter in way.model.parameters()) for way in found)
     for way in (*found, *found):
@@ -83,13 +83,15 @@ def test_deep_prompts_keep_less_than_the_frozen_network():
     for way in ways:
         way.take_turn(training=True)
         kept[way.name] = kept_bytes(way.model, images(8))
-    assert kept['deep'] < kept['floor'] < kept['deep, concatenated']
+    assert kept['deep'] < kept['frozen'] < kept['deep, concatenated']
 
 
 def test_ratios_are_those_of_rounds():
-    floor = Result('floor', train=[1.0, 2.0, 4.0], infer=[1.0, 1.0, 1.0], kept=10, flops=10**9, values=5)
+    frozen = Result('frozen', train=[1.0, 2.0, 4.0], infer=[1.0, 1.0, 1.0], kept=10, flops=10**9, values=5)
     other = Result('other', train=[2.0, 3.0, 4.0], infer=[0.5, 0.5, 2.0], kept=5, flops=10**9, trained=7, values=5)
-    assert markdown([floor, other]).splitlines()[3] == ('| other | 3000 | 1.500 | 500 | 0.500 | 0 | 0.500 | 1.00 | 7 |')
+    assert markdown([frozen, other]).splitlines()[3] == (
+        '| other | 3000 | 1.500 | 500 | 0.500 | 0 | 0.500 | 1.00 | 7 |'
+    )
 
 
 @pytest.mark.parametrize('clock', ['wall', 'cpu'])
@@ -117,7 +119,7 @@ def test_the_tool_leaves_table_numbers_and_picture(tmp_path, monkeypatch, capsys
     assert table in capsys.readouterr().out
     names = [line.split('|')[1].strip() for line in table.splitlines()[4:]]
     deep = [f'deep, {p} prompts{form}' for p in (2, 4) for form in ('', ', concatenated')]
-    assert names == ['floor', 'full', *deep, 'linear']
+    assert names == ['frozen', 'full', *deep, 'linear']
     found = json.loads((tmp_path / 'benchmark.json').read_text())
     assert found['settings']['batch'] == 2 and found['settings']['options'] == dict(dropout=0.0)
     assert [result['name'] for result in found['results']['vit_tiny_patch16_224']] == names

@@ -19,7 +19,7 @@ def tokens_entering(network, layer):
     """What the patches look like in front of ``layer``, (B, N, D), by the network's own forward."""
     # Not by a hook on the layer, which would then be called, with prompts among its tokens.
     with torch.no_grad():
-        return network.begin(images(4), layer).value[:, network.net.geometry.prefix :]
+        return network.layers(network.embed(images(4)), layer).tokens[:, network.net.geometry.prefix :]
 
 
 def is_among(prompts, tokens):

@@ -201,6 +201,8 @@ def test_the_text_of_the_config_is_that_of_any_run(tmp_path, classes):
     assert files[0] == files[1]
     text = read_prompt(tmp_path / 'a' / 'prompt.safetensors')[1]['config']
     assert 'my secret' not in text and str(tmp_path) not in text
+    (last,) = (tmp_path / 'a').glob('epoch_*.pth')
+    assert b'my secret' not in last.read_bytes()
 
 
 def test_one_work_dir_for_two_runs_at_a_time(tmp_path):

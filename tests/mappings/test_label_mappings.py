@@ -39,7 +39,7 @@ def mapped(kind, network='plain', seed=0, **options):
 def test_target_logits_are_source_logits_times_the_matrix(network, kind):
     model, image = mapped(kind, network), images(4)
     logits = tiny(network)(image)
-    assert torch.equal(model.read(image), logits)
+    assert torch.equal(model.forward_unmapped(image), logits)
     matrix = model.mapping.matrix()
     assert matrix.shape == (CLASSES, TARGETS)
     bias = getattr(getattr(model.mapping, 'linear', None), 'bias', 0)
@@ -208,11 +208,11 @@ def test_frequency_reads_the_prompted_network():
         model.prompter.embedding.rows[0].normal_(std=3)
     image, labels = images(40), torch.arange(40) % 2
     counts = np.zeros((CLASSES, 2))
-    for source, label in zip(model.read(image).argmax(1), labels):
+    for source, label in zip(model.forward_unmapped(image).argmax(1), labels):
         counts[source, label] += 1
     vptx.estimate_mapping(model, [(image[:25], labels[:25]), (image[25:], labels[25:])])
     assert model.mapping.sources.tolist() == greedy(counts, 1).tolist()
-    assert not torch.equal(model.read(image).argmax(1), tiny()(image).argmax(1))
+    assert not torch.equal(model.forward_unmapped(image).argmax(1), tiny()(image).argmax(1))
 
 
 def test_not_estimated():

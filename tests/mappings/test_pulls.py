@@ -10,6 +10,7 @@ from networks import images
 from torch import Tensor, nn
 
 import vptx
+from vptx.features.images import FrozenOutput, take_features
 from vptx.mappings.pulls import Pull
 
 WORDS = dict(type='ContextPrompter', num_tokens=2, words='a photo of a', depth=2)
@@ -80,7 +81,7 @@ def test_promptsrc(kind):
     model = trained(IMAGES[kind], pulls=PROMPTSRC)
     found, image = terms(model), images(3)
     with torch.no_grad():
-        ours, frozen = normalised(model.read(image)), normalised(image_tower()(image))
+        ours, frozen = normalised(model.forward_unmapped(image)), normalised(image_tower()(image))
         texts, made = model.mapping.text(), hand_made(SEVERAL)
         scale = tiny_clip().logit_scale.exp()
         p, q = (scale * ours @ texts.T).softmax(-1), (scale * frozen @ made.T).softmax(-1)
@@ -104,6 +105,19 @@ def test_without_a_prompter_of_images_the_network_runs_once(monkeypatch):
     monkeypatch.setattr(model.net, 'embed', lambda image: runs.append(0) or embed(image))
     found = terms(model)
     assert len(runs) == 1 and found['ImagePull'] == 0 and found['LogitPull'] > 0
+
+
+def test_of_cached_features_the_frozen_part_goes_on_without_prompts():
+    """Where prompts are in the last layer alone, and a cache has what is before it."""
+    late = dict(DEEP, layers=[-1])
+    model, other = trained(late, pulls=PROMPTSRC), trained(late, pulls=PROMPTSRC)
+    expected = terms(model)
+    preprocessor = nn.Identity()
+    take_features(other, preprocessor)
+    other(FrozenOutput.of(other, images(3), 1))
+    for name, term in other.mapping.loss().items():
+        torch.testing.assert_close(term, expected[name], rtol=1e-5, atol=1e-6)
+    assert expected['ImagePull'] > 1e-4
 
 
 def test_nothing_is_computed_where_there_are_no_gradients(monkeypatch):

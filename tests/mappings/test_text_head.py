@@ -35,7 +35,7 @@ def test_a_linear_layer_has_the_same_logits():
     model, image = prompted(CONTEXT), images(3)
     linear = model.mapping.linear()
     assert isinstance(linear, nn.Linear)
-    embedding = torch.nn.functional.normalize(model.read(image), dim=-1)
+    embedding = torch.nn.functional.normalize(model.forward_unmapped(image), dim=-1)
     torch.testing.assert_close(linear(embedding), model(image), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(model.mapping.matrix(), linear.weight.T)
 
@@ -169,7 +169,7 @@ def test_prompts_of_the_first_layer_go_through_the_norm_in_front_as_published():
         if layer:
             x = torch.cat([x[:, :-3], rows[layer].expand(2, -1, -1)], 1)
         x = block(x)
-    torch.testing.assert_close(model.read(image), vit.forward_head(vit.norm(x)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model.forward_unmapped(image), vit.forward_head(vit.norm(x)), rtol=1e-5, atol=1e-5)
     raw = prompted(image=dict(type='DeepPrompter', num_tokens=3, init='normal'))
     raw.prompter.load_state_dict(model.prompter.state_dict())
     assert not torch.allclose(raw(image), model(image), atol=1e-3)

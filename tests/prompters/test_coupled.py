@@ -131,21 +131,21 @@ def test_both_sides_are_as_published(depth):
     model = maple(depth)
     texts = [*model.mapping.text.prompter.language()]
     expected = embedding(model, [made(prompts) for made, prompts in zip(model.prompter.maps, texts, strict=True)])
-    torch.testing.assert_close(model.read(images()), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model.forward_unmapped(images()), expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(model.mapping.text(), sentences(texts), rtol=1e-5, atol=1e-5)
 
 
 def test_independent_prompts_are_as_published():
     model = independent([0])
     torch.testing.assert_close(
-        model.read(images()), embedding(model, list(model.prompter.embedding.rows)), rtol=1e-5, atol=1e-5
+        model.forward_unmapped(images()), embedding(model, list(model.prompter.embedding.rows)), rtol=1e-5, atol=1e-5
     )
 
 
 def test_texts_start_as_the_template_and_images_not_as_those_of_clip():
     model = prompted(words(1), dict(COUPLED), whole=True)
     assert torch.equal(model.mapping.text(), reference())
-    assert not torch.allclose(model.read(images()), prompted().read(images()), atol=1e-3)
+    assert not torch.allclose(model.forward_unmapped(images()), prompted().forward_unmapped(images()), atol=1e-3)
 
 
 @torch.no_grad()
@@ -159,7 +159,7 @@ def test_maps_without_weights_are_independent_prompts(zero):
         row.copy_(made.bias.expand(2, -1))
     other.mapping.text.prompter.load_state_dict(model.mapping.text.prompter.state_dict())
     torch.testing.assert_close(model(images()), other(images()), rtol=1e-6, atol=1e-6)
-    assert not torch.allclose(model.read(images()), prompted().read(images()), atol=1e-3)
+    assert not torch.allclose(model.forward_unmapped(images()), prompted().forward_unmapped(images()), atol=1e-3)
 
 
 def test_gradients_of_both_sides_meet_in_the_same_prompts():
@@ -169,7 +169,7 @@ def test_gradients_of_both_sides_meet_in_the_same_prompts():
     assert all(parameter.grad.any() for parameter in trained.values()) and len(trained) == 2 + 2 * 2
     both = model.mapping.text.prompter.context.grad.clone()
     model.zero_grad()
-    model.mapping.score(model.read(images()), model.mapping.text().detach()).sum().backward()
+    model.mapping.score(model.forward_unmapped(images()), model.mapping.text().detach()).sum().backward()
     of_images = model.mapping.text.prompter.context.grad
     assert of_images.any() and not torch.allclose(of_images, both)
 
@@ -197,7 +197,9 @@ def test_copied_folded_detached_and_attached_again():
     with torch.no_grad():
         copy.mapping.text.prompter.context.mul_(2)
     assert torch.equal(model(images()), expected)
-    assert not torch.allclose(copy.read(images()), model.read(images()), atol=1e-3)  # its own, on both sides
+    assert not torch.allclose(
+        copy.forward_unmapped(images()), model.forward_unmapped(images()), atol=1e-3
+    )  # its own, on both sides
     vptx.fold(model)
     torch.testing.assert_close(model(images()), expected, rtol=1e-5, atol=1e-5)
     with torch.no_grad():

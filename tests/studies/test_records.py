@@ -8,6 +8,7 @@ from mmengine.config import Config
 from runs import tiny_config
 
 import vptx.datasets  # noqa: F401  registers what configs name
+from vptx.studies import records
 from vptx.studies.protocol import _best
 from vptx.studies.records import as_record, config_text, inside, read_config, read_rows
 from vptx.studies.report import Found, Outcome, Picture, Section, read, write
@@ -127,6 +128,7 @@ def test_a_config_comes_back_with_its_tuples(tmp_path):
         ('model.backbone.net.weights', 'http://127.0.0.1/a.pth', 'Nothing is fetched because a file says so'),
         ('model.backbone.net.model', 'hf-hub:somebody/net', 'Nothing is fetched because a file says so'),
         ('model.head.trust_remote_code', True, 'Nothing is fetched'),
+        ('model.backbone.net.pretrained', True, 'Nothing is fetched'),
         ('custom_hooks', [dict(type='antigravity')], "'antigravity'"),
         ('test_dataloader.dataset.pipeline', [dict(type='builtins.open')], "'builtins.open'"),
     ],
@@ -141,6 +143,24 @@ def test_a_config_that_asks_for_code_or_addresses(tmp_path, path, value, match):
     (tmp_path / 'config.json').write_text(config_text(config))
     with pytest.raises(ValueError, match=rf'^{tmp_path}/config\.json is refused: .*{match}'):
         read_config(tmp_path / 'config.json')
+
+
+WEIGHTS = 'timm://vit_base_patch16_224.augreg_in21k'
+
+
+@pytest.mark.parametrize('cached', [False, True])
+def test_published_weights_must_be_in_the_cache_unless_downloads_are_allowed(tmp_path, monkeypatch, cached):
+    monkeypatch.setattr(records, 'is_cached', lambda source: cached)
+    config = Config(tiny_config(tmp_path))
+    config.model.backbone.net.weights = WEIGHTS
+    path = tmp_path / 'config.json'
+    path.write_text(config_text(config))
+    assert read_config(path, download=True).model.backbone.net.weights == WEIGHTS
+    if cached:
+        assert read_config(path).model.backbone.net.weights == WEIGHTS
+    else:
+        with pytest.raises(ValueError, match=f"{path} is refused: it asks for '{WEIGHTS}', which is not in the cache"):
+            read_config(path)
 
 
 def test_a_result_of_other_settings_is_none_of_this_run(tmp_path):

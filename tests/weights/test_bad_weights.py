@@ -253,5 +253,12 @@ def test_what_is_cached_asks_for_no_network(name, theirs, cache):
     path = repository / 'snapshots' / 'abc' / name
     save_file(theirs.state_dict(), path) if name.endswith('safetensors') else torch.save(theirs.state_dict(), path)
     model = vit()
+    assert hub.is_cached(f'timm://{NAME}')
     load_weights(model, f'timm://{NAME}')
     assert torch.equal(model.pos_embed, theirs.pos_embed)
+
+
+@pytest.mark.parametrize('name', [NAME, 'resnet18.gluon_in1k', 'vit_tiny_patch16_224.augreg_in21k_ft_in1k'])
+def test_what_is_not_cached(name, cache, monkeypatch):
+    monkeypatch.setattr(hub, 'hf_hub_download', None)
+    assert not hub.is_cached(f'timm://{name}')

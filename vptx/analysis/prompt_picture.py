@@ -25,7 +25,7 @@ GREY = '0.35'
 
 
 def check_pixels(model: nn.Module) -> PromptedNetwork:
-    """The prompted network of a model whose prompter has pixels, on the image or beside it.
+    """The prompted network of a model whose prompter has pixels, on the image or next to it.
 
     Raises:
         ValueError: there are none.

@@ -52,7 +52,7 @@ def meet(kind: type[Prompter], net: Net) -> tuple[frozenset[str], str]:
     with torch.device('meta'):
         prompted = PromptedNetwork(net, OWN)
         prompter = kind()
-        if kind.reads_language and kind.doors <= net.geometry.doors:  # beside a text side with prompts in all layers
+        if kind.reads_language and kind.doors <= net.geometry.doors:  # with a text side that has prompts in all layers
             prompter.bind(replace(net.geometry, language=((2, 8),) * net.geometry.depth))
             return prompter.uses, ''
         try:

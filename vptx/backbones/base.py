@@ -45,7 +45,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Context:
-    """What the blocks need to know of an image beside its tokens.
+    """What the blocks need to know of an image besides its tokens.
 
     Attributes:
         grid: (H', W'), the patches of the image as they are now; N = H' * W'.
@@ -166,7 +166,15 @@ class Net(BaseModule):
         """(B, 3+T, H, W) -> what :meth:`embed` gives, with ``stem`` (D, 3+T, h, w) added to the kernels of the stem.
 
         The frozen kernels are zero on the T channels that they have never seen. Nothing in ``model`` is changed.
+
+        Raises:
+            RuntimeError: under ``torch.jit.trace``, which cannot call a module with other parameters.
         """
+        if torch.jit.is_tracing():
+            raise RuntimeError(
+                f'torch.jit.trace cannot record {self.geometry.name} with more channels than its own, as it cannot '
+                'call a module with other parameters: use torch.export.export, which can'
+            )
         name = f'model.{self.stem}.weight'
         frozen = self.get_parameter(name)
         kernels = F.pad(frozen, (0, 0, 0, 0, 0, stem.shape[1] - frozen.shape[1])) + stem
@@ -183,7 +191,7 @@ class Net(BaseModule):
         return (tokens if norm is None else norm(tokens))[0]
 
     def patch_modules(self) -> tuple[Callable[[Tensor], Tensor], nn.Module | None]:
-        """What makes a map of patches of an image, (B, 3, H, W) -> (B, D, H', W'), and the norm behind it, if any."""
+        """What makes a map of patches of an image, (B, 3, H, W) -> (B, D, H', W'), and the norm after it, if any."""
         raise NotImplementedError
 
     def admit(self, tokens: Tensor) -> Tensor:
@@ -192,7 +200,7 @@ class Net(BaseModule):
         return tokens
 
     def merge(self, tokens: Tensor, layer: int, context: Context) -> tuple[Tensor, Context]:
-        """What stands in front of ``layer`` beside prompts, such as patch merging: (B, P+M, D) -> (B, P+M', D'). The
+        """What stands before ``layer`` besides prompts, such as patch merging: (B, P+M, D) -> (B, P+M', D'). The
         grid of patches, the last of the tokens, changes with it."""
         return tokens, context
 
@@ -213,7 +221,7 @@ class Net(BaseModule):
             tokens: prompts between prefix and patches.
             layer: counted from 0.
             context: of the image.
-            memory: what the layer attends to beside its own tokens.
+            memory: what the layer attends to besides its own tokens.
             exact: see above.
             between: acts on the tokens after the shortcut around attention (B, M, D) -> (B, M, D).
 
@@ -225,7 +233,8 @@ class Net(BaseModule):
             if not self.is_spelt(layer):
                 what = 'keys and values' if between is None else 'prompter between attention and MLP'
                 raise ValueError(
-                    f'layer {layer} of {self.geometry.name} has to be called, as a module of it has a hook or is not '
+                    f'layer {layer} of {self.geometry.name} has to be called, as a module of it has a hook (a '
+                    'prompter that acts inside, such as LoRA, sets some) or is not '
                     f"as its library made it, and the library's own forward takes no {what}: take the change off, or "
                     'use another prompter'
                 )

@@ -1,4 +1,4 @@
-"""Frozen linear maps that add their bias on the way.
+"""Frozen linear maps that add their bias in the same operation.
 
 torch writes the bias to all rows and adds the product to that. oneDNN adds it to the product while that is in the
 cache, as torch's own compiler has it do.

@@ -1,4 +1,4 @@
-"""Attention to a memory beside one's own tokens, what door 3 is made of.
+"""Attention to a memory besides one's own tokens, what door 3 is made of.
 
 The two are attended to apart and put together by what each weighs (FlashAttention's way with blocks of keys: Dao et
 al., NeurIPS 2022, https://arxiv.org/abs/2205.14135):
@@ -8,7 +8,7 @@ al., NeurIPS 2022, https://arxiv.org/abs/2205.14135):
 
 So no key and no value is copied, those of a memory serve all samples and windows as they are, and their gradients are
 summed where they are made. The fused operators that tell these sums are used where they have all that is asked for
-(:mod:`vptx.backbones.fused`). Elsewhere one attention sees the keys of the memory in front of the tokens' own.
+(:mod:`vptx.backbones.fused`). Elsewhere one attention sees the keys of the memory before the tokens' own.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ _attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _attention_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
-#: What a layer attends to beside its own tokens.
+#: What a layer attends to besides its own tokens.
 Memory = Tensor | KeyValue | MixedMemory
 
 
@@ -93,7 +93,7 @@ class Spelling(NamedTuple):
     """A layer of a transformer, as far as one library's is another than the next one's.
 
     Attributes:
-        norm: in front of attention, (..., M, D) -> (..., M, D).
+        norm: before attention, (..., M, D) -> (..., M, D).
         attention: of normed tokens.
         project: what attention gives, on its way to the shortcut: (B, M, heads * d) -> (B, M, D).
         feed: the second half of the layer, with its shortcut: (B, M, D) -> (B, M, D).
@@ -105,7 +105,7 @@ class Spelling(NamedTuple):
     feed: Callable[[Tensor], Tensor]
 
     def __call__(self, tokens: Tensor, memory: KeyValue | None, between: Callable[[Tensor], Tensor] = same) -> Tensor:
-        """(B, M, D) -> (B, M, D), attending also to ``memory``; ``between`` acts in front of the second half."""
+        """(B, M, D) -> (B, M, D), attending also to ``memory``; ``between`` acts before the second half."""
         return self.feed(between(tokens + self.project(self.attention(self.norm(tokens), memory))))
 
 
@@ -239,7 +239,7 @@ def _together(
     dropout: float = 0.0,
     attention: Callable[..., Tensor] | None = None,
 ) -> Tensor:
-    """The same in one: keys and values of the memory in front of each sample's."""
+    """The same in one: keys and values of the memory before each sample's."""
     key, value = (
         torch.cat([_for_each(part, own), own], dim=2) for part, own in ((memory_key, key), (memory_value, value))
     )
@@ -310,7 +310,7 @@ class _Apart(torch.autograd.Function):
         whole = [_gather(part, memory_key) for part in (grad, query, out, weight)]
         if any(ctx.needs_input_grad[i] for i in (0, 3, 4)):
             memory = _attention_backward(*whole[:2], memory_key, memory_value, *whole[2:], 0.0, False, scale=ctx.scale)
-        # In front of the first layer with prompts the tokens' own gradients are not needed.
+        # Before the first layer with prompts the tokens' own gradients are not needed.
         if any(ctx.needs_input_grad[:3]):
             own = _attention_backward(grad, query, key, value, out, weight, 0.0, False, attn_mask=bias, scale=ctx.scale)
             if ctx.needs_input_grad[0]:
@@ -336,5 +336,5 @@ def _gather(x: Tensor, memory: Tensor) -> Tensor:
 
 
 def _scatter(x: Tensor, like: Tensor) -> Tensor:
-    """The way back: (b, heads, B / b * M, ...) -> (B, heads, M, ...)."""
+    """The inverse: (b, heads, B / b * M, ...) -> (B, heads, M, ...)."""
     return x.unflatten(2, (-1, like.shape[2])).transpose(1, 2).flatten(0, 1)

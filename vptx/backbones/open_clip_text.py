@@ -5,8 +5,8 @@ Transferable Visual Models From Natural Language Supervision", ICML 2021, https:
 
     x = E[ids] + positions,    12 causal layers,    z = LN_final(x)[EOT] W_t
 
-Attention is causal: a row sees itself and the rows in front of it. So what stands behind the end of a text (EOT) never
-counts, and rows in front of the first difference between two texts are the same in both. :mod:`vptx.text` uses it.
+Attention is causal: a row sees itself and the rows before it. So what stands after the end of a text (EOT) never
+counts, and rows before the first difference between two texts are the same in both. :mod:`vptx.text` uses it.
 
 open_clip is an extra, ``pip install 'vptx[clip]'``, imported when a tower is built.
 """
@@ -35,10 +35,10 @@ __all__ = ['OpenCLIPText', 'TextContext']
 
 @dataclass(frozen=True)
 class TextContext(Context):
-    """What the layers need to know of texts beside their tokens.
+    """What the layers need to know of texts next to their tokens.
 
     Attributes:
-        first: whether the first row is the start of text (SOT), which sees itself alone; False where the rows in front
+        first: whether the first row is the start of text (SOT), which sees itself alone; False where the rows before it
             are a memory.
     """
 
@@ -77,8 +77,8 @@ class CausalAttention(nn.Module):
             bias = x.new_full((length, length), -torch.inf).triu(1)[None]
         else:
             query = query.gather(2, row[:, None, None, None].expand(-1, query.shape[1], 1, query.shape[3]))
-            behind = torch.arange(length, device=x.device) > row[:, None]
-            bias = x.new_zeros(behind.shape).masked_fill(behind, -torch.inf)[:, None, None]
+            after = torch.arange(length, device=x.device) > row[:, None]
+            bias = x.new_zeros(after.shape).masked_fill(after, -torch.inf)[:, None, None]
         out = attend(query, key, value, memory, bias=bias)
         if memory is not None and first and row is None:  # of one key the value is all that there is
             out = torch.cat([value[:, :, :1].transpose(1, 2).flatten(2), out[:, 1:]], dim=1)
@@ -206,7 +206,7 @@ class OpenCLIPText(Net):
         fault = (
             'its attention is not causal'
             if text.attn_mask is None
-            else 'it has a class token behind the text'
+            else 'it has a class token after the text'
             if getattr(text, 'cls_emb', None) is not None
             else f"it reads the row '{pool}', not that of EOT"
             if pool not in ('argmax', 'eos')
@@ -262,8 +262,8 @@ class OpenCLIPText(Net):
 
         Args:
             vectors: of words.
-            start: how many words stand in front of them.
-            gap: how many positions are left free behind SOT, for prompts that enter in front of the first layer.
+            start: how many words stand before them.
+            gap: how many positions are left free after SOT, for prompts that enter before the first layer.
         """
         positions = self.model.positional_embedding
         last = start + vectors.shape[-2] + gap
@@ -272,7 +272,7 @@ class OpenCLIPText(Net):
         return vectors + torch.cat([positions[:1], positions[1 + gap : last]]).to(vectors.dtype)
 
     def admit(self, tokens: Tensor) -> Tensor:
-        """Prompts behind SOT get the positions of the words in whose place they stand."""
+        """Prompts after SOT get the positions of the words in whose place they stand."""
         return tokens + self.model.positional_embedding[1 : 1 + tokens.shape[-2]].to(tokens.dtype)
 
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:

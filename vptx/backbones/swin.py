@@ -73,7 +73,7 @@ class SwinNet(Net):
         raise NotImplementedError
 
     def _downsample(self, stage: int, patches: Tensor) -> Tensor:
-        """The library's merging in front of ``stage``: (B, H, W, C) -> (B, H', W', C')"""
+        """The library's merging before ``stage``: (B, H, W, C) -> (B, H', W', C')"""
         raise NotImplementedError
 
     def _run(self, block: nn.Module, tokens: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -94,7 +94,7 @@ class TimmBeit(TimmViT):
         return own if shared is None else own + shared
 
     def _widen(self, bias: Tensor, tokens: int) -> Tensor:
-        """(heads, K+N, K+N) -> (heads, K+P+N, K+P+N): nought for P prompts behind the prefix."""
+        """(heads, K+N, K+N) -> (heads, K+P+N, K+P+N): nought for P prompts after the prefix."""
         prefix = self.geometry.prefix
         prompts = tokens - bias.shape[1]
         columns = bias.new_zeros(bias.shape[0], bias.shape[1], prompts)

@@ -1,7 +1,7 @@
-"""timm's convolutional networks: ResNet, ResNeXt and their kin, ResNet v2 (BiT), ConvNeXt, CLIP's ResNets.
+"""timm's convolutional networks: ResNet, ResNeXt and others of their family, ResNet v2 (BiT), ConvNeXt, CLIP's ResNets.
 
 https://github.com/huggingface/pytorch-image-models, ``timm/models/resnet.py``, ``resnetv2.py``, ``convnext.py``. They
-have no tokens that a prompt could stand beside: door 1 is all that prompts can enter by. What the last layer gives is
+have no tokens that a prompt could be added to: door 1 is all that prompts can enter by. What the last layer gives is
 read as N tokens all the same, one for each cell of its map, so every readout but those of a class token works.
 """
 
@@ -29,7 +29,7 @@ class TimmConvNet(TimmNet):
     Args:
         model: a timm name such as ``'resnet50.a1_in1k'``, or a built model.
         img_size: height and width of the images to come, in pixels, by default of those that the weights were made
-            for. They take any; prompts around or behind an image are made for one.
+            for. They take any; prompts around an image, or in further channels of it, are made for one.
         **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name.
 
     Raises:
@@ -72,13 +72,19 @@ class TimmConvNet(TimmNet):
         return tokens
 
     def finish_pooled(self, feature: Tensor) -> Tensor:
-        if self._attends:  # to all cells at once, so there is nothing behind an average
+        if self._attends:  # to all cells at once, so there is nothing after an average
             return feature
-        # ConvNeXt has a norm behind its pooling. The average of one cell is that cell.
+        # ConvNeXt has a norm after its pooling. The average of one cell is that cell.
         return self.model.forward_head(feature[:, :, None, None], pre_logits=True)
 
     def features(self, tokens: Tensor, context: Context) -> Tensor:
         return tokens.transpose(1, 2).unflatten(2, context.grid)
 
     def classify(self, tokens: Tensor, context: Context) -> Tensor:
-        return self.model.forward_head(tokens.transpose(1, 2).unflatten(2, context.grid))
+        # ResNet's dropout is a function in the mode of the whole network; it does as the classifier that it feeds.
+        model, mode, classifier = self.model, self.model.training, self.model.get_classifier()
+        model.training = mode if classifier is None else classifier.training
+        try:
+            return model.forward_head(tokens.transpose(1, 2).unflatten(2, context.grid))
+        finally:
+            model.training = mode

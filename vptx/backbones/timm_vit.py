@@ -1,4 +1,4 @@
-"""timm's VisionTransformer, in all its forms: plain, distilled (two prefix tokens), DeiT III, CLIP (a norm in front),
+"""timm's VisionTransformer, in all its forms: plain, distilled (two prefix tokens), DeiT III, CLIP (a first norm),
 registers, no class token, any image size.
 
 https://github.com/huggingface/pytorch-image-models, ``timm/models/vision_transformer.py`` and ``deit.py``. What EVA and

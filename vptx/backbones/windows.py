@@ -87,7 +87,7 @@ class Windows(NamedTuple):
 @dataclass
 class WindowAttention:
     """Attention of (B, P+N, C) in windows: of N patches (H, W) = ``grid`` to those of their window, P prompts and a
-    memory, and of the prompts to all; up to the projection behind it.
+    memory, and of the prompts to all; up to the projection after it.
 
     Attributes:
         attn: a library's attention module, of Swin or Swin V2.

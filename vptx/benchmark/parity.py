@@ -60,7 +60,7 @@ class Way:
 def compare_ways(
     memory: Candidate, usual: Candidate, image: Tensor, half: torch.dtype, compiler: str, rounds: int
 ) -> list[Way]:
-    """Every way to compute ``memory``, beside two to compute ``usual``.
+    """Every way to compute ``memory``, next to two to compute ``usual``.
 
     Args:
         memory: with prompts that enter as memory, without dropout.

@@ -1,10 +1,10 @@
-"""How fast a method is beside the frozen network that it adapts, so that anyone can measure it again.
+"""How fast a method is relative to the frozen network that it adapts, so that anyone can measure it again.
 
 All candidates of a network share its weights and take turns, round after round, in one process: what else the machine
 does strikes them alike, and a ratio is that of two times of the same round. The baselines are
 
-* ``floor``: the library's own frozen network, forward and backward down to its embedded image, which is the least that
-  anything learnt in front of the first layer can cost; of inference, its forward;
+* ``frozen``: the library's own frozen network, forward and backward down to its embedded image, which is the least that
+  anything learnt before the first layer can cost; of inference, its forward;
 * ``full``: the library's own network, all of it trained;
 * ``..., concatenated``: the same method as it is usually written: prompts go through each layer as tokens, and every
   row of the last one is computed.
@@ -50,7 +50,7 @@ __all__ = [
     'write_json',
 ]
 
-FLOOR = 'floor'
+FROZEN = 'frozen'
 FULL = 'full'
 CONCATENATED = ', concatenated'
 
@@ -148,7 +148,7 @@ def candidates(network: nn.Module, methods: Mapping[str, tuple[dict | None, Sequ
 
     Args:
         network: a library's own, with a classifier.
-        methods: by name, the config of a prompter and the patterns of what trains beside it.
+        methods: by name, the config of a prompter and the patterns of what trains besides it.
 
     Raises:
         ValueError: a method does not fit the network.
@@ -158,10 +158,10 @@ def candidates(network: nn.Module, methods: Mapping[str, tuple[dict | None, Sequ
     def another() -> nn.Module:
         return deepcopy(network, dict(weights))
 
-    floor = another()
+    frozen = another()
     # The image as its tokens: the first of a network's parts embeds it.
-    next(floor.children()).register_forward_hook(lambda _, __, output: output.detach().requires_grad_())
-    found = [Candidate(FLOOR, floor, []), Candidate(FULL, another(), list(network.parameters()))]
+    next(frozen.children()).register_forward_hook(lambda _, __, output: output.detach().requires_grad_())
+    found = [Candidate(FROZEN, frozen, []), Candidate(FULL, another(), list(network.parameters()))]
     for name, (prompter, tune) in methods.items():
         model = vptx.attach(another(), prompter, tune)
         found.append(Candidate(name, model, _trained(model), _is_foldable(model)))
@@ -277,7 +277,7 @@ def _peak_bytes(step: Callable[[], None], device: torch.device) -> int | None:
 def kept_bytes(model: nn.Module, image: Tensor) -> int:
     """Bytes that autograd keeps from a forward pass for its backward pass: each storage once, but no parameters.
 
-    The same on every device and in every run; most of what a training step needs beside the parameters.
+    The same on every device and in every run; most of what a training step needs besides the parameters.
     """
     own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, Tensor] = {}
@@ -326,25 +326,25 @@ def _attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def markdown(results: Sequence[Result], batch: int | None = None) -> str:
-    """A table of medians, and of medians of ratios to the floor of the same round; of images a second instead of
-    milliseconds where ``batch`` says how many images were timed."""
-    floor = results[0]
-    memory = 'kept, MB' if floor.peak is None else 'peak, MB'
-    unit, over = ('ms', '/ floor') if batch is None else ('images/s', 'time / floor')
-    head = ['', f'step, {unit}', over, f'inference, {unit}', over, memory, '/ floor', 'GMAC', 'trained']
+    """A table of medians, and of medians of ratios to the frozen network of the same round; of images a second
+    instead of milliseconds where ``batch`` says how many images were timed."""
+    frozen = results[0]
+    memory = 'kept, MB' if frozen.peak is None else 'peak, MB'
+    unit, over = ('ms', '/ frozen') if batch is None else ('images/s', 'time / frozen')
+    head = ['', f'step, {unit}', over, f'inference, {unit}', over, memory, '/ frozen', 'GMAC', 'trained']
 
     def speed(times: Sequence[float]) -> str:
         return f'{1e3 * median(times):.0f}' if batch is None else f'{batch / median(times):,.0f}'
 
     lines = [f'| {" | ".join(head)} |', f'|---|{"---:|" * (len(head) - 1)}']
     for result in results:
-        used, least = (r.kept if r.peak is None else r.peak for r in (result, floor))
+        used, least = (r.kept if r.peak is None else r.peak for r in (result, frozen))
         cells = [
             result.name,
             speed(result.train),
-            f'{_ratio(result.train, floor.train):.3f}',
+            f'{_ratio(result.train, frozen.train):.3f}',
             speed(result.infer),
-            f'{_ratio(result.infer, floor.infer):.3f}',
+            f'{_ratio(result.infer, frozen.infer):.3f}',
             f'{used / 1e6:.0f}',
             f'{used / least:.3f}',
             f'{result.flops / 1e9:.2f}',
@@ -354,18 +354,18 @@ def markdown(results: Sequence[Result], batch: int | None = None) -> str:
     return '\n'.join(lines)
 
 
-def _ratio(times: Sequence[float], floor: Sequence[float]) -> float:
-    return median(_ratios(times, floor))
+def _ratio(times: Sequence[float], frozen: Sequence[float]) -> float:
+    return median(_ratios(times, frozen))
 
 
-def _ratios(times: Sequence[float], floor: Sequence[float]) -> list[float]:
-    return [own / least for own, least in zip(times, floor, strict=True)]
+def _ratios(times: Sequence[float], frozen: Sequence[float]) -> list[float]:
+    return [own / least for own, least in zip(times, frozen, strict=True)]
 
 
 def plot(by_network: Mapping[str, Sequence[Result]], path: str | Path) -> None:
-    """Draw ratios to the floor into a PNG: a row of panels for each network, a line for each candidate.
+    """Draw ratios to the frozen network into a PNG: a row of panels for each network, a line for each candidate.
 
-    A dot is the median, the bar behind it goes from the lowest to the highest round; grey are baselines.
+    A dot is the median, the bar under it goes from the lowest to the highest round; grey are baselines.
     """
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
@@ -373,15 +373,15 @@ def plot(by_network: Mapping[str, Sequence[Result]], path: str | Path) -> None:
     figure = Figure(figsize=(13, len(by_network) * (1.1 + 0.3 * tallest)), layout='constrained')
     rows = figure.subplots(len(by_network), 3, squeeze=False)
     for panels, (network, results) in zip(rows, by_network.items(), strict=True):
-        floor, names = results[0], [result.name for result in results]
+        frozen, names = results[0], [result.name for result in results]
         for column, (panel, title) in enumerate(zip(panels, ('training step', 'inference', 'activations kept'))):
             for line, result in enumerate(results):
                 ratios = (
-                    _ratios(result.train, floor.train),
-                    _ratios(result.infer, floor.infer),
-                    [result.kept / floor.kept],
+                    _ratios(result.train, frozen.train),
+                    _ratios(result.infer, frozen.infer),
+                    [result.kept / frozen.kept],
                 )[column]
-                is_baseline = result.name in (FLOOR, FULL) or result.name.endswith(CONCATENATED)
+                is_baseline = result.name in (FROZEN, FULL) or result.name.endswith(CONCATENATED)
                 colour = '0.55' if is_baseline else '#0072B2'
                 panel.plot([min(ratios), max(ratios)], [line, line], color=colour, alpha=0.35, linewidth=5)
                 panel.plot(median(ratios), line, 'o', color=colour, markersize=6, markeredgecolor='white')
@@ -393,7 +393,7 @@ def plot(by_network: Mapping[str, Sequence[Result]], path: str | Path) -> None:
             panel.margins(x=0.12)
             panel.set_xlim(left=0)
             panel.set_title(title if column else f'{network}: {title}', loc='left', fontweight='bold')
-            panel.set_xlabel('times the floor')
+            panel.set_xlabel('times the frozen network')
             panel.grid(axis='x', color='0.88', linewidth=0.8)
             panel.set_axisbelow(True)
             panel.tick_params(length=0)

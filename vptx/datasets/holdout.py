@@ -15,7 +15,7 @@ from .arrays import check_split
 
 
 class Holdout:
-    """In front of a data set of mmpretrain: the splits 'train' and 'val' ('trainval' together), disjoint, and 'test'.
+    """A wrapper of a data set of mmpretrain: the splits 'train' and 'val' ('trainval' together), disjoint, and 'test'.
 
     Args:
         data_root: the folder of the data set.

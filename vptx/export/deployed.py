@@ -43,7 +43,7 @@ class Deployed(nn.Module):
         if preprocessor is None:
             mean, std = (torch.tensor(values) for values in (network.net.geometry.mean, network.net.geometry.std))
         else:  # images are loaded as BGR; what the preprocessor has is in the order in which the model takes them
-            converts = getattr(preprocessor, 'to_rgb', False) or getattr(preprocessor, 'channel_conversion', False)
+            converts = any(getattr(preprocessor, name, False) for name in ('to_rgb', '_channel_conversion'))
             self.reverse = not converts
             channels = network.net.geometry.channels
             found = [getattr(preprocessor, name, None) for name in ('mean', 'std')]

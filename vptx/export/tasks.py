@@ -1,6 +1,6 @@
 """One graph for many tasks: what was learnt goes into it as inputs.
 
-``export_graph`` writes the frozen network once. Beside ``image`` the graph takes, of each layer with prompts, their
+``export_graph`` writes the frozen network once. Next to ``image`` the graph takes, of each layer with prompts, their
 keys and values, ``key_0`` and ``value_0`` (B, heads, P, d), and every other tensor that was trained, such as the head's
 weight. ``export_task`` writes those of one model, some kilobytes. Prompts of several tasks may stand in one batch; a
 head is of one task.

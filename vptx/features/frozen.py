@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 
 from vptx.attach import find_prompted_network
 from vptx.features.deterministic import Deterministic, NotFrozenError, generator_states
-from vptx.features.images import sample_to_json
+from vptx.features.images import FrozenOutput, sample_to_json
 from vptx.features.store import Features
 from vptx.files import digest
-from vptx.prompted import PartialForward, PromptedNetwork
+from vptx.prompted import PromptedNetwork
 from vptx.prompters.base import Prompter
 from vptx.trainable import trained_names
 
@@ -83,27 +83,27 @@ class FrozenPart:
         return images
 
     @torch.no_grad()
-    def _compute(self, images: Tensor) -> PartialForward:
+    def _compute(self, images: Tensor) -> FrozenOutput:
         before = generator_states()
-        partial = self.network.begin(images, self.layer)
+        output = FrozenOutput.of(self.network, images, self.layer)
         if generator_states() != before:
             raise NotFrozenError('the frozen part of the network draws at random (dropout, drop path)')
-        if not all(isinstance(tensor, Tensor) and len(tensor) == len(images) for tensor in partial.tensors):
+        if not all(isinstance(tensor, Tensor) and len(tensor) == len(images) for tensor in output.tensors):
             raise NotFrozenError(f'{self.network.net.geometry.name} gives more than tensors, an image each')
-        return partial
+        return output
 
-    def spot_check(self, number: int) -> tuple[list[int], PartialForward, type[BaseDataElement]]:
+    def spot_check(self, number: int) -> tuple[list[int], FrozenOutput, type[BaseDataElement]]:
         """What it makes now of so many images, first and last among them; their indices, and the kind of samples."""
         indices = sorted({round(i) for i in np.linspace(0, len(self.data) - 1, number)})
         items = [self.data[index] for index in indices]
         with self._running(self.training):
             return indices, self._compute(self._images(items)), type(items[0]['data_samples'])
 
-    def agrees(self, features: Features, indices: Sequence[int], partial: PartialForward) -> bool:
+    def agrees(self, features: Features, indices: Sequence[int], output: FrozenOutput) -> bool:
         """Whether kept features are what it makes of these images, to half of the digits."""
         tolerance = max(torch.finfo(self.dtype).eps ** 0.5, 1e-2 if self.device == 'cuda' else 0)  # there TF32 may be
         for place, index in enumerate(indices):
-            kept, now = features[index], [tensor[place].detach().cpu() for tensor in partial.tensors]
+            kept, now = features[index], [tensor[place].detach().cpu() for tensor in output.tensors]
             if [(t.shape, t.dtype) for t in kept] != [(t.shape, t.dtype) for t in now]:
                 return False
             for pair in zip(kept, now):
@@ -153,7 +153,7 @@ class FrozenPart:
         said = dict(
             backbone=model.get('backbone'),
             preprocessor=model.get('data_preprocessor') or config.get('data_preprocessor'),
-            # Beyond its own weights: in front of a layer, a prompter has not begun.
+            # Beyond its own weights: before a layer, a prompter has not begun.
             prompter=configured if self.layer is None and type(prompted.prompter) is not Prompter else None,
             dataset=loader['dataset'],
         )

@@ -1,6 +1,7 @@
-"""A data set that gives kept features in place of its images."""
+"""Features in the place of images: a data set that gives them, and a network that takes them."""
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,11 +11,43 @@ from torch.utils.data import Dataset
 
 from vptx.features.deterministic import NotFrozenError
 from vptx.features.store import DTYPES, Features
-from vptx.prompted import PartialForward
+from vptx.prompted import PromptedNetwork, State, parts_of
 
-__all__ = ['CachedImages', 'insert_features', 'sample_to_json']
+__all__ = ['CachedImages', 'FrozenOutput', 'sample_to_json', 'take_features']
 
-FEATURES_KEY = 'known'  # name under which a sample carries its features
+FEATURES_KEY = 'features'  # name under which a sample carries its features
+
+
+class FrozenOutput(NamedTuple):
+    """What the frozen part of a network made of images.
+
+    Attributes:
+        value: the output of the network (B, ...), a tensor or a tuple; or the state before the first layer that trains,
+            without the images.
+    """
+
+    value: State | Tensor | tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, network: PromptedNetwork, image: Tensor, layer: int | None) -> 'FrozenOutput':
+        """(B, 3, H, W) -> the state before ``layer``, or the output where it is None."""
+        if layer is None:
+            return cls(network.forward_unmapped(image))
+        return cls(network.layers(network.embed(image), layer)._replace(image=image.new_empty(0)))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Those that have an entry for each image."""
+        return (self.value.tokens,) if isinstance(self.value, State) else parts_of(self.value)
+
+    def of_others(self, tensors: tuple[Tensor, ...]) -> 'FrozenOutput':
+        """The same of other images."""
+        if isinstance(self.value, State):
+            return FrozenOutput(self.value._replace(tokens=tensors[0]))
+        return FrozenOutput(tensors if isinstance(self.value, tuple) else tensors[0])
+
+    def to(self, device: torch.device) -> 'FrozenOutput':
+        return self.of_others(tuple(tensor.to(device) for tensor in self.tensors))
 
 
 def _plain(value: Any, name: str) -> Any:
@@ -51,11 +84,11 @@ class CachedImages(Dataset):
         dataset: the data set.
         features: of its images, in their order.
         kind: of its data samples.
-        partial: what the features are, of any images.
+        output: what the features are, of any images.
     """
 
-    def __init__(self, dataset: Any, features: Features, kind: type[BaseDataElement], partial: PartialForward) -> None:
-        self.dataset, self.features, self.kind, self.partial = dataset, features, kind, partial
+    def __init__(self, dataset: Any, features: Features, kind: type[BaseDataElement], output: FrozenOutput) -> None:
+        self.dataset, self.features, self.kind, self.output = dataset, features, kind, output
 
     def __len__(self) -> int:
         return len(self.features)
@@ -65,7 +98,7 @@ class CachedImages(Dataset):
         sample = self.kind(metainfo={name: _tuples(value) for name, value in said['meta'].items()})
         for name, (values, dtype) in said['data'].items():
             sample.set_field(torch.tensor(values, dtype=DTYPES[dtype]), name)
-        sample.set_field(self.partial.holding(self.features[index]), FEATURES_KEY, field_type='metainfo')
+        sample.set_field(self.output.of_others(self.features[index]), FEATURES_KEY, field_type='metainfo')
         return dict(inputs=torch.zeros(3, 1, 1), data_samples=sample)  # a pixel, for the preprocessor to do its work on
 
     def __getattr__(self, name: str) -> Any:
@@ -74,11 +107,31 @@ class CachedImages(Dataset):
         return getattr(self.dataset, name)
 
 
-def insert_features(preprocessor: nn.Module, inputs: tuple, batch: dict) -> dict | None:
-    """Behind the preprocessor: the features that the samples carry, in the place of their images."""
+def take_features(network: PromptedNetwork, preprocessor: nn.Module) -> None:
+    """Make ``network`` go on from the features that data samples carry, where they carry some.
+
+    Args:
+        network: the prompted network.
+        preprocessor: what prepares its batches.
+    """
+    preprocessor.register_forward_hook(_insert_features)
+    # A partial of a method, not a closure: a copy of the network calls the copy's own.
+    setattr(network, 'forward_unmapped', partial(_go_on, network, network.forward_unmapped))  # noqa: B010
+
+
+def _insert_features(preprocessor: nn.Module, inputs: tuple, batch: dict) -> dict | None:
+    """After the preprocessor: the features that the samples carry, in the place of their images."""
     samples = batch.get('data_samples') if isinstance(batch, dict) else None
     if not samples or FEATURES_KEY not in samples[0]:
         return None
     carried = [sample.pop(FEATURES_KEY) for sample in samples]
-    stacked = tuple(torch.stack(tensors) for tensors in zip(*(partial.tensors for partial in carried), strict=True))
-    return dict(batch, inputs=carried[0].holding(stacked).to(batch['inputs'].device))
+    stacked = tuple(torch.stack(tensors) for tensors in zip(*(output.tensors for output in carried), strict=True))
+    return dict(batch, inputs=carried[0].of_others(stacked).to(batch['inputs'].device))
+
+
+def _go_on(network: PromptedNetwork, forward: Any, inputs: FrozenOutput | Tensor, note: Any = None) -> Any:
+    """``forward``, for images; the rest of it, for what the frozen part made of them."""
+    if not isinstance(inputs, FrozenOutput):
+        return forward(inputs, note)
+    value = inputs.value
+    return network.read(network.layers(value)) if isinstance(value, State) else value

@@ -50,7 +50,7 @@ class Features:
         rows: (n, F), mapped from the file: what is not read takes no memory.
         shapes: of the tensors that a row holds, one after the other.
         dtype: of these.
-        samples: what the data set says of each image beside its pixels, plain JSON types.
+        samples: what the data set says of each image besides its pixels, plain JSON types.
     """
 
     rows: np.ndarray

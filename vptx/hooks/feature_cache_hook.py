@@ -15,10 +15,9 @@ from mmengine.runner.amp import autocast
 
 from vptx.features.deterministic import NotFrozenError, restored_generators
 from vptx.features.frozen import FrozenPart
-from vptx.features.images import CachedImages, insert_features
+from vptx.features.images import CachedImages, FrozenOutput, take_features
 from vptx.features.store import Features, read_features, write_features
 from vptx.files import alone
-from vptx.prompted import PartialForward
 from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
 
@@ -34,16 +33,16 @@ class FeatureCacheHook(Hook):
         custom_hooks = [dict(type='PromptTuningHook', tune=['head']), dict(type='FeatureCacheHook')]
 
     With a linear or an MLP probe these are the features that the head sees, and no image is even read from then on;
-    with deep prompts or tuned layers at the end of a network, the tokens in front of the first of them. Any number of
+    with deep prompts or tuned layers at the end of a network, the tokens before the first of them. Any number of
     runs, at the same time, share a folder: what is there is found by weights, data, pipeline, image size, precision and
     versions, and whenever it is taken two images are put through the network again and have to agree. Results are those
     of a run without this hook, to rounding.
 
     Args:
         folder: of the features of all runs; may be deleted at any time when none is running.
-        required: whether features that cannot be kept are an error; if not, the log says why, and they are computed as
-            ever.
-        gigabytes: most that a split may take; a larger one is computed as ever.
+        required: whether features that cannot be kept are an error; if not, the log says why, and they are
+            computed in every epoch.
+        gigabytes: most that a split may take; a larger one is computed in every epoch.
 
     Note:
         After PromptInitHook, which changes prompts, and before LabelMappingHook, which counts what the network says.
@@ -79,7 +78,7 @@ class FeatureCacheHook(Hook):
         self._serve(runner, 'test', lambda: autocast(enabled=True) if runner.test_loop.fp16 else nullcontext())
 
     def _serve(self, runner: Runner, split: str, precision: Callable[[], AbstractContextManager]) -> None:
-        """Put what is known of a split's images in their place."""
+        """Put the features of a split's images in their place."""
         loader, model = getattr(runner, f'{split}_loop').dataloader, unwrap_model(runner.model)
         if split in self._settled or not len(loader.dataset):
             return
@@ -87,39 +86,39 @@ class FeatureCacheHook(Hook):
         try:
             with restored_generators():
                 frozen = FrozenPart(model, loader, split == 'train', precision)
-                partial = self._find_or_compute(runner, frozen, frozen.about(runner.cfg, split))
+                images = self._find_or_compute(runner, frozen, frozen.about(runner.cfg, split))
         except NotFrozenError as error:
             message = f'features of {split} cannot be kept: {error}'
             if self.required:
                 raise NotFrozenError(f'{message}. Leave FeatureCacheHook out') from error
             runner.logger.info(message)
             return
-        if partial is None:
+        if images is None:
             return
         # A loader keeps its data set, for the sake of its sampler: there are as many images as before.
-        object.__setattr__(loader, 'dataset', partial)
+        object.__setattr__(loader, 'dataset', images)
         # A row is read sooner than it is passed on by a worker.
         loader.num_workers, loader.timeout, loader.prefetch_factor, loader._iterator = 0, 0, None, None
         if not self._hands_over:
-            model.data_preprocessor.register_forward_hook(insert_features)
+            take_features(frozen.network, model.get_submodule('data_preprocessor'))
             self._hands_over = True
 
     def _find_or_compute(self, runner: Runner, frozen: FrozenPart, about: dict[str, Any]) -> CachedImages | None:
         key = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
         name = f'{about["network"]}-{type(frozen.loader.dataset).__name__}-{key}'.replace('/', '_')
         place = self.folder / name
-        indices, partial, kind = frozen.spot_check(CHECKED_WHEN_READ)
-        size = len(frozen.data) * sum(t[0].numel() * t.element_size() for t in partial.tensors) / 1e9
+        indices, output, kind = frozen.spot_check(CHECKED_WHEN_READ)
+        size = len(frozen.data) * sum(t[0].numel() * t.element_size() for t in output.tensors) / 1e9
         if size > self.gigabytes:
             runner.logger.warning(
                 f'features of {len(frozen.data):,} images would take {size:.1f} GB, more than gigabytes='
-                f'{self.gigabytes:g}: computed as ever'
+                f'{self.gigabytes:g}: computed in every epoch'
             )
             return None
-        features = self._find(runner, frozen, place, about, indices, partial)
+        features = self._find(runner, frozen, place, about, indices, output)
         if features is None:
             with alone(self.folder / '.locks' / name):
-                features = self._find(runner, frozen, place, about, indices, partial)
+                features = self._find(runner, frozen, place, about, indices, output)
                 if features is None:
                     self._clear(place)
                     for left in self.folder.glob(f'.{name}.*'):
@@ -136,7 +135,7 @@ class FeatureCacheHook(Hook):
                             'or depends on the batch'
                         )
                     runner.logger.info(f'features of {len(features):,} images, {size * 1e3:.1f} MB, kept in {place}')
-        return CachedImages(frozen.loader.dataset, features, kind, partial)
+        return CachedImages(frozen.loader.dataset, features, kind, output)
 
     def _find(
         self,
@@ -145,7 +144,7 @@ class FeatureCacheHook(Hook):
         place: Path,
         about: dict[str, Any],
         indices: list[int],
-        partial: PartialForward,
+        output: FrozenOutput,
     ) -> Features | None:
         try:
             features = read_features(place, about)
@@ -157,7 +156,7 @@ class FeatureCacheHook(Hook):
         if len(features) != len(frozen.data) or not frozen.same_labels(features):
             runner.logger.warning(f'{place} is damaged: its labels are not those of the data set; computed again')
             return None
-        if not frozen.agrees(features, indices, partial):
+        if not frozen.agrees(features, indices, output):
             runner.logger.warning(f'{place} is not what the network makes of these images now; computed again')
             return None
         runner.logger.info(f'features of {len(features):,} images taken from {place}')

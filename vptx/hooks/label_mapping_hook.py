@@ -48,7 +48,7 @@ def _count(prompted: PromptedNetwork, batches: Iterable[tuple[Tensor, Tensor]]) 
     was_training, mapping, counts = prompted.training, prompted.mapping, _nothing(prompted)
     prompted.eval()
     for images, labels in batches:
-        counts += mapping.count(prompted.read(images.to(counts.device)), _targets(labels, mapping))
+        counts += mapping.count(prompted.forward_unmapped(images.to(counts.device)), _targets(labels, mapping))
     prompted.train(was_training)
     all_reduce(counts)  # a rank without images, of a few among many ranks, takes part with zeros
     if not counts.any():

@@ -89,6 +89,10 @@ class SlimCheckpointHook(Hook):
             )
         checkpoint['state_dict'] = tensors
         checkpoint['meta']['vptx'] = dict(self._facts, at=place_of(model))
+        # MMEngine puts the whole config there, and reads neither again.
+        for part in (checkpoint['meta'], checkpoint.get('message_hub', {}).get('runtime_info', {})):
+            if 'cfg' in part:
+                part['cfg'] = self._facts['config']
         if 'ema_state_dict' in checkpoint:
             averaged = checkpoint['ema_state_dict']
             keep = {f'module.{name}' for name in names} | {'steps'}

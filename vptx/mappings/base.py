@@ -55,7 +55,7 @@ class LabelMapping(BaseModule):
     @property
     def reads_frozen(self) -> bool:
         """Whether training compares with the network without its prompter: it then gets what that makes of the images
-        (:meth:`take_frozen`) in front of each forward."""
+        (:meth:`take_frozen`) before each forward."""
         return False
 
     def take_frozen(self, logits: Tensor) -> None:

@@ -38,11 +38,11 @@ class Bottleneck(nn.Module):
 
 @PROMPTERS.register_module()
 class Adapter(Prompter):
-    """A bottleneck behind branches of every layer: 2 * D * h + h + D numbers each, h = D // ``reduction``.
+    """A bottleneck after branches of every layer: 2 * D * h + h + D numbers each, h = D // ``reduction``.
 
     Args:
         reduction: by how much the bottleneck is narrower than the layer; Jia et al. choose it from 8, 64 and 256.
-        after: behind which branches: ``('mlp',)`` is Pfeiffer's, ``('attn', 'mlp')`` Houlsby's.
+        after: after which branches: ``('mlp',)`` is Pfeiffer's, ``('attn', 'mlp')`` Houlsby's.
 
     Raises:
         ValueError: a branch of another name; when bound, a bottleneck narrower than one unit.

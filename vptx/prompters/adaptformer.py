@@ -1,7 +1,7 @@
 """AdaptFormer: Chen et al., "AdaptFormer: Adapting Vision Transformers for Scalable Visual Recognition", NeurIPS 2022,
 https://arxiv.org/abs/2205.13535
 
-A bottleneck beside the MLP of every layer, on the same normalised tokens (equations 1 and 2):
+A bottleneck next to the MLP of every layer, on the same normalised tokens (equations 1 and 2):
 
     x_l = MLP(LN(x'_l)) + s * ReLU(LN(x'_l) W_down) W_up + x'_l
 
@@ -19,7 +19,7 @@ from vptx.registry import PROMPTERS
 
 @PROMPTERS.register_module()
 class AdaptFormer(Prompter):
-    """A bottleneck beside the MLP of every layer: 2 * D * ``hidden`` + ``hidden`` + D numbers each.
+    """A bottleneck next to the MLP of every layer: 2 * D * ``hidden`` + ``hidden`` + D numbers each.
 
     Args:
         hidden: width of the bottleneck.

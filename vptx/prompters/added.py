@@ -1,7 +1,7 @@
 """Added visual prompts: the "add" location of Jia et al., "Visual Prompt Tuning", ECCV 2022, figure 5
 https://arxiv.org/abs/2203.12119
 
-No token is put in; learnt vectors are added to those that are there, x_i <- x_i + P_i, in front of the first layer or
+No token is put in; learnt vectors are added to those that are there, x_i <- x_i + P_i, before the first layer or
 of every layer.
 """
 
@@ -54,7 +54,7 @@ class AddedPrompter(Prompter):
                 f"{own}: keep the network's own image size, or use per_token=False"
             )
         prompts = tokens.shape[1] - own
-        if prompts:  # of another prompter, behind the prefix; they get nothing
+        if prompts:  # of another prompter, after the prefix; they get nothing
             none = added.new_zeros(*added.shape[:-2], prompts, added.shape[-1])
             added = torch.cat([added[..., : self.prefix, :], none, added[..., self.prefix :, :]], dim=-2)
         return tokens + added

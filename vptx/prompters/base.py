@@ -35,7 +35,7 @@ class Prompter(BaseModule):
     Attributes:
         doors: those it needs; a network that lacks one is refused when the two are put together.
         uses: those it goes through with the network that it is bound to.
-        phrase: in a text tower, words in front of a class name in the place of the head's template; their first ones
+        phrase: in a text tower, words before a class name in the place of the head's template; their first ones
             are what :meth:`words` replaces.
         name_at: where the name stands among these: at the ``'end'``, in the ``'middle'`` or in ``'front'``.
         slots: M, how many words are replaced.
@@ -107,12 +107,12 @@ class Prompter(BaseModule):
         return image
 
     def stem(self) -> Tensor | None:
-        """Door 1, behind the image: (D, 3+T, h, w), added to the kernels of the convolution that sees it, which are
-        zero on the T new channels; or None. Shapes: ``geometry.stem``."""
+        """Door 1, for further channels of the image: (D, 3+T, h, w), added to the kernels of the convolution that sees
+        it, which are zero on the T new channels; or None. Shapes: ``geometry.stem``."""
         return None
 
     def pixels(self) -> Tensor | None:
-        """Door 1, beside the image: a strip of learnt patches (3, patch height, P * patch width), or None. The
+        """Door 1, next to the image: a row of learnt patches (3, patch height, P * patch width), or None. The
         network's own patch embedding makes tokens of it, without positions, put between the prefix and the patches."""
         return None
 
@@ -121,7 +121,7 @@ class Prompter(BaseModule):
 
         Args:
             image: as the forward was given it (B, 3, H, W).
-            tokens: in front of the first layer (B, K+N, D).
+            tokens: before the first layer (B, K+N, D).
         """
         return None
 
@@ -180,13 +180,13 @@ class Prompter(BaseModule):
 
     @property
     def gap(self) -> int:
-        """How many tokens it puts behind the first one of a text, in front of the first layer."""
+        """How many tokens it puts after the first one of a text, before the first layer."""
         return 0
 
     @property
     def shares_prefix(self) -> bool:
-        """Whether, in a text tower, it does the same to the rows in front of the class names whatever the name, and to
-        the others nothing, or the same to each row by itself. Then the rows in front run once for all classes."""
+        """Whether, in a text tower, it does the same to the rows before the class names whatever the name, and to
+        the others nothing, or the same to each row by itself. Then the first rows run once for all classes."""
         kind, base = type(self), Prompter
         among = ('memory', 'before_layer', 'between', 'inside', 'after_layer', 'at_end', 'look')
         return all(getattr(kind, name) is getattr(base, name) for name in among)
@@ -221,7 +221,7 @@ class Prompter(BaseModule):
 
     @property
     def needs_image_at_end(self) -> bool:
-        """Whether :meth:`at_end` needs the image, when all layers are behind it."""
+        """Whether :meth:`at_end` needs the image, after all layers."""
         return type(self).at_end is not Prompter.at_end
 
 

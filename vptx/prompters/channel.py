@@ -1,7 +1,7 @@
 """Channel prompts: the "concat-channel" location of Jia et al., "Visual Prompt Tuning", ECCV 2022, figure 5,
 https://arxiv.org/abs/2203.12119
 
-T learnt channels C are put behind those of the image. The convolution that sees the image, the stem, gets kernels for
+T learnt channels C follow those of the image. The convolution that sees the image, the stem, gets kernels for
 them, and trains:
 
     stem(x) = (W + dW) * x + V * C + b        dW (D, 3, h, w), V (D, T, h, w), C (T, H, W)
@@ -24,7 +24,7 @@ from vptx.registry import PROMPTERS
 
 @PROMPTERS.register_module()
 class ChannelPrompter(Prompter):
-    """Learnt channels behind the image's, and the stem that sees them: T * H * W + D * (3 + T) * h * w numbers.
+    """Learnt channels after the image's, and the stem that sees them: T * H * W + D * (3 + T) * h * w numbers.
 
     The bias of the stem, where it has one, is an ordinary parameter: ``tune=['patch_embed.proj.bias']``.
 

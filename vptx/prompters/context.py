@@ -1,10 +1,10 @@
-"""Learnt words in front of a class name: Zhou et al., "Learning to Prompt for Vision-Language Models" (CoOp), IJCV
+"""Learnt words before a class name: Zhou et al., "Learning to Prompt for Vision-Language Models" (CoOp), IJCV
 2022, https://arxiv.org/abs/2109.01134
 
     [SOT] V_1 ... V_M name . [EOT]
 
 M vectors V (M, D) stand where words would, and get the positions of their places. All classes share them, or each has
-its own. With a depth J, the rows of the first prompts are overwritten in front of the layers 1 to J - 1 by other learnt
+its own. With a depth J, the rows of the first prompts are overwritten before the layers 1 to J - 1 by other learnt
 vectors, without positions: the language side of Khattak et al., "MaPLe", CVPR 2023, https://arxiv.org/abs/2210.03117,
 and of "PromptSRC", ICCV 2023, https://arxiv.org/abs/2307.06948
 """
@@ -34,9 +34,9 @@ class ContextPrompter(Prompter):
         words: a phrase that the vectors start as, such as ``'a photo of a'``. Fewer vectors than words stand for its
             first tokens; what is left of the phrase stays as it is, so that training starts from the whole template.
         class_specific: whether each class has vectors of its own, which serve no others.
-        position: where the name stands: behind the vectors (``'end'``), in their ``'middle'`` or in ``'front'``.
+        position: where the name stands: after the vectors (``'end'``), in their ``'middle'`` or in ``'front'``.
         depth: J, how many layers have prompts of their own, the first one included. 1 is CoOp.
-        zeros_ahead: whether there may be more vectors than words; those in front of the words start as zeros, as in
+        zeros_ahead: whether there may be more vectors than words; those before the words start as zeros, as in
             ProGrad.
 
     Raises:
@@ -72,9 +72,7 @@ class ContextPrompter(Prompter):
             raise ValueError(f'position must be one of {", ".join(POSITIONS)}, not {position!r}')
         self.depth = check_whole('depth', depth)
         if depth > 1 and (class_specific or position != 'end'):
-            raise ValueError(
-                "prompts of several layers (depth) stand in front of the name, for all classes: position='end'"
-            )
+            raise ValueError("prompts of several layers (depth) stand before the name, for all classes: position='end'")
         self.name_at, self.per_class = position, class_specific
         self.start = words
         self.phrase = words or ' '.join(['X'] * self.slots)
@@ -110,7 +108,7 @@ class ContextPrompter(Prompter):
         return () if self.per_class else (self.context, *self.deep)
 
     def prompts(self, at: At) -> Tensor:
-        """Those that overwrite rows in front of the layer ``at``, from 1 on: (M, D), or (B, M, D) of each text."""
+        """Those that overwrite rows before the layer ``at``, from 1 on: (M, D), or (B, M, D) of each text."""
         return self.deep[at.layer - 1]
 
     def before_layer(self, tokens: Tensor, at: At) -> Tensor:

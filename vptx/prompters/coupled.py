@@ -2,10 +2,10 @@
 
     U_i = F_i(P_i),    F_i(x) = A_i x + b_i,    i = 0 ... J - 1
 
-P_i (n, D_t) are the learnt prompts of the text tower in front of its layer i, U_i (n, D_v) those of the image tower. So
+P_i (n, D_t) are the learnt prompts of the text tower before its layer i, U_i (n, D_v) those of the image tower. So
 both sides learn the same prompts, and the gradients of both meet in P_i. F_1 ... F_{J-1} start as copies of one draw.
 
-MaPLe puts U_0 behind the positions and in front of the norm of CLIP's image towers, and U_i in the place of the outputs
+MaPLe puts U_0 after the positions and before the norm of CLIP's image towers, and U_i in the place of the outputs
 of the prompts of the layer before. Those of U_{J-1} go on.
 """
 
@@ -22,7 +22,7 @@ __all__ = ['CoupledPrompter']
 
 @PROMPTERS.register_module()
 class CoupledPrompter(TokenPrompter):
-    """Prompts that linear maps make of those of the text side: J * (D_t * D_v + D_v) numbers beside those.
+    """Prompts that linear maps make of those of the text side: J * (D_t * D_v + D_v) numbers besides those.
 
         prompter=dict(type='CoupledPrompter'),
         mapping=dict(type='TextHead', ..., prompter=dict(type='ContextPrompter', num_tokens=2, depth=9))

@@ -129,13 +129,13 @@ class FramePrompter(ImagePrompter):
     def pattern(self, canvas: Tensor) -> Tensor:
         (height, width), (top, bottom, left, right) = self.size, self.margins
         above, below = self.squash(self.rows).split([top, bottom], dim=1)
-        before, behind = self.squash(self.columns).split([left, right], dim=2)
+        before, after = self.squash(self.columns).split([left, right], dim=2)
         hole = before.new_zeros(before.shape[0], height - top - bottom, width - left - right)
-        return torch.cat([above, torch.cat([before, hole, behind], dim=2), below], dim=1)
+        return torch.cat([above, torch.cat([before, hole, after], dim=2), below], dim=1)
 
 
 class PlacedPrompter(ImagePrompter):
-    """The base of prompts in whose middle the image is small: it is resized to a square, and nothing is behind it.
+    """The base of prompts in whose middle the image is small: it is resized to a square, and nothing is under it.
 
     Args:
         side: of the square, in pixels. Images that come in this size are not resized.

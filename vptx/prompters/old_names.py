@@ -81,7 +81,7 @@ def give_old_names(kind: type) -> None:
 
 
 def _is_old(method: Callable, number: int) -> bool:
-    """Whether a method has the old signature: arguments beside self, and the last of them called ``layer``."""
+    """Whether a method has the old signature: arguments besides self, and the last of them called ``layer``."""
     names = [
         name
         for name, parameter in inspect.signature(method).parameters.items()

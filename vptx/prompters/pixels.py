@@ -26,7 +26,7 @@ __all__ = [
     'pixel_statistics',
 ]
 
-#: Beside ``'normalised'``, as the network sees pixels: their origin and unit.
+#: Besides ``'normalised'``, as the network sees pixels: their origin and unit.
 _SPACES = dict(unit=(0.0, 1.0), symmetric=(0.5, 0.5))
 SPACES = ('normalised', *_SPACES)
 INITS = ('zero', 'gaussian', 'normalised')

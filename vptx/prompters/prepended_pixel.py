@@ -22,7 +22,7 @@ from vptx.registry import PROMPTERS
 
 @PROMPTERS.register_module()
 class PrependedPixelPrompter(TokenPrompter):
-    """P learnt patches of pixels beside the image: P * 3 * (patch height) * (patch width) numbers.
+    """P learnt patches of pixels next to the image: P * 3 * (patch height) * (patch width) numbers.
 
     Args:
         num_tokens: P.

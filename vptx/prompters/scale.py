@@ -18,7 +18,7 @@ SMALLEST, LARGEST = 0.1, 5.0
 
 @PROMPTERS.register_module()
 class ScalePrompter(PlacedPrompter):
-    """Pixels behind and around a small image of learnt size: 3 * H * W + 1 numbers.
+    """Pixels under and around a small image of learnt size: 3 * H * W + 1 numbers.
 
     Adam moves z by about its learning rate, whatever its gradient, which the public code clips at 0.001: give ``scale``
     a small ``lr_mult``.

@@ -1,6 +1,6 @@
 """Shallow visual prompts: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119
 
-P vectors are put between the class token and the patches, once, in front of the first layer; they travel through the
+P vectors are put between the class token and the patches, once, before the first layer; they travel through the
 frozen network with the other tokens (equations 4 to 6):
 
     [x_1, Z_1, E_1] = L_1([x_0, P, E_0]),    [x_i, Z_i, E_i] = L_i([x_{i-1}, Z_{i-1}, E_{i-1}])

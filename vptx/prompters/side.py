@@ -26,7 +26,7 @@ SMALLEST = 64  # pixels: of less, AlexNet's pooling leaves nothing
 
 @PROMPTERS.register_module()
 class SideTuning(Prompter):
-    """AlexNet beside the network: 2,469,696 numbers, 9,216 * D of the projection, and alpha.
+    """AlexNet next to the network: 2,469,696 numbers, 9,216 * D of the projection, and alpha.
 
     Args:
         weights: of AlexNet: ``'imagenet'``, torchvision's, downloaded once; a file of the same names; or None, drawn.

@@ -178,7 +178,7 @@ class StackedPrompter(Prompter):
             before = tokens.shape[1]
             tokens = prompter.after_layer(tokens, mine._replace(entered=entered))
             taken = before - tokens.shape[1]
-            if taken and entered is not None:  # prompts, which those in front of this one have not seen
+            if taken and entered is not None:  # prompts, which those before this one have not seen
                 start = self._prefix
                 entered = torch.cat([entered[:, :start], entered[:, start + taken :]], dim=1)
         return tokens

@@ -23,7 +23,7 @@ _LAYOUT = 'Images lie in images/<split>, their masks, of the same names, in mask
 
 
 class Checked:
-    """In front of a data set of mmseg that comes as a whole: every mask has an image, too, before anything runs.
+    """A check before a data set of mmseg that comes as a whole: every mask has an image, too, before anything runs.
 
     Raises:
         FileNotFoundError: says what is missing, where it was looked for, and how to get it.

@@ -51,7 +51,7 @@ def overlay(
     opacity: float = 0.6,
     longest: int = 1600,
 ) -> Image.Image:
-    """The photograph under the colours of its classes, beside it a legend of those that occur, the largest first.
+    """The photograph under the colours of its classes, next to it a legend of those that occur, the largest first.
 
     Args:
         image: (H, W, 3) RGB, uint8.

@@ -81,7 +81,7 @@ def _check_files(data: BaseSegDataset, items: Sequence[dict]) -> None:
         if not wanted or (key == 'img_path' and not data.ann_file):
             continue  # found by looking into the folder
         found = set(Path(data.data_prefix[key]).absolute().rglob('*'))
-        missing = [path for path in wanted - found if not path.is_file()]  # behind a link, perhaps
+        missing = [path for path in wanted - found if not path.is_file()]  # through a link, perhaps
         if missing:
             raise FileNotFoundError(f'{name}: {len(missing)} of {len(items)} {what}: no {some(missing)}. {how}'.strip())
 

@@ -15,7 +15,7 @@ A run of the selection is built without a test split: there is none that it coul
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
 from itertools import product
@@ -60,7 +60,7 @@ __all__ = [
 
 #: Of the learning rate of a config that has no grid.
 FACTORS = (0.3, 1, 3)
-#: The axis that they make, beside which there is no other.
+#: The axis that they make, next to which there is no other.
 RATE = 'optim_wrapper.optimizer.lr'
 #: How many rates such a grid may grow by: where nothing is learnt the best is anywhere, and there has to be an end.
 GROWS = 3
@@ -144,8 +144,8 @@ class Study:
     """A config, or one of its variants, with a net on a task: its runs, and what they say.
 
     Raises:
-        ValueError: a grid that is none, factors beside a grid, an unknown task, an evaluator with nothing to choose by,
-            or a folder that holds runs of a config or of weights that have changed since.
+        ValueError: a grid that is none, factors next to a grid, an unknown task, an evaluator with nothing to choose
+            by, or a folder that holds runs of a config or of weights that have changed since.
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class Study:
         self.grows = False
         if 'grid' not in config:
             rate, self.grows = config.optim_wrapper.optimizer.lr, factors is None
-            config.pop('method_grid', None)  # is the protocol's, beside its grid; the config says what it takes else
+            config.pop('method_grid', None)  # is the protocol's, next to its grid; the config says what it takes else
             config.grid = {RATE: [rate * factor for factor in sorted(set(factors or FACTORS))]}
         elif factors:
             raise ValueError(f'{path} has a grid of its own, which factors of the learning rate have no place in')
@@ -334,14 +334,14 @@ def studies(
         ValueError: of :class:`Study`; no such net; ``'all'`` where the first config's data are no task of a suite.
     """
     if list(tasks) == ['all']:
-        own = Config.fromfile(configs[0]).train_dataloader.dataset.get('task')
+        own = read_config(configs[0]).train_dataloader.dataset.get('task')
         if own is None:
             raise ValueError(f"tasks 'all': {configs[0]} is of no suite of tasks")
         tasks = [name for name, task in TASKS.items() if task.suite == TASKS[own].suite]
     return [
         Study(path, task, out, options or {}, variant, features, net, factors, seeds)
         for net, path, task in product(nets, configs, tasks)
-        for variant in Config.fromfile(path).get('variants') or ['']
+        for variant in read_config(path).get('variants') or ['']
     ]
 
 
@@ -376,7 +376,9 @@ def check_data(found: Sequence[Study]) -> None:
                 check_config(Config(dict(test_dataloader=transfer_loader(study.config, task))))
 
 
-def experiment(found: Sequence[Study], out: str | Path, jobs: int = 1) -> list[Outcome]:
+def experiment(
+    found: Sequence[Study], out: str | Path, jobs: int = 1, say: Callable[[str], Any] = print
+) -> list[Outcome]:
     """Run studies by the protocol at the head of this file, each run in a process of its own.
 
     What is finished is kept and not run again; what fails is reported, is run again the next time, and takes nothing
@@ -386,6 +388,7 @@ def experiment(found: Sequence[Study], out: str | Path, jobs: int = 1) -> list[O
         found: of :func:`studies`.
         out: folder of the results.
         jobs: how many runs go side by side; PyTorch's threads are divided among them.
+        say: takes a line for each run that has ended.
 
     Raises:
         FileNotFoundError: a split, images or lists that are not there, the test split's too: before anything runs.
@@ -397,9 +400,9 @@ def experiment(found: Sequence[Study], out: str | Path, jobs: int = 1) -> list[O
         trial = run.read()
         if trial is None:
             failed.add(run.name)
-            print(f'{run} FAILED: {reason}; see {run.folder}', flush=True)
+            say(f'{run} FAILED: {reason}; see {run.folder}')
         else:
-            print(f'{run}: {trial.error or f"{trial.score:.1f} % on {run.seen}"}', flush=True)
+            say(f'{run}: {trial.error or f"{trial.score:.1f} % on {run.seen}"}')
         done = [study for study in found if not study.todo(failed)]
         if run.name.startswith(tuple(f'{study.name}/' for study in done)):
             report(done, out)

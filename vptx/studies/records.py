@@ -24,6 +24,7 @@ from mmengine.registry import Registry
 
 from vptx.files import existing, read_json
 from vptx.registry import MAPPINGS, NETS, PROMPTERS, TEXT_TOWERS
+from vptx.weights.hub import is_cached
 
 __all__ = ['as_record', 'config_text', 'inside', 'read_config', 'read_rows']
 
@@ -118,7 +119,7 @@ def inside(folder: Path, *parts: str) -> Path:
 
 
 def config_text(config: Config, **facts: Any) -> str:
-    """A resolved config, and facts beside it, as JSON."""
+    """A resolved config, and facts besides it, as JSON."""
     return json.dumps(dict(config=_as_json(config.to_dict()), **facts), indent=1, default=_name)
 
 
@@ -143,13 +144,21 @@ def _from_json(value: Any) -> Any:
     return [_from_json(part) for part in value] if isinstance(value, list) else value
 
 
-def read_config(path: Path, parts: Sequence[str] = ('model', 'custom_hooks', 'test_dataloader')) -> Config:
+def read_config(
+    path: Path, parts: Sequence[str] = ('model', 'custom_hooks', 'test_dataloader'), download: bool = False
+) -> Config:
     """A config that :func:`config_text` has written, from which ``parts`` may be built.
+
+    Args:
+        path: of the file.
+        parts: of the config.
+        download: whether weights that timm publishes may be downloaded when the parts are built; if not, they must be
+            in the cache.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: begins with the file; no config, or one that asks for anything but registered classes: for objects
-            by their path in Python, for code or weights at an address.
+            by their path in Python, for code or weights at an address, or for weights that are not in the cache.
     """
     found = read_json(path)
     found = found.get('config') if isinstance(found, dict) else None
@@ -169,7 +178,13 @@ def read_config(path: Path, parts: Sequence[str] = ('model', 'custom_hooks', 'te
                     f"{path} is refused: it asks for '{value}', which is no registered class. Code is not imported "
                     'because a file says so: name the module that registers it, as --import my_module'
                 )
-        elif name == 'trust_remote_code' or _is_address(value):
+        elif isinstance(value, str) and value.startswith('timm://'):
+            if not download and not is_cached(value):
+                raise ValueError(
+                    f"{path} is refused: it asks for '{value}', which is not in the cache (HF_HOME). Nothing is "
+                    'fetched unless you ask for it, as vptx report --download does'
+                )
+        elif name == 'trust_remote_code' or (name == 'pretrained' and value is True) or _is_address(value):
             raise ValueError(
                 f"{path} is refused: it asks for {name}='{value}'. Nothing is fetched because a file says so: fetch "
                 'it, and name the file in the config of the runs'
@@ -178,11 +193,8 @@ def read_config(path: Path, parts: Sequence[str] = ('model', 'custom_hooks', 'te
 
 
 def _is_address(value: Any) -> bool:
-    """Whether it is fetched from somewhere; what timm publishes under a name may be."""
-    return isinstance(value, str) and (
-        value.startswith(('hf-hub:', 'hf_hub:', 'local-dir:'))
-        or ('://' in value[:20] and not value.startswith('timm://'))
-    )
+    """Whether it is fetched from somewhere."""
+    return isinstance(value, str) and (value.startswith(('hf-hub:', 'hf_hub:', 'local-dir:')) or '://' in value[:20])
 
 
 def _walk(value: Any, name: str = '') -> Iterator[tuple[str, Any]]:

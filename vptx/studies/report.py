@@ -121,7 +121,7 @@ def read(folders: Sequence[str | Path]) -> Found:
 
 
 def _short(methods: Sequence[str]) -> dict[str, str]:
-    """Methods without what the names of all have in front: ``vitb16_in21k_vpt_deep`` -> ``vpt_deep``."""
+    """Methods without what the names of all begin with: ``vitb16_in21k_vpt_deep`` -> ``vpt_deep``."""
     parts = [method.split('_') for method in methods]
     shared = 0
     while len(methods) > 1 and all(len(p) > shared + 1 and p[shared] == parts[0][shared] for p in parts):
@@ -361,7 +361,7 @@ def _over_variants(found: Found, configs: Sequence[str]) -> dict[str, dict[str, 
 # ------------------------------------------------------------------------------------------------------ tokens
 
 
-def _look(found: Found, task: str) -> 'Section':
+def _look(found: Found, task: str, download: bool) -> 'Section':
     """What the methods make of images of the task's test split; variants, which are many, where there is nothing else.
 
     Raises:
@@ -375,7 +375,7 @@ def _look(found: Found, task: str) -> 'Section':
         if o is None or o.point is None or folder is None:
             continue
         for prompt_file in sorted(folder.glob(f'final/{name_of(o.point)}/seed*/prompt.safetensors'))[:1]:
-            config = final_config(read_config(folder / 'config.json'), o.point, seed=0)
+            config = final_config(read_config(folder / 'config.json', download=download), o.point, seed=0)
             model, batches = init_model(config, prompt_file), batches_of(config, 5)
             seen[short[method]], labels = features(model, batches)
             names = model.dataset_meta.get('classes') or [str(label) for label in range(int(labels.max()) + 1)]
@@ -430,7 +430,7 @@ class Section:
     pictures: Sequence[Picture] = ()
 
 
-def _sections(found: Found, look: Sequence[str]) -> Iterator[Section]:
+def _sections(found: Found, look: Sequence[str], download: bool) -> Iterator[Section]:
     short, halves = _short(found.methods()), found.halves()
     plain = [method for method in found.plain() if method not in halves]
     if halves:
@@ -461,25 +461,28 @@ def _sections(found: Found, look: Sequence[str]) -> Iterator[Section]:
     if pictures:
         yield Section('Along the grid', '', pictures)
     for task in look:
-        yield _look(found, task)
+        yield _look(found, task, download)
     yield Section('Every cell', ranges(found))
     yield Section('What is not there', _missing(found))
 
 
-def write(found: Found, out: str | Path, title: str = 'Report', look: Sequence[str] = ()) -> None:
-    """Write ``report.html``, with its figures inside, and ``report.md``, with its figures beside it, into ``out``.
+def write(
+    found: Found, out: str | Path, title: str = 'Report', look: Sequence[str] = (), download: bool = False
+) -> None:
+    """Write ``report.html``, with its figures inside, and ``report.md``, with its figures next to it, into ``out``.
 
     Args:
         found: of :func:`read`.
         out: folder.
         title: of the page.
         look: tasks whose class tokens are drawn, and what they attend to, of every method with a prompt file.
+        download: whether weights that timm publishes are downloaded for that, where they are not in the cache.
 
     Raises:
-        ValueError: a task to look at of which there is no prompt file, or whose config asks for code or addresses
-            (:func:`~vptx.studies.records.read_config`).
+        ValueError: a task to look at of which there is no prompt file, or whose config asks for code, addresses or
+            weights that are not in the cache (:func:`~vptx.studies.records.read_config`).
     """
-    out, sections = Path(out), list(_sections(found, look))
+    out, sections = Path(out), list(_sections(found, look, download))
     seeds = sum(len(o.test) for o in found.outcomes)
     summary = f'Methods: {len(found.methods())}. Tasks: {len(found.tasks())}. Runs on the test split: {seeds}.'
     markdown = [f'# {title}', summary]

@@ -10,7 +10,7 @@ from vptx.studies.trials import Point, name_of
 
 __all__ = ['Outcome', 'families', 'group_means', 'markdown', 'methods_by_net', 'spread', 'table', 'unit']
 
-STAR = '\\*'  # beside a learning rate at an end of those that were tried
+STAR = '\\*'  # next to a learning rate at an end of those that were tried
 
 
 @dataclass
@@ -129,7 +129,7 @@ def _side_by_side(outcomes: Sequence[Outcome], variants: Sequence[str], configs:
 
 
 def markdown(outcomes: Sequence[Outcome]) -> str:
-    """Where there are several nets, method by net for each task; where configs have variants, those beside each other;
+    """Where there are several nets, method by net for each task; where configs have variants, those next to each other;
     then each outcome with its facts, and the means over tasks."""
     parts = _net_by_net(outcomes) if len({o.net for o in outcomes}) > 1 else []
     parts += [_side_by_side(outcomes, *family) for family in families(outcomes).items()]

@@ -10,7 +10,7 @@ on, a finished run is never repeated, and ``tools/experiment.py`` can finish wha
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +104,8 @@ class _ASHA(FIFOScheduler):
 class _Keep(tune.Callback):
     """Notes, on the driver, what a run itself cannot: that it was stopped, or that it failed."""
 
-    def __init__(self, runs: dict[str, Run]) -> None:
-        self.runs, self.failed = runs, list[str]()
+    def __init__(self, runs: dict[str, Run], say: Callable[[str], None] = print) -> None:
+        self.runs, self.say, self.failed = runs, say, list[str]()
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **_: Any) -> None:
         run, last = self.runs[trial.config['run']], trial.last_result
@@ -114,20 +114,30 @@ class _Keep(tune.Callback):
             run.write(Trial(run.point, None, error=error, stopped=True))
             for checkpoint in run.folder.glob('*.pth'):
                 checkpoint.unlink()
+        ended = run.read()
+        if ended is not None:
+            self.say(f'{run}: {ended.error or f"{ended.score:.1f} % on {run.seen}"}')
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **_: Any) -> None:
         run = self.runs[trial.config['run']]
         self.failed.append(run.name)
         error_file = run.folder / 'error.txt'
         reason = error_file.read_text().strip().splitlines()[-1] if error_file.is_file() else 'its process died'
-        print(f'{run} FAILED: {reason}; see {run.folder}', flush=True)
+        self.say(f'{run} FAILED: {reason}; see {run.folder}')
 
 
-def _run(runs: Sequence[Run], out: Path, name: str, resources: dict[str, float], asha: '_ASHA | None') -> list[str]:
+def _run(
+    runs: Sequence[Run],
+    out: Path,
+    name: str,
+    resources: dict[str, float],
+    asha: '_ASHA | None',
+    say: Callable[[str], None],
+) -> list[str]:
     """Let Ray do them all; the names of those that failed."""
     if not runs:
         return []
-    keep = _Keep({run.name: run for run in runs})
+    keep = _Keep({run.name: run for run in runs}, say)
     tune.Tuner(
         tune.with_resources(tune.with_parameters(_do, runs=keep.runs, cwd=str(Path.cwd())), resources),
         param_space=dict(run=tune.grid_search(list(keep.runs))),
@@ -143,13 +153,7 @@ def _run(runs: Sequence[Run], out: Path, name: str, resources: dict[str, float],
             name=name,
             storage_path=str((out / 'ray').absolute()),
             callbacks=[keep],
-            verbose=1,
-            progress_reporter=tune.CLIReporter(
-                parameter_columns=['run'],
-                metric_columns=['score', 'epoch', 'time_total_s'],
-                max_column_length=120,
-                max_report_frequency=30,
-            ),
+            verbose=0,  # a line for each run that ends says more than tables of all
         ),
     ).fit()
     return keep.failed
@@ -162,6 +166,7 @@ def sweep(
     gpus: float | None = None,
     asha: bool = False,
     judge_every: int | None = None,
+    say: Callable[[str], None] = print,
 ) -> tuple[list[Outcome], list[str]]:
     """Run studies by the paper's protocol, side by side; :func:`connect` first.
 
@@ -173,6 +178,7 @@ def sweep(
         asha: stop runs of the selection that fall behind three quarters of their study's. One that was stopped is not
             chosen from, and is started again by a sweep without this.
         judge_every: epochs between two looks at validation, of runs that may be stopped; by default a tenth of all.
+        say: takes a line for each run that has ended.
 
     Returns:
         What each study came to, and the names of runs that failed.
@@ -197,6 +203,6 @@ def sweep(
                 run.config.train_cfg.update(val_interval=every, val_begin=1)
             study_of = {run.name: study.name for study in found for run in study.selection()}
             scheduler = _ASHA(study_of, grace_period=every, max_t=longest)
-        failed += _run(selection or todo, out, 'selection' if selection else 'final', resources, scheduler)
+        failed += _run(selection or todo, out, 'selection' if selection else 'final', resources, scheduler, say)
         report(found, out)
     return report(found, out), failed

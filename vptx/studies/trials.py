@@ -1,4 +1,4 @@
-"""One run of many: where its result lies, what is in it, and how it comes there, alone or beside others.
+"""One run of many: where its result lies, what is in it, and how it comes there, alone or next to others.
 
 What is still to do is read off the files: whatever runs trials, on one machine or on a cluster, can be killed and goes
 on when it is started again, and a run that dies takes nothing else with it.

@@ -2,8 +2,8 @@
 tensor.
 
 :func:`load_weights` is the one entry. ``read.py`` makes a file named tensors, ``hub.py`` finds the files that timm
-publishes, ``layouts/`` knows the names that others give, ``report.py`` is the table, ``export.py`` the way back.
-Beside ``vptx.backbones`` this is the only package that imports timm: the converters of its models are used here.
+publishes, ``layouts/`` knows the names that others give, ``report.py`` is the table, ``export.py`` the inverse.
+Besides ``vptx.backbones`` this is the only package that imports timm: the converters of its models are used here.
 """
 
 from collections.abc import Sequence
@@ -79,7 +79,7 @@ def _compare(model: nn.Module, converted: Converted, source: str, fresh: Sequenc
         return any(matches(pattern, name) for pattern in fresh)
 
     def may_stay(name: str) -> bool:
-        """Beside what is fresh: a classifier, and the count of batches, which files of old ResNets do not have."""
+        """Besides what is fresh: a classifier, and the count of batches, which files of old ResNets do not have."""
         return any(name.startswith(f'{head}.') for head in heads) or name.endswith('.num_batches_tracked')
 
     report = Report(f'{source} ({converted.layout}) -> {kind}')

@@ -1,4 +1,4 @@
-"""The way back: the backbone of a pre-training run, in the public format of its objective and in 16-bit numbers.
+"""The inverse: the backbone of a pre-training run, in the public format of its objective and in 16-bit numbers.
 
 What was trained here so goes through the same converters as what others publish:
 

@@ -1,6 +1,6 @@
 """Weights of CLIP text towers, in the names of open_clip's ``TextTransformer``, whatever file they come from.
 
-open_clip's ``CLIP`` and OpenAI's state dicts have the text tower's names beside ``visual.``; ``CustomTextCLIP`` has
+open_clip's ``CLIP`` and OpenAI's state dicts have the text tower's names next to ``visual.``; ``CustomTextCLIP`` has
 them below ``text.``. All of them have the ``logit_scale`` of the two towers, and some a ``logit_bias``.
 """
 

@@ -26,10 +26,10 @@ _WRAPPERS = {
     'backbone.net.model.': '',  # a run of vptx
     'net.model.': '',  # a prompt file of vptx
     'backbone.': '',  # OpenMMLab, DINO
-    'visual.': 'visual.',  # CLIP, beside its text tower; timm knows it by this name
+    'visual.': 'visual.',  # CLIP, besides its text tower; timm knows it by this name
 }
-# Of these, the ones beside which OpenMMLab's head is.
-_BESIDE_A_HEAD = ('backbone.net.model.', 'net.model.', 'backbone.')
+# Of these, the ones next to which OpenMMLab's head is.
+_NEXT_TO_A_HEAD = ('backbone.net.model.', 'net.model.', 'backbone.')
 
 
 class Converted(NamedTuple):
@@ -88,7 +88,7 @@ def _unwrap(tensors: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, 
                 continue
             kind, _, part = name.rpartition('.')
             kind = kind.removeprefix('outside.')
-            if wrapper in _BESIDE_A_HEAD and kind in ('head.fc', 'head.layers.head') and classifiers(model):
+            if wrapper in _NEXT_TO_A_HEAD and kind in ('head.fc', 'head.layers.head') and classifiers(model):
                 inside[f'{classifiers(model)[0]}.{part}'] = value
             else:
                 aside.append(name)

@@ -14,7 +14,7 @@ from .rename import Rules, rename
 
 NAME = "OpenMMLab's ResNet with a deep stem"
 
-# mmpretrain's convolutions each have their norm inside, mmseg's beside them.
+# mmpretrain's convolutions each have their norm inside, mmseg's next to them.
 _STEM: Rules = [
     (r'^stem\.0\.conv\.', 'stem.0.'),
     (r'^stem\.0\.bn\.', 'stem.1.'),
