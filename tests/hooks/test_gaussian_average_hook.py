@@ -122,6 +122,27 @@ def test_a_checkpoint_without_the_sum_is_refused(tmp_path):
         runs.runner(tmp_path, **changed, **EPOCHS, resume=True).train()
 
 
+def test_a_sum_that_is_none_is_refused(tmp_path):
+    changed = changes(**PROMPTS, hooks=[AVERAGE])
+    runs.interrupted(tmp_path, 4, **changed, **EPOCHS)
+    path = runs.newest(tmp_path)
+    checkpoint = runs.load(path)
+    record = checkpoint['gaussian_average']
+    name = next(iter(record['sum']))
+    for bad in (
+        7,
+        dict(record, sum=[]),
+        dict(record, mean='2'),
+        dict(record, sum={}),
+        dict(record, sum={**record['sum'], name: 1.0}),
+        dict(record, sum={**record['sum'], name: record['sum'][name][:1]}),
+        dict(record, sum={**record['sum'], name: record['sum'][name] * float('nan')}),
+    ):
+        torch.save(dict(checkpoint, gaussian_average=bad), path)
+        with pytest.raises(ValueError, match='does not hold the sum of GaussianAverageHook'):
+            runs.runner(tmp_path, **changed, **EPOCHS, resume=True).train()
+
+
 def test_options_that_cannot_be_meant(tmp_path):
     with pytest.raises(ValueError, match='std must be above 0, not 0'):
         GaussianAverageHook(std=0)

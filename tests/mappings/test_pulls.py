@@ -149,6 +149,8 @@ def test_pulls_that_cannot_be_meant():
     ]:
         with pytest.raises(ValueError, match=message):
             prompted(WORDS, pulls=pulls)
+    with pytest.raises(ValueError, match='TextPull pulls features of classes, and nothing on the text side trains'):
+        prompted(None, DEEP, pulls=[dict(type='TextPull')])
     with pytest.raises(NotImplementedError, match=r'Pull must define forward\(seen\)'):
         Pull(1.0)(None)
 

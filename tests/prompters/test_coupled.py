@@ -210,6 +210,20 @@ def test_copied_folded_detached_and_attached_again():
     torch.testing.assert_close(again(images()), copy(images()), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize('kind', [torch.bfloat16, torch.float64])
+def test_in_other_precisions(kind):
+    model, image = maple().train(), images()
+    expected = model.forward_unmapped(image)
+    if kind == torch.bfloat16:
+        with torch.autocast('cpu', kind):
+            found = model.forward_unmapped(image)
+    else:
+        found = model.double().forward_unmapped(image.double())
+    found.sum().backward()
+    assert all(layer.weight.grad.any() for layer in model.prompter.maps)
+    assert (found - expected).abs().max() < (0.1 if kind == torch.bfloat16 else 1e-4) * expected.abs().max()
+
+
 def test_what_it_cannot_be_made_of():
     for text, message in [
         (None, 'makes the prompts of the image side of those of the text side, and there are none'),

@@ -97,7 +97,9 @@ class GaussianAverageHook(Hook):
         if not runner._resume:
             return
         record, begun = checkpoint.get('gaussian_average'), checkpoint['meta']['epoch'] > 0
-        if not _is_record(record, {name: tensor.shape for name, tensor in _averaged(runner).items() if begun}):
+        if not _is_record(
+            record, self._settings(runner), {name: tensor.shape for name, tensor in _averaged(runner).items() if begun}
+        ):
             raise ValueError(
                 f'{runner._load_from} does not hold the sum of GaussianAverageHook for what trains here: it is of a '
                 'run without it. Begin a new run'
@@ -116,9 +118,11 @@ def _averaged(runner: Runner) -> dict[str, Tensor]:
     return {name: state[name] for name in trained_names(model) if state[name].is_floating_point()}
 
 
-def _is_record(record: Any, shapes: Mapping[str, torch.Size]) -> bool:
-    """Whether it is what a checkpoint holds, of tensors of these shapes."""
-    found = record.get('sum') if isinstance(record, dict) else None
+def _is_record(record: Any, settings: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> bool:
+    """Whether it is what a checkpoint holds: numbers for these settings, and tensors of these shapes."""
+    if not isinstance(record, dict) or not all(isinstance(record.get(name), (int, float)) for name in settings):
+        return False
+    found = record.get('sum')
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         return False
     same = {name: value.shape for name, value in found.items()} == shapes

@@ -57,12 +57,14 @@ class Pull(nn.Module):
 
     Attributes:
         reads_frozen: whether it compares with the images' features of the network without its prompter.
+        of_classes: whether it compares features of classes alone.
 
     Raises:
         ValueError: a weight that is not above 0.
     """
 
     reads_frozen = False
+    of_classes = False
 
     def __init__(self, weight: float) -> None:
         super().__init__()
@@ -95,6 +97,8 @@ class TextPull(Pull):
         template: of the frozen features: a text with ``{}``, several, or ``'imagenet'``; by default the head's.
         average: of several templates; by default the head's.
     """
+
+    of_classes = True
 
     def __init__(
         self,

@@ -86,6 +86,12 @@ class TextHead(LabelMapping):
                 f'gives {sources}: build it with num_classes={net.embed_dim}, as the image side of the same CLIP'
             )
         self.text.start()
+        idle = [type(pull).__name__ for pull in self.pulls if pull.of_classes]
+        if idle and not any(True for _ in self.text.prompter.parameters()):
+            raise ValueError(
+                f'{idle[0]} pulls features of classes, and nothing on the text side trains: give the head a prompter, '
+                'or leave the pull out'
+            )
 
     @property
     def class_names(self) -> tuple[str, ...]:
