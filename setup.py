@@ -19,6 +19,8 @@ readme = here / 'README.md'
 mini = ['scikit-learn>=1.3', 'scikit-image>=0.22']
 seg = ['onedl-mmsegmentation>=1.4', 'ftfy', 'regex']
 sweep = ['ray[tune]>=2.40']
+hf = ['transformers>=5.18; python_version >= "3.11"']
+bands = ['tifffile>=2023.7.10']
 export = ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'openvino>=2025.0']
 clip = ['open_clip_torch>=3.2,<4']
 extras = {
@@ -26,12 +28,18 @@ extras = {
     'mini': mini,
     'seg': seg,
     'sweep': sweep,
+    'hf': hf,
+    'bands': bands,
     'clip': clip,
     # One minor version of ruff, because each formats a little differently.
     'test': [
         *mini,
         *seg,
         *sweep,
+        *hf,
+        *bands,
+        'accelerate>=1.1; python_version >= "3.11"',
+        'lightning>=2.4',
         *export,
         'setuptools>=68',
         *clip,

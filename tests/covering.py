@@ -68,6 +68,10 @@ def covering_pairs(pairs: Iterable[tuple[str, str | type[Prompter]]]) -> list:
 REFUSALS = {
     'PadPrompter': (lambda facts: not facts.any_size, 'makes images larger, but .* takes them of 32 x 32 px alone'),
     'ChannelPrompter': (lambda facts: facts.stem is None, 'needs a stem that more channels can be put before'),
+    'LoRA': (
+        lambda facts: not {'qkv', 'q'} & {site.name for site in facts.sites},
+        'LoRA acts on q, qkv, v, and layer 0 of .* calls no such module, only norm1, ',
+    ),
 }
 
 

@@ -41,7 +41,7 @@ REAL = [leaf for leaf in LEAVES if leaf.startswith(('clip/', 'cls/', 'vtab/', 'f
 TINY = {
     'TimmViT': (dict(embed_dim=12, depth=3, num_heads=3), 12),
     'TimmSwin': (dict(embed_dim=12, depths=(1, 1), num_heads=(1, 2)), 24),
-    'TimmConvNet': (dict(model='test_resnet'), 96),
+    'TimmClassifier': (dict(model='test_resnet'), 96),
 }
 # A text tower as deep as CLIP's, whose prompts say in how many layers they are.
 TOWER = dict(width=12, layers=12, heads=2)
@@ -93,7 +93,7 @@ def kind(net: str) -> str:
 LEAF = {
     net: 'mini/digits_vpt_deep.py'
     if 'mini' in net
-    else {'TimmConvNet': 'cls/resnet50_in1k_cub_pad.py'}.get(kind(net), 'cls/vitb16_in21k_cub_vpt_deep.py')
+    else {'TimmClassifier': 'cls/resnet50_in1k_cub_pad.py'}.get(kind(net), 'cls/vitb16_in21k_cub_vpt_deep.py')
     for net in NETS
 }
 

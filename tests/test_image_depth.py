@@ -58,7 +58,7 @@ def test_bands_side_by_side(tmp_path, bands, color_type):
     """OpenCV reads one of four, without a word, and says of five that it is no image."""
     pixels = np.random.default_rng(0).integers(0, 255, (16, 12, bands)).astype(np.uint8)
     tifffile.imwrite(tmp_path / 'a.tif', pixels, photometric='minisblack', planarconfig='contig')
-    with pytest.raises(ValueError, match=rf"a\.tif .* TIFF of {bands} bands of 8-bit.*imdecode_backend='tifffile'"):
+    with pytest.raises(ValueError, match=rf"a\.tif .* TIFF of {bands} bands of 8-bit.*LoadBands', channels={bands}"):
         load(tmp_path / 'a.tif', color_type=color_type)
     assert np.array_equal(load(tmp_path / 'a.tif', color_type='unchanged', imdecode_backend='tifffile'), pixels)
 

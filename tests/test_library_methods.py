@@ -15,7 +15,7 @@ from vptx.backbones import wrap_backbone
 from vptx.library_methods import FACTS
 
 SHALLOW, DEEP = (dict(type=f'{kind}Prompter', num_tokens=3) for kind in ('Shallow', 'Deep'))
-TIMM = [name for name in NETWORKS if name != 'torchvision']
+TIMM = [name for name in NETWORKS if hasattr(tiny(name), 'pretrained_cfg')]
 TOKENS = [name for name in TIMM if 'tokens' in wrap_backbone(tiny(name)).geometry.doors]
 every_timm = pytest.mark.parametrize('network', TIMM)
 
@@ -101,12 +101,13 @@ def test_coarse_groups_and_a_matcher_that_is_called():
 def test_features_without_prompter_are_the_librarys(network):
     library, image = tiny(network).requires_grad_(False), images()  # which some kernels go by
     features = library.forward_features(image)
-    last, maps = library.forward_intermediates(image, norm=True)
+    norm = network != 'SAM'  # whose norm is in its neck
+    last, maps = library.forward_intermediates(image, norm=norm)
     head = library.forward_head(features, pre_logits=True)
     model = vptx.attach(library).eval()
     assert torch.equal(model.forward_features(image), features)
     assert torch.equal(model.forward_head(features, pre_logits=True), head)
-    found, found_maps = model.forward_intermediates(image, norm=True)
+    found, found_maps = model.forward_intermediates(image, norm=norm)
     assert torch.equal(found, last)
     assert len(found_maps) == len(maps)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(found_maps, maps, strict=True))

@@ -44,8 +44,8 @@ def test_folders_are_searched_and_files_taken_as_they_are(tmp_path):
 def test_a_missing_path_or_a_folder_without_images_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nowhere\.png'):
         find_images([tmp_path / 'nowhere.png'])
-    (tmp_path / 'a.npy').write_bytes(b'x')
-    with pytest.raises(ValueError, match=rf'no images in {tmp_path}.*\.jpg.*passed over 1 without .*a\.npy'):
+    (tmp_path / 'a.txt').write_bytes(b'x')
+    with pytest.raises(ValueError, match=rf'no images in {tmp_path}.*\.jpg.*passed over 1 without .*a\.txt'):
         find_images([tmp_path])
     os.mkfifo(tmp_path / 'pipe.png')
     with pytest.raises(ValueError, match=r'pipe\.png is neither a file nor a folder'):

@@ -62,3 +62,8 @@ def test_a_name_or_a_class_alone(given):
 def test_what_is_no_config_at_all():
     with pytest.raises(TypeError, match=r'a net is described by dict\(type=..., ...\), not by 5$'):
         build(NETS, 5)
+
+
+def test_a_type_by_its_old_name_warns():
+    with pytest.warns(DeprecationWarning, match='TimmClassifier'):
+        assert type(build(NETS, dict(type='TimmConvNet', model='resnet18', num_classes=2))).__name__ == 'TimmClassifier'

@@ -5,10 +5,12 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vptx.backbones import Net, find_net, wrap_backbone
+from vptx.backbones.hugging_face import HuggingFaceNet
+from vptx.hugging_face import PromptedHuggingFace
 from vptx.mappings.base import LabelMapping
 from vptx.prompted import PromptedBackbone, PromptedNetwork
 from vptx.prompters.base import Prompter
@@ -97,6 +99,8 @@ def attach(
         prompted = _wrap(model, part, at)
     elif part is not prompted:
         raise ValueError(f'at={at!r} is not the prompted network that {type(model).__name__} has: leave at out')
+    else:
+        _with_pixel_statistics(prompted.net, model, needed=False)
     prompted.train(training)
     if part is model:
         model = prompted
@@ -140,7 +144,8 @@ def _wrap(model: nn.Module, part: nn.Module, at: str | None) -> PromptedNetwork:
     parent = model.get_submodule((at or '').rpartition('.')[0])
     if part is not model and hasattr(parent, 'data_preprocessor'):  # as a model of OpenMMLab has it
         return PromptedBackbone(_with_pixel_statistics(wrap_backbone(part), parent))
-    return PromptedNetwork(wrap_backbone(part), readout=OWN)
+    net = wrap_backbone(part)
+    return (PromptedHuggingFace if isinstance(net, HuggingFaceNet) else PromptedNetwork)(net, readout=OWN)
 
 
 def _refuse_parallel(model: nn.Module) -> None:
@@ -191,18 +196,27 @@ def _check_maps(model: nn.Module, prompted: PromptedNetwork) -> None:
                     )
 
 
-def _with_pixel_statistics(net: Net, model: nn.Module) -> Net:
-    """OpenMMLab keeps the mean and the standard deviation of pixels next to the backbone, in [0, 255]."""
+def _with_pixel_statistics(net: Net, model: nn.Module, needed: bool = True) -> Net:
+    """OpenMMLab keeps the mean and the standard deviation of pixels next to the backbone, in [0, 255]. They serve where
+    the network does not know those of all its channels. mmsegmentation has the size of its images there, too, which a
+    ConvNet does not know."""
     preprocessor = getattr(model, 'data_preprocessor', None)
-    if not net.geometry.mean:
-        mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
-        if mean is None or std is None:
-            raise ValueError(
-                f'{type(model).__name__} has no data_preprocessor with mean and std, so the pixel normalisation of '
-                f'{net.geometry.name} is unknown: add one to the model'
-            )
-        mean, std = (tuple((values.flatten() / 255).tolist()) for values in (mean, std))
-        net.geometry = replace(net.geometry, mean=mean, std=std)
+    size = getattr(preprocessor, 'size', None)
+    if size is not None and not net.geometry.depth and not hasattr(net.model, 'img_size'):
+        net.geometry = replace(net.geometry, image=tuple(size))
+    facts = net.geometry
+    if len(facts.mean) == facts.channels:
+        return net
+    found = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
+    if all(isinstance(values, Tensor) for values in found):
+        mean, std = (tuple((values.flatten() / 255).tolist()) for values in found)
+        if len(mean) == facts.channels or not facts.mean:
+            net.geometry = replace(facts, mean=mean, std=std)
+    elif needed and not facts.mean:
+        raise ValueError(
+            f'{type(model).__name__} has no data_preprocessor with mean and std, so the pixel normalisation of '
+            f'{facts.name} is unknown: add one to the model'
+        )
     return net
 
 

@@ -17,8 +17,8 @@ class Site(NamedTuple):  # which a compiler can compare
     """A module inside a network whose output a prompter may change: (..., inputs) -> (..., outputs).
 
     Attributes:
-        name: ``'embed'``, ``'norm1'``, ``'attn'``, ``'qkv'`` (queries, keys and values side by side), ``'proj'``,
-            ``'norm2'``, ``'mlp'``, ``'fc1'``, ``'fc2'`` or ``'norm'``.
+        name: ``'embed'``, ``'norm1'``, ``'attn'``, ``'qkv'`` (queries, keys and values side by side) or ``'q'``,
+            ``'k'``, ``'v'``, ``'proj'``, ``'norm2'``, ``'mlp'``, ``'fc1'``, ``'fc2'`` or ``'norm'``.
         layer: counted from 0; None for what stands before and after the layers.
         inputs: width of what goes in.
         outputs: width of what comes out.

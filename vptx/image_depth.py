@@ -24,8 +24,8 @@ _WHOLE = (
     'data_preprocessor in the units of the file'
 )
 _BANDS = (
-    "Read it by dict(type='LoadImageFromFile', color_type='unchanged', imdecode_backend='tifffile') (pip install "
-    'tifffile) and give the network and the data_preprocessor that many channels'
+    "Read it by dict(type='LoadBands', channels={}) (pip install 'vptx[bands]') and give the network and the "
+    'data_preprocessor that many channels'
 )
 
 
@@ -97,9 +97,11 @@ def loss(path: str | Path, color_type: str | int, backend: str) -> str | None:
     """
     if backend == 'tifffile':
         return None
+    if str(path).lower().endswith('.npy'):
+        return f'it is an array of numpy, which no decoder of images reads. {_BANDS.format("...")}'
     depth = read_depth(path)
     if not depth.colours:
-        return f'it is a TIFF of {depth}, of which {backend} would lose bands. {_BANDS}'
+        return f'it is a TIFF of {depth}, of which {backend} would lose bands. {_BANDS.format(depth.bands)}'
     if isinstance(color_type, int):
         whole = color_type == cv2.IMREAD_UNCHANGED or bool(color_type & cv2.IMREAD_ANYDEPTH)
     else:

@@ -1,11 +1,12 @@
-"""Which files of a folder are images: the one list of suffixes, and the one search through folders."""
+"""Which files of a folder are images: the one list of suffixes, and the one search through folders; and which of their
+bands are drawn."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ['SUFFIXES', 'Found', 'is_hidden', 'search', 'shown']
+__all__ = ['SUFFIXES', 'Found', 'choose_bands', 'is_hidden', 'search', 'shown']
 
 #: What OpenCV decodes, whatever the file's name, and Pillow too with few exceptions.
 # fmt: off
@@ -14,6 +15,8 @@ SUFFIXES = (
     '.pgm', '.png', '.pnm', '.ppm', '.ras', '.sr', '.tif', '.tiff', '.webp',
 )
 # fmt: on
+#: An image to :class:`~vptx.datasets.LoadBands`, and anything elsewhere.
+ARRAY = '.npy'
 
 
 @dataclass
@@ -62,16 +65,24 @@ def shown(path: Path | str) -> str:
 def search(folder: Path) -> Found:
     """The image files in ``folder`` and in the folders and linked folders inside it, each of which is searched once.
 
-    Hidden files and folders, pipes, broken links and files of other suffixes are passed over, with the reason.
+    Hidden files and folders, pipes, broken links and files of other suffixes are passed over, with the reason. Arrays
+    (``.npy``) are images where there are no others.
     """
-    found, seen = Found(), set[Path]()
+    found, seen, arrays = Found(), set[Path](), list[Path]()
     for path in _walk(folder, found, seen):
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() == ARRAY and path.is_file():
+            arrays.append(path)
+        elif path.suffix.lower() not in SUFFIXES:
             found.skip('without the suffix of an image', path)
         elif path.is_file():
             found.images.append(path)
         else:
             found.skip('that are no files (pipes or broken links)', path)
+    if not found.images:
+        found.images = arrays
+    else:
+        for path in arrays:
+            found.skip('without the suffix of an image', path)
     found.images.sort()
     return found
 
@@ -87,3 +98,23 @@ def _walk(folder: Path, found: Found, seen: set[Path]) -> Iterator[Path]:
             found.skip('linked folders that were searched already', path)
         else:
             yield from _walk(path, found, seen)
+
+
+def choose_bands(channels: int, bands: Sequence[int] | None, usual: Sequence[int] | None = None) -> list[int]:
+    """Which channels of an image to draw as red, green and blue, counted from 0.
+
+    Args:
+        channels: of the image.
+        bands: three, or one for grey, counted from 1; None for the usual ones.
+        usual: counted from 1; None for the first three, or the first one of fewer.
+
+    Raises:
+        ValueError: another number of bands, or some that the image does not have.
+    """
+    asked = bands or usual or ((1, 2, 3) if channels >= 3 else (1,))
+    if len(asked) not in (1, 3) or not all(1 <= band <= channels for band in asked):
+        raise ValueError(
+            f'bands {" ".join(map(str, asked))} cannot be drawn of an image of {channels} channels: choose one or '
+            f'three numbers from 1 to {channels}'
+        )
+    return [band - 1 for band in (asked if len(asked) == 3 else [asked[0]] * 3)]

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from vptx.attach import find_prompted_network
 from vptx.files import write_whole
+from vptx.prompters.pixels import pixel_statistics
 
 __all__ = ['PixelPrompt', 'export_pixels', 'read_pixels']
 
@@ -101,9 +102,9 @@ def read_pixels(model: nn.Module) -> PixelPrompt:
     seen = prompted_network.prompter.image(noise)
     prompted_network.train(was_training)
     places = (bright - delta).abs().amax(0).nonzero()
-    if delta.shape[0] == 3 and len(places):
+    if delta.shape[0] == geometry.channels and len(places):
         (top, left), (bottom, right) = places.amin(0).tolist(), (places.amax(0) + 1).tolist()
-        mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (geometry.mean, geometry.std))
+        mean, std = (torch.tensor(values, device=device)[:, None, None] for values in pixel_statistics(geometry))
         found = PixelPrompt(delta, (top, left, bottom - top, right - left), mean, std)
         if torch.allclose(found.apply(noise), seen, rtol=1e-4, atol=1e-4):
             return found
@@ -130,6 +131,10 @@ def export_pixels(model: nn.Module, path: str | Path) -> str:
     writers = {'.safetensors': _safetensors, '.png': _png}
     if path.suffix not in writers:
         raise ValueError(f'learnt pixels are exported as {" or ".join(writers)}, not {path.name}')
+    if path.suffix == '.png' and len(prompt.delta) != 3:
+        raise ValueError(
+            f'a PNG of learnt pixels holds three channels, and these have {len(prompt.delta)}: export .safetensors'
+        )
     content, note = writers[path.suffix](prompt, find_prompted_network(model).net.geometry.name)
     write_whole(path, content)
     return note

@@ -20,7 +20,9 @@ from mmengine.runner import Runner, autocast
 from torch import nn
 from torch.utils.data import SequentialSampler
 
+from vptx.datasets.bands import picture
 from vptx.datasets.pipeline import ImageReader, check_sizes
+from vptx.hooks.channel_checks import check_images
 from vptx.image_files import SUFFIXES, Found, search, shown
 
 __all__ = ['Prediction', 'Table', 'contact_sheet', 'find_images', 'predict']
@@ -81,7 +83,11 @@ def find_images(inputs: Sequence[str | Path]) -> list[Path]:
 
 
 def predict(
-    model: nn.Module, paths: Sequence[Path], batch_size: int | None = None, pictures: int = 0
+    model: nn.Module,
+    paths: Sequence[Path],
+    batch_size: int | None = None,
+    pictures: int = 0,
+    bands: Sequence[int] | None = None,
 ) -> Iterator[Prediction]:
     """What ``model``, from :func:`vptx.init_model`, says of the images at ``paths``, in their order.
 
@@ -93,15 +99,18 @@ def predict(
         paths: of image files; one that cannot be read gives a prediction with an ``error``.
         batch_size: that of the config's test by default.
         pictures: how many of the first images to keep, made small, for :func:`contact_sheet`.
+        bands: which three channels of these to draw as red, green and blue, or which one as grey, counted from 1. By
+            default those of a colour image, or the first three of more.
 
     Raises:
-        ValueError: a config that does not say how images are prepared; a batch with images of several sizes.
+        ValueError: a config that does not say how images are prepared; a batch with images of several sizes; images of
+            other channels than the network's; bands that an image does not have.
     """
     config: Any = model.cfg
     loader: Any = config.get('test_dataloader') or {}
     loop: Any = config.get('test_cfg') or {}
     meta: Any = model.dataset_meta
-    names = meta.get('classes')
+    classes = meta.get('classes')
     reader, collate = ImageReader(config), _collate(config)
     size, half = batch_size or loader.get('batch_size', 1), bool(loop.get('fp16'))
     for start in range(0, len(paths), size):
@@ -115,14 +124,16 @@ def predict(
             items.append(item)
             batch.append(Prediction(path, -1, '', nan))
             if pictures > 0:
-                batch[-1].picture, pictures = _thumbnail(image), pictures - 1
+                batch[-1].picture, pictures = _thumbnail(image, path, bands), pictures - 1
         read = [prediction for prediction in batch if not prediction.error]
         if items:
-            check_sizes([item['inputs'] for item in items], [shown(prediction.path) for prediction in read])
+            names = [shown(prediction.path) for prediction in read]
+            check_images(model, [item['inputs'] for item in items], names)
+            check_sizes([item['inputs'] for item in items], names)
             with torch.no_grad(), autocast(enabled=half):
                 samples = model.test_step(collate(items))
             for prediction, sample in zip(read, samples, strict=True):
-                _fill_in(prediction, sample, names)
+                _fill_in(prediction, sample, classes)
         yield from batch
 
 
@@ -141,17 +152,15 @@ def _fill_in(prediction: Prediction, sample: Any, classes: Sequence[str] | None)
     prediction.score, prediction.scores = float(scores[label]), scores.tolist()
 
 
-def _thumbnail(image: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, C) BGR of any type -> (h, w, 3) RGB, uint8; of many bands the first three."""
+def _thumbnail(image: np.ndarray, path: Path, bands: Sequence[int] | None) -> np.ndarray:
+    """(H, W) or (H, W, C) of any type -> (h, w, 3) RGB, uint8."""
     scale = min(1, THUMBNAIL / max(image.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-    image = np.atleast_3d(image)
-    image = np.repeat(image[..., :1], 3, 2) if image.shape[2] < 3 else image[..., 2::-1]
-    if image.dtype != np.uint8:  # by its own range, to be looked at
-        image = image.astype(np.float32)
-        least, most = np.nanmin(image), np.nanmax(image)
-        image = np.nan_to_num(255 * (image - least) / ((most - least) or 1)).astype(np.uint8)
-    return cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_AREA)
+    try:
+        drawn = picture(image, bands)
+    except ValueError as error:
+        raise ValueError(f'{shown(path)}: {error}') from error
+    return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA)
 
 
 class Table:

@@ -112,9 +112,10 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         doors = prompter.doors | ({'memory'} if prompter.acts_between else set())
         lacking = doors - geometry.doors
         if lacking:
+            why = ''.join(net.reason(self.net.model) for net in NETS.module_dict.values())
             raise ValueError(
                 f'{type(prompter).__name__} enters by {", ".join(sorted(doors))}, but {geometry.name} has no '
-                f'door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}'
+                f'door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}{why}'
             )
         maps = read_maps(readout, geometry.depth, self.net.stages, self.net.map_norm)
         name = MAPS if maps else str(readout)
@@ -145,6 +146,7 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
             release(getattr(self, name, nn.Identity()))
             setattr(self, name, part.to(reference) if reference.is_floating_point() else part.to(reference.device))
             hold(part, self)
+        self.net.used = prompter.sites
         self._listen()
         self.train(self.training)
 

@@ -13,17 +13,32 @@ from torch import Tensor
 
 __all__ = ['FIRST_ROWS', 'MAPS', 'OWN', 'READOUTS', 'READS_PROMPTS', 'Maps', 'Readout', 'check_readout', 'read_maps']
 
+
+def _cells(patches: Tensor) -> Tensor:
+    """(B, N, D) as it is.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not patches.shape[1]:
+        raise ValueError(
+            "the features of this network are no map of cells that could be averaged or returned: readout='logits' is "
+            'what it has'
+        )
+    return patches
+
+
 READOUTS: dict[str, Callable[[Tensor, Tensor, Tensor, tuple[int, int]], Tensor]] = {
     # class token -> (B, D)
     'cls': lambda prefix, prompts, patches, grid: prefix[:, 0],
     # average of the patches -> (B, D)
-    'mean': lambda prefix, prompts, patches, grid: patches.mean(1),
+    'mean': lambda prefix, prompts, patches, grid: _cells(patches).mean(1),
     # average of the prompts -> (B, D); the paper's "prompt-pool", up to 8 points worse than cls in its figure 8
     'prompts': lambda prefix, prompts, patches, grid: prompts.mean(1),
     # average of both -> (B, D); the paper's "global-pool", and what its MAE runs use
-    'prompts+patches': lambda prefix, prompts, patches, grid: torch.cat([prompts, patches], 1).mean(1),
+    'prompts+patches': lambda prefix, prompts, patches, grid: torch.cat([prompts, _cells(patches)], 1).mean(1),
     # feature map -> (B, D, H', W')
-    'map': lambda prefix, prompts, patches, grid: patches.transpose(1, 2).unflatten(2, grid),
+    'map': lambda prefix, prompts, patches, grid: _cells(patches).transpose(1, 2).unflatten(2, grid),
 }
 #: Those that need prompts to be there after the last layer.
 READS_PROMPTS = frozenset({'prompts', 'prompts+patches'})
@@ -108,6 +123,8 @@ def check_readout(readout: str, net: str, has_class_token: bool, has_tokens: boo
         return
     if readout not in (*READOUTS, MAPS):
         reason = 'there is no such readout'
+    elif not has_tokens:
+        reason = f'{net} is called in one piece, and gives what it gives'
     elif readout in READS_PROMPTS:
         reason = 'no prompt tokens are left after the last layer with this prompter'
     else:

@@ -5,6 +5,7 @@ adds (hooks, datasets, optimizer wrapper constructors) goes into MMEngine's root
 finds it whatever its ``default_scope``.
 """
 
+import warnings
 from difflib import get_close_matches
 from typing import Any
 
@@ -43,6 +44,10 @@ NETS = Registry('net', locations=['vptx.backbones'])
 TEXT_TOWERS = Registry('text tower', locations=['vptx.backbones'])
 
 
+#: Types that configs name by what they were called; for one release.
+OLD_TYPES = {'TimmConvNet': 'TimmClassifier'}
+
+
 def build(registry: Registry, config: Any) -> Any:
     """Build what ``config`` describes, ``dict(type='Name' or a class, **arguments)``; a module or None is what it is.
 
@@ -62,6 +67,9 @@ def build(registry: Registry, config: Any) -> Any:
     kind = arguments.pop('type')
     if isinstance(kind, str):
         registry.import_from_location()
+        if kind in OLD_TYPES:
+            warnings.warn(f"type='{kind}' is '{OLD_TYPES[kind]}' now", DeprecationWarning, stacklevel=2)
+            kind = OLD_TYPES[kind]
         found = registry.module_dict.get(kind.rpartition('.')[2])
         if found is None:
             known = sorted(registry.module_dict)

@@ -8,7 +8,8 @@ overlay with a legend and the map of labels. Images are read and prepared as in 
 ends with status 1.
 
 With --show-prompt, a prompt made of pixels is drawn into prompt.png: the learnt pixels, images without and with them,
-and the label mapping, if there is one.
+and the label mapping, if there is one. Of images with more than three channels, --bands 4 3 2 draws the fourth as red,
+the third as green and the second as blue.
 """
 
 import argparse
@@ -28,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--out-dir', type=Path, default=Path('predictions'), help='for what is written')
     parser.add_argument('--device', default='cpu', help='such as cuda:0')
     parser.add_argument('--batch-size', type=at_least_1, help="of a classifier; by default that of the config's test")
+    parser.add_argument(
+        '--bands', nargs='+', type=int, metavar='BAND', help='the channels to draw as red, green and blue, from 1'
+    )
     parser.add_argument('--scores', action='store_true', help='write the scores of all classes into the table')
     parser.add_argument('--show-prompt', action='store_true', help='draw learnt pixels and prompted images, too')
 
@@ -59,24 +63,24 @@ def predict(args: argparse.Namespace) -> None:
     unread, captions = 0, list[str]()
     with seen_by(model) as images:
         if hasattr(model, 'decode_head'):
-            segment(model, paths, args.out_dir)
+            segment(model, paths, args)
         else:
             unread, captions = classify(model, paths, args)
     if args.show_prompt and images:
-        draw_prompt(model, images, captions).savefig(args.out_dir / 'prompt.png', dpi=160)
+        draw_prompt(model, images, captions, args.bands).savefig(args.out_dir / 'prompt.png', dpi=160)
         print(f'wrote {args.out_dir / "prompt.png"}')
     if unread:
         table = args.out_dir / 'predictions.csv'
         raise SystemExit(f"{unread} of {len(paths)} images could not be read: {table} says why, in the column 'error'")
 
 
-def segment(model: 'nn.Module', paths: list[Path], out_dir: Path) -> None:
+def segment(model: 'nn.Module', paths: list[Path], args: argparse.Namespace) -> None:
     from vptx.image_files import shown
     from vptx.segmentation import write_predictions  # mmsegmentation is an extra
 
-    for path, shares in write_predictions(model, paths, out_dir):
+    for path, shares in write_predictions(model, paths, args.out_dir, args.bands):
         print(f'{shown(path)}  {", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:5])}')
-    print(f'wrote {len(paths)} overlays and label maps to {out_dir}')
+    print(f'wrote {len(paths)} overlays and label maps to {args.out_dir}')
 
 
 def classify(model: 'nn.Module', paths: list[Path], args: argparse.Namespace) -> tuple[int, list[str]]:
@@ -89,7 +93,7 @@ def classify(model: 'nn.Module', paths: list[Path], args: argparse.Namespace) ->
     classes = model.dataset_meta.get('classes') or True
     unread, first = 0, []
     with Table(args.out_dir / 'predictions.csv', classes if args.scores else None) as table:
-        for p in predict(model, paths, args.batch_size, pictures=SHOWN):
+        for p in predict(model, paths, args.batch_size, pictures=SHOWN, bands=args.bands):
             table.write(p)
             unread += bool(p.error)
             print(f'{shown(p.path):{width}}  {p.error or f"{p.score:6.1%}  {p.name}"}')

@@ -13,6 +13,7 @@ from vptx.registry import NETS, PROMPTERS
 
 ROOT = Path(__file__).parent.parent.parent
 pytest.importorskip('mmseg')  # two of the nets
+pytest.importorskip('transformers', reason='transformers 5 needs Python 3.11')  # three of them
 
 
 @pytest.fixture(scope='module')
@@ -45,8 +46,8 @@ def test_the_doors_of_some(printed):
     found = {name: dict(zip(nets, cells, strict=True)) for name, cells in table.items()}
     assert found['DeepPrompter']['TimmSwin'] == 'memory'
     assert found['ShallowPrompter']['TimmEva'] == 'tokens'
-    assert found['DeepPrompter']['TimmConvNet'] == '-'
-    assert found['PadPrompter']['TimmConvNet'] == 'image'
+    assert found['DeepPrompter']['TimmClassifier'] == '-'
+    assert found['PadPrompter']['TimmClassifier'] == 'image'
     assert found['LoRA']['TimmViT'] == 'inside'
     assert found['PadPrompter']['TimmBeit'].startswith('no (')
 
@@ -59,7 +60,7 @@ def test_a_new_prompter_is_met_by_its_doors():
 
     nets = support.nets()
     assert support.meet(Everywhere, support.example(nets['TimmViT'])) == (Everywhere.doors, '')
-    uses, refusal = support.meet(Everywhere, support.example(nets['TimmConvNet']))
+    uses, refusal = support.meet(Everywhere, support.example(nets['TimmClassifier']))
     assert not uses and 'has no door inside' in refusal
 
 
@@ -82,3 +83,30 @@ def test_a_network_that_no_file_knows():
 def test_the_tool_prints_it(printed, start, tmp_path):
     status, output = start('list', log=tmp_path / 'log')
     assert status == 0 and output.endswith(f'{printed}\n')
+
+
+def test_models_of_timm_are_counted_by_class_and_door():
+    found = rows(support.timm_markdown(['resnet18', 'resnet34', 'vit_tiny_patch16_224', 'mobilenetv5_300m_enc']), 0)
+    assert found['class of timm'] == ['net', 'models', 'image', 'tokens', 'memory', 'inside', 'logits']
+    assert found['ResNet'] == ['`TimmClassifier`', '2', '2', '0', '0', '0', '2']
+    assert found['VisionTransformer'] == ['`TimmViT`', '1', '1', '1', '1', '1', '1']
+    assert found['all'] == ['', '3', '3', '1', '1', '1', '3']
+
+
+def test_models_of_timm_without_a_net_are_named_with_the_reason():
+    printed = support.timm_markdown(['mobilenetv5_300m_enc', 'resnet18'])
+    assert printed.startswith('1 of 2 models in the registry of timm have a net.')
+    assert (
+        '`mobilenetv5_300m_enc`: no backbone wrapper supports timm.models.mobilenetv5.MobileNetV5Encoder. It' in printed
+    )
+    assert 'Available' not in printed
+
+
+@pytest.mark.slow
+def test_the_documentation_counts_the_models_of_timm(start, tmp_path):
+    status, printed = start('list', '--timm', log=tmp_path / 'log')
+    table = printed[printed.index('1365 of 1372') :]
+    assert status == 0
+    assert table.strip() in (ROOT / 'docs' / 'networks.md').read_text(), (
+        'put the output of python tools/list.py --timm into docs/networks.md'
+    )

@@ -6,7 +6,7 @@ from networks import GRID, NETWORKS, VARIANTS, WIDTH, images, tiny
 from torch import Tensor, nn
 
 import vptx
-from vptx.backbones import TimmBeit, wrap_backbone
+from vptx.backbones import TimmBeit, TimmRelPos, wrap_backbone
 
 BEITS = [name for name in (*NETWORKS, *VARIANTS) if type(wrap_backbone(tiny(name))) is TimmBeit]
 every_beit = pytest.mark.parametrize('network', BEITS)
@@ -27,7 +27,7 @@ def test_facts_are_read_off_the_network():
     net = wrap_backbone(tiny('BEiT'))
     facts = net.geometry
     assert (facts.prefix, facts.tokens, facts.any_size, net.readout) == (1, 1 + GRID**2, False, 'mean')
-    assert facts.doors == {'image', 'tokens', 'memory', 'logits'}
+    assert facts.doors == {'image', 'tokens', 'memory', 'inside', 'logits'}
 
 
 @every_beit
@@ -50,6 +50,32 @@ def test_the_bias_of_prompts_is_zero(network, by):
     else:
         ours = net.block(tokens, 1, context, prompts)
         expected = torch.cat([expected[:, :1], expected[:, 4:]], dim=1)
+    torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize('by', ['tokens', 'memory'])
+@pytest.mark.parametrize(
+    'network', ['relative positions', 'relative positions, shared', 'relative positions in a table']
+)
+def test_the_bias_of_prompts_is_zero_in_relpos(network, by):
+    """timm's own block, given the longer bias as if it were that of all layers."""
+    net, other = wrap_backbone(tiny(network)).double(), tiny(network).double()
+    assert type(net) is TimmRelPos
+    tokens, context = net.embed(images().double())
+    prefix, prompts = net.geometry.prefix, torch.randn(3, WIDTH).double()
+    longer = torch.cat([tokens[:, :prefix], prompts.expand(2, -1, -1), tokens[:, prefix:]], dim=1)
+    attn = other.blocks[1].attn
+    bias = (other.shared_rel_pos if attn.rel_pos is None else attn.rel_pos).get_bias()[0]
+    assert bias.abs().max() > 0.01
+    attn.rel_pos, places = None, [*range(prefix), *range(prefix + 3, prefix + 3 + GRID**2)]
+    wide = bias.new_zeros(len(bias), longer.shape[1], longer.shape[1])
+    for row, i in enumerate(places):
+        wide[:, i, places] = bias[:, row]
+    expected = other.blocks[1](longer, shared_rel_pos=wide[None])
+    if by == 'tokens':
+        ours = net.block(longer, 1, context)
+    else:
+        ours, expected = net.block(tokens, 1, context, prompts), expected[:, places]
     torch.testing.assert_close(ours, expected, rtol=1e-11, atol=1e-11)
 
 

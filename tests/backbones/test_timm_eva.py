@@ -26,7 +26,7 @@ def test_facts_are_read_off_the_network(network, prefix, readout):
     net = wrap_backbone(tiny(network))
     facts = net.geometry
     assert (facts.prefix, facts.tokens, net.readout) == (prefix, prefix + GRID**2, readout)
-    assert facts.doors == {'image', 'tokens', 'memory', 'logits'}
+    assert facts.doors == {'image', 'tokens', 'memory', 'inside', 'logits'}
 
 
 @pytest.mark.parametrize(

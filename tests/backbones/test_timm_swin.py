@@ -23,7 +23,7 @@ def test_facts_are_read_off_the_network():
     assert (facts.patch, facts.image, facts.prefix, facts.tokens) == ((4, 4), (SIZE, SIZE), 0, 64)
     assert (net.stages, net.readout, net.has_class_token) == ((1, 3), 'mean', False)
     assert facts.doors == {'image', 'tokens', 'memory', 'inside', 'logits'}
-    assert wrap_backbone(tiny('swin v2')).geometry.doors == facts.doors - {'inside'}
+    assert wrap_backbone(tiny('swin v2')).geometry.doors == facts.doors
 
 
 def test_by_name_it_has_no_classifier_and_takes_any_size():
@@ -46,9 +46,9 @@ def test_another_size_where_masks_are_fixed():
         net.embed(images())
 
 
-def test_swin_of_another_kind_is_refused():
+def test_swin_of_another_kind_has_the_door_of_the_image():
     model = timm.create_model('swinv2_cr_tiny_224', img_size=64, embed_dim=8, depths=(1,), num_heads=(1,))
-    with pytest.raises(ValueError, match=r'no backbone wrapper supports .*SwinTransformerV2Cr'):
+    with pytest.raises(ValueError, match=r'DeepPrompter enters by tokens, but swinv2_cr_tiny_224.* has no door tokens'):
         vptx.attach(model, DEEP)
 
 

@@ -17,7 +17,7 @@ def test_facts_are_read_off_the_network():
     assert (facts.widths, facts.patch, facts.image) == ((WIDTH,) * DEPTH, (PATCH, PATCH), (SIZE, SIZE))
     assert (facts.prefix, facts.tokens, facts.any_size) == (1, 1 + GRID**2, False)
     assert (facts.mean, facts.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    assert facts.doors == {'image', 'tokens', 'memory', 'logits'}
+    assert facts.doors == {'image', 'tokens', 'memory', 'inside', 'logits'}
 
 
 def test_a_block_spelt_out_is_torchvisions_own():
@@ -47,13 +47,6 @@ def test_names_and_others():
         TorchvisionViT('squeezenet1_0')
     with pytest.raises(ValueError, match='Unknown model vit_b_17'):
         TorchvisionViT('vit_b_17')
-
-    class Another(VisionTransformer):
-        def forward(self, x):
-            return x
-
-    with pytest.raises(ValueError, match=r'no backbone wrapper supports .*Another'):
-        vptx.attach(Another(SIZE, PATCH, 1, HEADS, WIDTH, WIDTH))
 
 
 def test_blocks_of_another_kind_keep_door_2():

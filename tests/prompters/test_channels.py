@@ -80,9 +80,17 @@ def test_statistics_that_all_channels_share(options):
     assert vptx.attach(library, dict(type='PixelPrompter', **options))(images(5)).shape == (2, 7)
 
 
-def test_channels_beside_other_than_three_are_refused():
-    with pytest.raises(ValueError, match='ChannelPrompter needs a stem'):
-        vptx.attach(network(4), config('ChannelPrompter'))
+@pytest.mark.parametrize('channels', [1, 4, 13])
+def test_more_channels_beside_any_number(channels):
+    library = network(channels)
+    expected = library(images(channels))
+    model = vptx.attach(library, config('ChannelPrompter', stem='zero')).eval()
+    assert model.prompter.kernels.shape == (WIDTH, channels + 3, PATCH, PATCH)
+    torch.testing.assert_close(model(images(channels)), expected)
+    with torch.no_grad():
+        model.prompter.kernels.normal_()
+    model(images(channels)).square().sum().backward()
+    assert all(parameter.grad.any() for parameter in model.prompter.parameters())
 
 
 def test_an_encoder_of_other_channels():

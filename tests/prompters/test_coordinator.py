@@ -130,7 +130,7 @@ def test_a_side_that_five_doublings_do_not_reach():
         (dict(norm='layer'), "norm must be one of 'group', 'batch', not 'layer'"),
         (dict(channels=12), r"make a map of 12 numbers, which the 12 of vit_tiny_patch16_224's .* 13 channels or more"),
         (
-            dict(encoder=dict(type='TimmConvNet', model='test_resnet')),
+            dict(encoder=dict(type='TimmClassifier', model='test_resnet')),
             'class token of its encoder, and test_resnet has',
         ),
     ],

@@ -78,6 +78,83 @@ def test_lora_is_mmpretrains(target):
     torch.testing.assert_close(model(images()), theirs(images()))
 
 
+EVERYWHERE = {
+    'EVA-02': ['q', 'v', 'proj', 'fc2'],  # maps of their own
+    'DINOv3': ['q', 'k', 'v', 'proj', 'fc1', 'fc2'],
+    'BEiT': ['q', 'v', 'proj', 'fc1'],  # whose attention takes the weights of its map
+    'relative positions': ['q', 'v'],
+    'NaFlex': ['q', 'v'],
+    'CaiT': ['proj', 'fc1'],
+    'torchvision': ['fc1', 'fc2'],
+    'swin v2': ['proj', 'fc1'],
+    'mmpretrain vit': ['q', 'v', 'proj', 'fc1', 'fc2'],
+    'mmpretrain deit3': ['q', 'v', 'fc1'],
+    'mmpretrain eva02': ['q', 'v', 'proj'],
+    'mmpretrain beit': ['proj', 'fc1'],
+    'mmpretrain swin v2': ['proj', 'fc1'],
+    'mmpretrain swin': ['q', 'v', 'proj', 'fc1'],
+    'mmseg vit': ['fc1', 'fc2'],
+    'mmseg swin': ['q', 'v', 'fc2'],
+}
+
+
+def last(output: Tensor | tuple | list) -> Tensor:
+    return output if isinstance(output, Tensor) else last(output[-1])
+
+
+@pytest.mark.parametrize('network', EVERYWHERE)
+def test_lora_is_another_weight_of_every_network(network):
+    theirs, image = tiny(network), images()
+    torch.manual_seed(1)
+    model = vptx.attach(tiny(network), dict(type='LoRA', rank=2, alpha=4, targets=EVERYWHERE[network])).eval()
+    stir(model.prompter)
+    own = type(model.net)(theirs)
+    with torch.no_grad():
+        for site in model.prompter.sites:
+            weight = own.module_at(site).weight
+            parts = ('q', 'k', 'v') if site.name == 'qkv' else (site.name,)
+            for rows, part in zip(weight.chunk(len(parts)), parts):
+                if part in EVERYWHERE[network]:
+                    down, up = model.prompter.updates[f'{part}_{site.layer}']
+                    rows += 2 * up.weight @ down.weight
+    torch.testing.assert_close(last(model(image)), last(theirs(image)), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(last(model(image)), last(tiny(network)(image)), atol=1e-3)
+
+
+@pytest.mark.parametrize('kind', INSIDE)
+@pytest.mark.parametrize('layers', [[1], [-1], range(-2, 0)])
+def test_layers(kind, layers):
+    whole, some = attached(kind), attached(kind, layers=layers)
+    there = {site.layer for site in some.prompter.sites}
+    assert there == {layer % DEPTH for layer in layers}
+    names = {site.name for site in some.prompter.sites}
+    assert {(site.name, site.layer) for site in whole.prompter.sites} >= {
+        (name, layer) for name in names for layer in there
+    }
+    assert some.prompter.settings['layers'] == sorted(there)
+    some(images()).sum().backward()
+    assert all(parameter.grad is not None for parameter in some.prompter.parameters())
+
+
+def test_layers_that_are_another_than_in_the_file(tmp_path):
+    model = attached('Adapter', layers=[0, 1])
+    vptx.save_prompt(model, tmp_path / 'two.safetensors')
+    vptx.load_prompt(attached('Adapter', layers=[0, 1]), tmp_path / 'two.safetensors')
+    with pytest.raises(ValueError, match=r'two\.safetensors does not fit this model'):
+        vptx.load_prompt(attached('Adapter'), tmp_path / 'two.safetensors')
+
+
+def test_a_network_without_the_module_is_refused():
+    with pytest.raises(
+        ValueError, match=r'LoRA acts on q, qkv, v, and layer 0 of torch.* calls no .* only norm1, norm2, fc1'
+    ):
+        vptx.attach(tiny('torchvision'), dict(type='LoRA'))
+    with pytest.raises(
+        ValueError, match=r'LoRA acts on fc1, and layer 0 of eva02_base.* calls no such module, only norm1, q'
+    ):
+        vptx.attach(tiny('EVA-02'), dict(type='LoRA', targets=['fc1']))
+
+
 def test_lora_on_queries_keys_and_values_is_another_weight():
     model = attached('LoRA', rank=3, alpha=6, targets=['q', 'k', 'v']).eval()
     stir(model.prompter)
@@ -194,6 +271,9 @@ def test_fixed_random_prompts_stay_as_drawn_and_travel_with_the_file(tmp_path):
         ('LoRA', dict(rank=0), 'rank must be a whole number of at least 1'),
         ('LoRA', dict(targets=['w']), r"targets must be a list of q, k, v, proj, fc1, fc2, not \['w'\]"),
         ('LoRA', dict(targets='qv'), 'targets must be a list of'),
+        ('LoRA', dict(layers=[]), 'layers must be a list of at least one layer'),
+        ('SSF', dict(layers=6), 'layers must be a list of at least one layer'),
+        ('Adapter', dict(layers=range(6, 12)), r'layers \[6, 7, 8, 9, 10, 11\] are out of range: .* 0 to 2'),
         ('LoRA', dict(dropout=-0.1), r'dropout must be in \[0, 1\)'),
     ],
 )

@@ -49,7 +49,7 @@ def test_a_directory(tmp_path):
 def test_layout_of_none(tmp_path):
     tensors = {'bert.embeddings.weight': torch.zeros(3, 3), 'bert.encoder.layer.0.weight': torch.zeros(3)}
     save_file(tensors, tmp_path / 'file.safetensors')
-    expected = r"Expected: Google's ViT; OpenMMLab's ViT; .*; timm's names \(MAE, MoCo v3, .*\)"
+    expected = r"Expected: Google's ViT; Hugging Face's names; OpenMMLab's ViT; .*; timm's names \(MAE, MoCo v3, .*\)"
     refused(tmp_path / 'file.safetensors', rf'of none of the layouts .*{expected}\. Found: bert\.embeddings\.weight')
 
 

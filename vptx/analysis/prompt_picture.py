@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vptx.attach import find_prompted_network
 from vptx.hooks.label_mapping_hook import strongest_sources
+from vptx.image_files import choose_bands
 from vptx.mappings.base import CountedMapping, LabelMapping
 from vptx.pixel_file import read_pixels
 from vptx.prompted import PromptedNetwork
@@ -39,7 +40,7 @@ def check_pixels(model: nn.Module) -> PromptedNetwork:
 
 @contextmanager
 def seen_by(model: nn.Module, most: int = SHOWN) -> Iterator[list[Tensor]]:
-    """Notes the first images (3, H, W) that the prompted network of ``model`` is given, normalised as it wants them."""
+    """Notes the first images (C, H, W) that the prompted network of ``model`` is given, normalised as it wants them."""
     network, seen = find_prompted_network(model), list[Tensor]()
     assert network is not None
 
@@ -84,28 +85,29 @@ def _levels(largest: float) -> str:
     return f'\N{PLUS-MINUS SIGN}{levels:.{0 if levels >= 10 else 2}f}, of 255'
 
 
-def _learnt(network: PromptedNetwork, mean: Tensor, std: Tensor, sample: Tensor) -> list[Panel]:
-    """Pictures of what is the same for all images."""
-    panels, prompter = [], network.prompter
+def _learnt(network: PromptedNetwork, mean: Tensor, std: Tensor, sample: Tensor, drawn: list[int]) -> list[Panel]:
+    """Pictures of what is the same for all images, in the channels ``drawn``."""
+    panels, prompter, own = [], network.prompter, network.net.geometry.channels
     try:
         found = read_pixels(network)
     except ValueError:
         found = None  # each image has its own, or none is added
     if found is not None and found.around:
         there = found.outside()
-        picture, description = _stretched(found.pixels(), there)
+        picture, description = _stretched(found.pixels()[drawn], there)
         picture = torch.cat([picture, there[None].to(picture)])
         _, _, height, width = found.window
         panels.append(Panel('learnt pixels', _array(picture), f'{description}; around images of {height} x {width} px'))
     elif found is not None:
         change = found.pixels()
         largest = change.abs().max().item()
-        picture = 0.5 + change / (2 * largest or 1)
+        picture = 0.5 + change[drawn] / (2 * largest or 1)
         description = f'grey is no change, black and white\nare {_levels(largest)}'
         panels.append(Panel('learnt pixels, added', _array(picture), description))
         strength = 255 * change.abs().mean(0, keepdim=True)
-        panels.append(Panel('their strength', _array(strength)[..., 0], 'mean over red, green and blue,\nof 255', True))
-    channels = prompter.image(sample[None])[0, 3:]
+        over = 'red, green and blue' if own == 3 else 'all channels'
+        panels.append(Panel('their strength', _array(strength)[..., 0], f'mean over {over},\nof 255', True))
+    channels = prompter.image(sample[None])[0, own:]
     if len(channels):
         picture, low, high = channels[:3], channels.min().item(), channels.max().item()
         picture = (picture - low) / (high - low)
@@ -114,13 +116,13 @@ def _learnt(network: PromptedNetwork, mean: Tensor, std: Tensor, sample: Tensor)
         panels.append(Panel(f'learnt channels ({len(channels)})', _array(picture), description))
     strip = prompter.pixels()
     if strip is not None:
-        picture, description = _stretched(_tiled(strip, *network.net.geometry.patch) * std + mean)
+        picture, description = _stretched((_tiled(strip, *network.net.geometry.patch) * std + mean)[drawn])
         panels.append(Panel('learnt patches', _array(picture), description))
     return panels
 
 
 def _tiled(strip: Tensor, height: int, width: int) -> Tensor:
-    """P patches in a row (3, h, P * w) -> in a square as far as they fill it."""
+    """P patches in a row (C, h, P * w) -> in a square as far as they fill it."""
     patches = strip.unflatten(2, (-1, width)).unbind(2)
     columns = ceil(len(patches) ** 0.5)
     empty = torch.zeros_like(patches[0])
@@ -129,35 +131,42 @@ def _tiled(strip: Tensor, height: int, width: int) -> Tensor:
 
 
 @torch.no_grad()
-def draw_prompt(model: nn.Module, images: Sequence[Tensor], captions: Sequence[str] = ()) -> Any:
+def draw_prompt(
+    model: nn.Module, images: Sequence[Tensor], captions: Sequence[str] = (), bands: Sequence[int] | None = None
+) -> Any:
     """A figure: the learnt pixels of ``model``, images without and with them, and its label mapping.
 
     Args:
         model: from :func:`vptx.init_model`.
         images: of :func:`seen_by`, at least one.
         captions: of the images, maybe more than there are; what the model says of them.
+        bands: the three channels to draw as red, green and blue, or the one to draw as grey, counted from 1.
 
     Raises:
-        ValueError: of :func:`check_pixels`.
+        ValueError: of :func:`check_pixels`; bands that the images do not have.
     """
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
     network = check_pixels(model)
     geometry = network.net.geometry
+    drawn, own = choose_bands(geometry.channels, bands), geometry.channels
     mean, std = (
-        torch.tensor(values or fallback, device=images[0].device)[:, None, None]
-        for values, fallback in ((geometry.mean, (0.5,) * 3), (geometry.std, (0.25,) * 3))
+        torch.tensor(values if len(values) == own else (fallback,) * own, device=images[0].device)[:, None, None]
+        for values, fallback in ((geometry.mean, 0.5), (geometry.std, 0.25))
     )
-    prompted = [network.prompter.image(image[None])[0, :3] for image in images]
-    panels = _learnt(network, mean, std, images[0])
-    rows = [('as they are', [image * std + mean for image in images])]
+    prompted = [network.prompter.image(image[None])[0, :own] for image in images]
+    panels = _learnt(network, mean, std, images[0], drawn)
+    rows = [('as they are', [(image * std + mean)[drawn] for image in images])]
     if any(after.shape != before.shape or (after != before).any() for before, after in zip(images, prompted)):
-        rows.append(('prompted', [image * std + mean for image in prompted]))
+        rows.append(('prompted', [(image * std + mean)[drawn] for image in prompted]))
     note = ''
+    low, high = (function(torch.stack(rows[0][1])).item() for function in (torch.min, torch.max))
+    if own != 3 and (low < 0 or high > 1) and high > low:  # in units of another sensor
+        rows = [(name, [(picture - low) / (high - low) for picture in pictures]) for name, pictures in rows]
     alone = [after - before for before, after in zip(images, prompted) if after.shape == before.shape]
     if not panels and len(alone) == len(images):
         largest = max((change * std).abs().max().item() for change in alone) or 1.0
-        rows.append(('what changed', [0.5 + change * std / (2 * largest) for change in alone]))
+        rows.append(('what changed', [(0.5 + change * std / (2 * largest))[drawn] for change in alone]))
         note = f'Not the same for every image. Grey is no change, black and white are {_levels(largest)}'
 
     mapped = _mapping(network.mapping, (getattr(model, 'dataset_meta', None) or {}).get('classes') or (), network)

@@ -1,6 +1,7 @@
 """Compatibility of every registered prompter with an example of every registered net, computed from their doors."""
 
 import inspect
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -8,13 +9,14 @@ import torch
 from mmengine.registry import DefaultScope
 
 from vptx.backbones import Net
+from vptx.backbones.timm_models import wrap_all
 from vptx.geometry import DOORS
 from vptx.prompted import PromptedNetwork
 from vptx.prompters import Prompter
 from vptx.readout import OWN
 from vptx.registry import MODELS, NETS, PROMPTERS
 
-__all__ = ['example', 'markdown', 'meet', 'nets', 'prompters']
+__all__ = ['example', 'markdown', 'meet', 'nets', 'prompters', 'timm_markdown']
 
 NO_DOOR = '-'
 
@@ -38,7 +40,7 @@ def example(kind: type[Net]) -> Net:
         ImportError: its library is not installed.
     """
     arguments = dict(kind.example)
-    if isinstance(arguments['model'], dict):
+    if isinstance(arguments['model'], dict) and 'type' in arguments['model']:  # of OpenMMLab
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             arguments['model'] = MODELS.build(arguments['model'])
     net = kind(**arguments).to('meta')
@@ -99,6 +101,28 @@ def markdown() -> str:
         *missing,
     ]
     return '\n\n'.join(parts)
+
+
+def timm_markdown(names: Iterable[str] | None = None) -> str:
+    """How many models of timm have which doors, by their class; and those that no net wraps, with the reason.
+
+    Args:
+        names: of models; None for all.
+    """
+    doors: dict[tuple[str, str], Counter] = defaultdict(Counter)
+    refused = []
+    for name, model, net in wrap_all(names):
+        if isinstance(net, Net):
+            doors[type(model).__name__, type(net).__name__].update(['', *net.geometry.doors])
+        else:
+            refused.append(f'`{name}`: {net.partition(". Available wrappers")[0]}.')
+    total: Counter = sum(doors.values(), Counter())
+    ordered = sorted(doors.items(), key=lambda item: (item[0][1], -item[1][''], item[0]))
+    rows = [[f'`{kind}`', f'`{net}`', *(str(found[door]) for door in ('', *DOORS))] for (kind, net), found in ordered]
+    sums = ['all', '', *(str(total[door]) for door in ('', *DOORS))]
+    heading = f'{total[""]} of {total[""] + len(refused)} models in the registry of timm have a net.'
+    table = _table(['class of timm', 'net', 'models', *DOORS], [*rows, sums])
+    return '\n\n'.join([heading, table, *refused])
 
 
 def _summary(kind: type) -> str:

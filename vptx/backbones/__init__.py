@@ -4,39 +4,65 @@ import warnings
 from typing import Any
 
 from .base import Context, LayerOutput, Net, find_net, wrap_backbone
+from .hugging_face_beit import HuggingFaceBeit
+from .hugging_face_swin import HuggingFaceSwin
+from .hugging_face_vit import HuggingFaceViT
 from .memory import KeyValue
 from .open_clip_text import OpenCLIPText
-from .openmmlab_swin import OpenMMLabSwin
-from .openmmlab_vit import MMPretrainViT, MMSegViT
-from .timm_beit import TimmBeit
-from .timm_convnet import TimmConvNet
+from .openmmlab_backbone import OpenMMLabBackbone
+from .openmmlab_positions import MMPretrainBEiT, MMPretrainEVA02
+from .openmmlab_swin import MMPretrainSwinV2, OpenMMLabSwin
+from .openmmlab_vit import MMPretrainDeiT3, MMPretrainViT, MMSegViT
+from .timm_beit import TimmBeit, TimmRelPos
+from .timm_cait import TimmCait
+from .timm_classifier import TimmClassifier
 from .timm_eva import TimmEva
+from .timm_naflex import TimmNaFlex
+from .timm_sam import TimmSAM
 from .timm_swin import TimmSwin
 from .timm_vit import TimmViT
+from .torchvision_classifier import TorchvisionClassifier
 from .torchvision_vit import TorchvisionViT
 
 __all__ = [
     'Context',
+    'HuggingFaceBeit',
+    'HuggingFaceSwin',
+    'HuggingFaceViT',
     'KeyValue',
     'LayerOutput',
+    'MMPretrainBEiT',
+    'MMPretrainDeiT3',
+    'MMPretrainEVA02',
+    'MMPretrainSwinV2',
     'MMPretrainViT',
     'MMSegViT',
     'Net',
     'OpenCLIPText',
+    'OpenMMLabBackbone',
     'OpenMMLabSwin',
     'TimmBeit',
-    'TimmConvNet',
+    'TimmCait',
+    'TimmClassifier',
     'TimmEva',
+    'TimmNaFlex',
+    'TimmRelPos',
+    'TimmSAM',
     'TimmSwin',
     'TimmViT',
+    'TorchvisionClassifier',
     'TorchvisionViT',
     'find_net',
     'wrap_backbone',
 ]
 
 
+_OLD_NAMES = {'take_apart': 'wrap_backbone', 'TimmConvNet': 'TimmClassifier'}
+
+
 def __getattr__(name: str) -> Any:
-    if name == 'take_apart':
-        warnings.warn('vptx.backbones.take_apart is vptx.backbones.wrap_backbone now', DeprecationWarning, stacklevel=2)
-        return wrap_backbone
+    if name in _OLD_NAMES:
+        new = _OLD_NAMES[name]
+        warnings.warn(f'vptx.backbones.{name} is vptx.backbones.{new} now', DeprecationWarning, stacklevel=2)
+        return globals()[new]
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

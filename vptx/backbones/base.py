@@ -12,7 +12,7 @@ in it.
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
+from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -33,12 +33,10 @@ __all__ = [
     'Net',
     'count_channels',
     'find_net',
-    'find_sites',
     'has_own_forward',
     'is_a',
     'kind_of',
     'measure_stem',
-    'own_methods',
     'wrap_backbone',
 ]
 
@@ -95,6 +93,10 @@ class Net(BaseModule):
         positions: last components of the names of tensors that the library resizes to another image size.
         replaced: the modules of a layer that are not called, or are called otherwise, where it is computed from
             weights; by their names in it, with the types that they may be of.
+        around: the names in ``model`` of what gives the first tokens (``'embed'``) and of the final norm (``'norm'``),
+            as sites for prompters that act inside.
+        uncalled: sites of a block that are not called, or with more than one tensor.
+        used: the sites at which the prompter of the moment acts.
     """
 
     example: ClassVar[dict[str, Any]] = {}
@@ -115,6 +117,9 @@ class Net(BaseModule):
         'relative_position_index',
     )
     replaced: Mapping[str, tuple[type[nn.Module], ...]] = {}
+    around: Mapping[str, str] = {}
+    uncalled: frozenset[str] = frozenset()
+    used: tuple[Site, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -151,6 +156,17 @@ class Net(BaseModule):
         compute as the family does, and that are the model's own."""
         return ()
 
+    @classmethod
+    def reason(cls, model: nn.Module) -> str:
+        """Why a model of the family is not known, and what to do; empty for one of another family."""
+        own = cls.overridden(model)
+        if not own:
+            return ''
+        return (
+            f'. It is of the family of {cls.__name__}, but has its own {" and ".join(own)}, which would not be run: '
+            "load its weights into the library's class, or write a Net for it"
+        )
+
     def init_weights(self) -> None:
         """Leave the network alone: its weights came with it, and MMEngine would draw new ones here."""
 
@@ -163,7 +179,7 @@ class Net(BaseModule):
         raise NotImplementedError
 
     def embed_widened(self, image: Tensor, stem: Tensor) -> tuple[Tensor, Context]:
-        """(B, 3+T, H, W) -> what :meth:`embed` gives, with ``stem`` (D, 3+T, h, w) added to the kernels of the stem.
+        """(B, C+T, H, W) -> what :meth:`embed` gives, with ``stem`` (D, C+T, h, w) added to the kernels of the stem.
 
         The frozen kernels are zero on the T channels that they have never seen. Nothing in ``model`` is changed.
 
@@ -284,7 +300,7 @@ class Net(BaseModule):
         if 'memory' not in self.geometry.doors or has_global_hooks():
             return False
         module = self.module_of(layer)
-        parts = ((attrgetter(path)(module) if path else module, kinds) for path, kinds in self.replaced.items())
+        parts = ((_part(module, path), kinds) for path, kinds in self.replaced.items())
         return all(is_plain(part, kinds) for part, kinds in parts) and self.is_known(module)
 
     def is_known(self, module: nn.Module) -> bool:
@@ -327,9 +343,32 @@ class Net(BaseModule):
         """
         raise ValueError(f'{self.geometry.name} does not tell the weights of its keys and values')
 
+    def find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
+        """The modules that a forward without memory calls once, with one tensor, in the order in which it does.
+
+        Args:
+            widths: of the layers.
+        """
+        found = [Site('embed', None, 0, widths[0])] if 'embed' in self.around else []
+        for layer, width in enumerate(widths):
+            for name in IN_BLOCK:
+                module = None if name in self.uncalled else _at_site(self.module_of(layer), name)
+                if module is not None:
+                    sizes = getattr(module, 'in_features', width), getattr(module, 'out_features', width)
+                    found.append(Site(name, layer, *sizes))
+        return (*found, *([Site('norm', None, widths[-1], widths[-1])] if 'norm' in self.around else []))
+
     def module_at(self, site: Site) -> nn.Module:
-        """The library's module at one of the geometry's sites, called once in a forward without memory."""
-        raise NotImplementedError
+        """The library's module at one of the geometry's sites."""
+        if site.layer is None:
+            return self.model.get_submodule(self.around[site.name])
+        module = _at_site(self.module_of(site.layer), site.name)
+        assert module is not None
+        return module
+
+    def is_used(self, name: str, layer: int) -> bool:
+        """Whether a prompter acts at the site ``name`` of ``layer``."""
+        return any((site.name, site.layer) == (name, layer) for site in self.used)
 
     def finish(self, tokens: Tensor) -> Tensor:
         """The final norm: (B, M, D) -> (B, M, D)."""
@@ -350,6 +389,11 @@ class Net(BaseModule):
     def collect(self, outputs: Mapping[int, LayerOutput]) -> tuple:
         """What the network's own forward makes of the outputs of its layers :attr:`taps`, none of them finished."""
         raise NotImplementedError
+
+
+def _part(module: nn.Module, path: str) -> nn.Module | None:
+    """What ``module`` has under the dotted name, or None: a block of another make may have no such part."""
+    return reduce(lambda part, name: getattr(part, name, None), path.split('.') if path else (), module)
 
 
 def is_a(model: nn.Module, path: str) -> bool:
@@ -374,7 +418,7 @@ def measure_stem(model: nn.Module, name: str) -> tuple[int, int, int] | None:
     """(D, height, width) of the kernels of the convolution ``name``, if they can be made wider where they are used as
     they are: not standardised first, not in groups; else None."""
     stem = dict(model.named_modules()).get(name)
-    if getattr(type(stem), 'forward', None) is not nn.Conv2d.forward or stem.groups > 1 or stem.in_channels != 3:
+    if getattr(type(stem), 'forward', None) is not nn.Conv2d.forward or stem.groups > 1:
         return None
     return stem.out_channels, *stem.kernel_size
 
@@ -386,41 +430,31 @@ def count_channels(model: nn.Module, name: Any) -> int:
     return next((module.in_channels for module in found if isinstance(module, nn.Conv2d)), 3)
 
 
-#: Where a transformer's block, as most libraries write it, has its sites.
+#: Where a transformer's block, as one library or another writes it, has its sites.
 IN_BLOCK = dict(
-    norm1='norm1', qkv='attn.qkv', proj='attn.proj', attn='attn', norm2='norm2', fc1='mlp.fc1', fc2='mlp.fc2', mlp='mlp'
+    norm1=('norm1', 'ln1', 'ln_1'),
+    qkv=('attn.qkv', 'attn.w_msa.qkv'),
+    q=('attn.q_proj', 'attn.q'),
+    k=('attn.k_proj', 'attn.k'),
+    v=('attn.v_proj', 'attn.v'),
+    proj=('attn.proj', 'attn.w_msa.proj'),
+    attn=('attn',),
+    norm2=('norm2', 'ln2', 'ln_2'),
+    fc1=('mlp.fc1', 'mlp.0', 'ffn.layers.0.0'),
+    fc2=('mlp.fc2', 'mlp.3', 'ffn.layers.1'),
+    mlp=('mlp', 'ffn.layers'),
 )
 
 
-def find_sites(block: nn.Module, layer: int, width: int) -> tuple[Site, ...]:
-    """The sites of a block of this width: those modules of :data:`IN_BLOCK` that it has."""
-    found = []
-    for name, path in IN_BLOCK.items():
-        try:
-            module = block.get_submodule(path)
-        except AttributeError:
-            continue
-        widths = getattr(module, 'in_features', width), getattr(module, 'out_features', width)
-        found.append(Site(name, layer, *widths))
-    return tuple(found)
+def _at_site(block: nn.Module, name: str) -> nn.Module | None:
+    found = (block.get_submodule(path) for path in IN_BLOCK[name] if _part(block, path) is not None)
+    return next(found, None)
 
 
 def find_net(model: nn.Module) -> type[Net] | None:
     """The class of the net that knows a library's model, or None."""
     NETS.import_from_location()
     return next((net for net in NETS.module_dict.values() if net.knows(model)), None)
-
-
-def own_methods(net: Net | type[Net], model: nn.Module) -> str:
-    """Why a model of the family is not known, and what to do; empty for one of another family."""
-    own = net.overridden(model)
-    if not own:
-        return ''
-    name = net.__name__ if isinstance(net, type) else type(net).__name__
-    return (
-        f'. It is of the family of {name}, but has its own {" and ".join(own)}, which would not be run: load its '
-        "weights into the library's class, or write a Net for it"
-    )
 
 
 def wrap_backbone(model: nn.Module) -> Net:
@@ -433,7 +467,7 @@ def wrap_backbone(model: nn.Module) -> Net:
     if net is None:
         raise ValueError(
             f'no backbone wrapper supports {type(model).__module__}.{type(model).__name__}'
-            f'{"".join(own_methods(kind, model) for kind in NETS.module_dict.values())}. Available wrappers: '
+            f'{"".join(kind.reason(model) for kind in NETS.module_dict.values())}. Available wrappers: '
             f'{", ".join(sorted(NETS.module_dict))}. CONTRIBUTING.md, "Add a network", shows how to add one'
         )
     return net(model)

@@ -21,11 +21,6 @@ from vptx.geometry import Geometry
 from vptx.readout import OWN
 from vptx.registry import NETS
 
-_PATHS = (
-    'mmpretrain.models.backbones.swin_transformer.SwinTransformer',
-    'mmseg.models.backbones.swin.SwinTransformer',
-)
-
 
 def _find_replaced() -> dict[str, tuple]:
     """Once a library is there: a net imports none."""
@@ -56,15 +51,22 @@ class OpenMMLabSwin(SwinNet):
     example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmpretrain.SwinTransformer', arch='tiny', img_size=224))
     readout = OWN
     stem = 'patch_embed.projection'
+    paths: tuple[str, ...] = (
+        'mmpretrain.models.backbones.swin_transformer.SwinTransformer',
+        'mmseg.models.backbones.swin.SwinTransformer',
+    )
+
+    def _find_replaced(self) -> dict[str, tuple]:
+        return _find_replaced()
 
     def __init__(self, model: nn.Module) -> None:
         if not self.knows(model):
-            raise ValueError(f'OpenMMLabSwin wraps {" and ".join(_PATHS)}, not {type(model).__name__}')
+            raise ValueError(f'{type(self).__name__} wraps {" and ".join(self.paths)}, not {type(model).__name__}')
         if getattr(model, 'out_after_downsample', False):
             raise ValueError('OpenMMLabSwin takes maps as they leave a stage, not with out_after_downsample=True')
         super().__init__()
         self.model = model
-        self.replaced = _find_replaced()
+        self.replaced = self._find_replaced()
         self._count_layers(model.stages)
         blocks = [block for stage in model.stages for block in stage.blocks]
         plain = all(self.is_known(block) for block in blocks)
@@ -73,12 +75,15 @@ class OpenMMLabSwin(SwinNet):
         embed = model.patch_embed
         # mmsegmentation does not keep the size it was built for, and takes any.
         facts = self._facts(tuple(embed.init_input_size or (224, 224)), tuple(embed.projection.kernel_size))
+        last = f'norm{len(self.stages) - 1}'
+        self.around = {'norm': last} if hasattr(model, last) else {}
         self.geometry = Geometry(
             name=f'{type(model).__module__.partition(".")[0]}.{type(model).__name__}, '
             f'{len(facts["widths"])} x {facts["widths"][-1]}',
             mean=(),  # the data preprocessor of the model around it knows
             std=(),
-            doors=frozenset({'image', 'logits'} | ({'tokens', 'memory'} if plain else set())),
+            doors=frozenset({'image', 'logits'} | ({'tokens', 'memory', 'inside'} if plain else set())),
+            sites=self.find_sites(facts['widths']) if plain else (),
             heads=tuple(block.attn.w_msa.num_heads for block in blocks) if plain else (),
             stem=measure_stem(model, self.stem),
             channels=count_channels(model, self.stem),
@@ -87,11 +92,11 @@ class OpenMMLabSwin(SwinNet):
 
     @classmethod
     def knows(cls, model: nn.Module) -> bool:
-        return any(is_a(model, path) for path in _PATHS) and not cls.overridden(model)
+        return any(is_a(model, path) for path in cls.paths) and not cls.overridden(model)
 
     @classmethod
     def overridden(cls, model: nn.Module) -> tuple[str, ...]:
-        return ('forward',) if any(is_a(model, path) and has_own_forward(model, path) for path in _PATHS) else ()
+        return ('forward',) if any(is_a(model, path) and has_own_forward(model, path) for path in cls.paths) else ()
 
     def is_known(self, module: nn.Module) -> bool:
         if type(module) not in self.replaced[''] or type(module.attn) not in self.replaced['attn']:
@@ -177,3 +182,41 @@ class OpenMMLabSwin(SwinNet):
             if min(grid) == size:
                 return windows.Windows((size, size), (0, 0), pad_first=True)
         return windows.Windows((size, size), (shift, shift), pad_first=True)
+
+
+@NETS.register_module()
+class MMPretrainSwinV2(OpenMMLabSwin):
+    """mmpretrain's SwinTransformerV2: norms behind its branches, and unit queries and keys.
+
+    Args:
+        model: a backbone, built.
+    """
+
+    example: ClassVar[dict[str, Any]] = dict(
+        model=dict(type='mmpretrain.SwinTransformerV2', arch='tiny', img_size=256, window_size=8)
+    )
+    paths = ('mmpretrain.models.backbones.swin_transformer_v2.SwinTransformerV2',)
+    uncalled = frozenset({'qkv'})  # whose weights its attention takes
+
+    def _find_replaced(self) -> dict[str, tuple]:
+        attention = 'mmpretrain.models.utils.attention'
+        return {
+            **_find_replaced(),
+            '': (kind_of('mmpretrain.models.backbones.swin_transformer_v2.SwinBlockV2'),),
+            'attn.w_msa': (kind_of(f'{attention}.WindowMSAV2'),),
+        }
+
+    def _downsample(self, stage: int, patches: Tensor) -> Tensor:
+        tokens, grid = self.model.stages[stage].downsample(patches.flatten(1, 2), tuple(patches.shape[1:3]))
+        return tokens.unflatten(1, grid)
+
+    def _calling(self, block: nn.Module, grid: tuple[int, int]) -> Spelling:
+        def feed(x: Tensor) -> Tensor:
+            x = x + block.norm2(block.ffn(x))
+            return block.norm3(x) if block.extra_norm else x
+
+        return super()._calling(block, grid)._replace(norm=same, project=block.norm1, feed=feed)
+
+    def _spelling(self, block: nn.Module, grid: tuple[int, int]) -> Spelling:
+        how, calling = super()._spelling(block, grid), self._calling(block, grid)
+        return how._replace(project=lambda x: calling.project(how.project(x)))

@@ -14,15 +14,15 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from vptx.backbones.base import Context, LayerOutput, Net, count_channels, has_own_forward, is_a, kind_of, measure_stem
 from vptx.backbones.linear import linear, run
-from vptx.backbones.memory import SelfAttention, Spelling
+from vptx.backbones.memory import SelfAttention, Spelling, same
 from vptx.geometry import Geometry
 from vptx.readout import OWN
 from vptx.registry import NETS
 
-__all__ = ['MMPretrainViT', 'MMSegViT']
+__all__ = ['MMPretrainDeiT3', 'MMPretrainViT', 'MMSegViT', 'OpenMMLabViT']
 
 
-class _OpenMMLabViT(Net):
+class OpenMMLabViT(Net):
     """What both libraries' have in common: how they embed patches, call their parts and choose layers.
 
     Args:
@@ -32,6 +32,7 @@ class _OpenMMLabViT(Net):
     readout = OWN
     stem = 'patch_embed.projection'
     path: str
+    takes_any_size = True
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -40,10 +41,14 @@ class _OpenMMLabViT(Net):
         self.model = model
         self.replaced = self._find_replaced()
         plain = all(self.is_known(block) for block in model.layers)
-        depth, width = len(model.layers), model.pos_embed.shape[-1]
+        depth, width = (
+            len(model.layers),
+            model.embed_dims if hasattr(model, 'embed_dims') else model.pos_embed.shape[-1],
+        )
         patch = tuple(model.patch_embed.projection.kernel_size)
         grid = tuple(-(-side // size) for side, size in zip(model.img_size, patch, strict=True))
-        self.has_class_token = bool(model.with_cls_token)
+        self.around = {'norm': _name_of(model, model.norm1)} if model.final_norm else {}
+        self.has_class_token = bool(getattr(model, 'with_cls_token', model.cls_token is not None))
         self.taps = tuple(sorted({layer % depth for layer in model.out_indices if layer < depth}))
         self.geometry = Geometry(
             name=f'{self.path.partition(".")[0]}.{type(model).__name__}, {depth} x {width}',
@@ -54,8 +59,10 @@ class _OpenMMLabViT(Net):
             tokens=int(self.has_class_token) + grid[0] * grid[1],
             mean=(),  # the data preprocessor of the model around it knows
             std=(),
-            doors=frozenset({'image', 'tokens', 'logits'} | ({'memory'} if plain else set())),
+            doors=frozenset({'image', 'tokens', 'logits'} | ({'memory', 'inside'} if plain else set())),
+            sites=self.find_sites((width,) * depth) if plain else (),
             heads=tuple(block.attn.num_heads for block in model.layers) if plain else (),
+            any_size=self.takes_any_size,
             stem=measure_stem(model, self.stem),
             channels=count_channels(model, self.stem),
         )
@@ -113,7 +120,7 @@ class _OpenMMLabViT(Net):
 
 
 @NETS.register_module()
-class MMPretrainViT(_OpenMMLabViT):
+class MMPretrainViT(OpenMMLabViT):
     """mmpretrain's VisionTransformer: class token or none, any ``out_type``."""
 
     example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmpretrain.VisionTransformer', arch='deit-t'))
@@ -142,7 +149,7 @@ class MMPretrainViT(_OpenMMLabViT):
         return model.pre_norm(model.drop_after_pos(tokens + positions)), Context(grid)
 
     def admit(self, tokens: Tensor) -> Tensor:
-        return self.model.pre_norm(tokens)
+        return getattr(self.model, 'pre_norm', same)(tokens)  # which BEiT and DeiT III lack
 
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return self.model.ln2(feature) if self.model.out_type == 'avg_featmap' else feature
@@ -162,11 +169,41 @@ class MMPretrainViT(_OpenMMLabViT):
 
 
 @NETS.register_module()
-class MMSegViT(_OpenMMLabViT):
+class MMPretrainDeiT3(MMPretrainViT):
+    """mmpretrain's DeiT3: a class token without a position."""
+
+    example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmpretrain.DeiT3', arch='s'))
+    path = 'mmpretrain.models.backbones.deit3.DeiT3'
+    uncalled = frozenset({'norm1', 'norm2'})  # it calls the first in the place of the second too
+
+    def _find_replaced(self) -> dict[str, tuple]:
+        layer = kind_of('mmpretrain.models.backbones.deit3.DeiT3TransformerEncoderLayer')
+        return {**super()._find_replaced(), '': (layer,), 'ln1': (nn.LayerNorm,)}
+
+    def embed(self, image: Tensor) -> tuple[Tensor, Context]:
+        model = self.model
+        tokens, grid = model.patch_embed(image)
+        tokens = tokens + model.resize_pos_embed(
+            model.pos_embed, model.patch_resolution, grid, mode=model.interpolate_mode, num_extra_tokens=0
+        )
+        tokens = model.drop_after_pos(tokens)
+        if model.cls_token is not None:
+            tokens = torch.cat([model.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
+        return tokens, Context(grid)
+
+    def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
+        block = self.module_of(layer)
+        attention, project = self._attention(block.attn)
+        return Spelling(block.ln1, attention, project, lambda x: block.ffn(block.ln1(x), identity=x))
+
+
+@NETS.register_module()
+class MMSegViT(OpenMMLabViT):
     """mmsegmentation's VisionTransformer, of SETR, Segmenter and UPerNet: feature maps, with the class token or not."""
 
     example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmseg.VisionTransformer', num_layers=2))
     path = 'mmseg.models.backbones.vit.VisionTransformer'
+    uncalled = frozenset({'attn'})  # it adds the shortcut
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
@@ -213,3 +250,7 @@ class MMSegViT(_OpenMMLabViT):
         prefix = self.geometry.prefix
         patches = tokens[:, prefix:].unflatten(1, grid).permute(0, 3, 1, 2).contiguous()
         return [patches, tokens[:, 0]] if self.model.output_cls_token else patches
+
+
+def _name_of(model: nn.Module, part: nn.Module) -> str:
+    return next(name for name, module in model.named_modules() if module is part)

@@ -6,8 +6,10 @@ its weights are read. So a layer is computed from weights only if each module th
 type that is known, and nothing of that kind is on it. This is asked at every forward.
 """
 
+import sys
 from collections.abc import Callable, Iterable
 from copy import copy
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
@@ -26,6 +28,8 @@ class NoRoomError(ValueError):
         )
 
 
+#: Where transformers keeps what records the outputs of layers.
+_RECORDER = 'transformers.utils.output_capturing'
 #: Packages whose modules, of exactly the types that are there, treat each token by itself outside attention.
 _LIBRARIES = ('torch.nn.modules.', 'timm.layers.', 'timm.models.')
 
@@ -45,13 +49,21 @@ def is_plain(module: nn.Module | None, kinds: Iterable[type[nn.Module]]) -> bool
 def is_untouched(module: nn.Module) -> bool:
     """Whether there is no hook on ``module``, no ``forward`` of its own, and no compiled one."""
     return not (
-        module._forward_hooks
+        any(not _is_idle(hook) for hook in module._forward_hooks.values())
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
         or 'forward' in module.__dict__
         or module._compiled_call_impl is not None
     )
+
+
+def _is_idle(hook: Any) -> bool:
+    """Whether it is one that transformers leaves on a layer to record its outputs, while nothing is recorded."""
+    if getattr(hook, '__module__', '') != _RECORDER:
+        return False
+    collector = getattr(sys.modules[_RECORDER], '_active_collector', None)
+    return collector is not None and not collector.get()
 
 
 def has_global_hooks() -> bool:

@@ -42,8 +42,11 @@ class SwinNet(Net):
         for _ in self.stages[1:]:
             grids.append(windows.halved(grids[-1]))
         lengths = tuple(grids[stage][0] * grids[stage][1] for stage, _ in self._places)
-        widths = tuple(self.module_of(layer).norm1.weight.numel() for layer in range(len(lengths)))
+        widths = tuple(self._first_norm(self.module_of(layer)).weight.numel() for layer in range(len(lengths)))
         return dict(patch=patch, image=image, prefix=0, tokens=lengths[0], lengths=lengths, widths=widths)
+
+    def _first_norm(self, block: nn.Module) -> nn.Module:
+        return block.norm1
 
     def merge(self, tokens: Tensor, layer: int, context: Context) -> tuple[Tensor, Context]:
         stage, block = self._places[layer]

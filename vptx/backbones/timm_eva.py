@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from vptx.backbones.base import Context
 from vptx.backbones.memory import SelfAttention
 from vptx.backbones.timm_vit import TimmViT
-from vptx.geometry import Site
 from vptx.registry import NETS
 
 
@@ -48,23 +47,20 @@ class TimmEva(TimmViT):
             return False
         return module.attn.gate is None and getattr(module.attn, 'num_kv_groups', 1) == 1
 
-    def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
-        return ()  # its attention takes the weights of its maps, and never calls them
-
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model, (patches, grid) = self.model, self._embed_patches(image)
         tokens, rotations = model._pos_embed(patches)
         return model.norm_pre(tokens), Context(grid, rotations)
 
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
-        return self.model.blocks[layer](tokens, rope=self._turns(tokens.shape[1], layer, context))
+        return self._block(layer)(tokens, rope=self._turns(tokens.shape[1], layer, context))
 
     def _attention(self, layer: int, context: Context | None, length: int) -> SelfAttention:
         attention = super()._attention(layer, context, length)
         turns = None if context is None else self._turns(length, layer, context)
         if turns is None:
             return attention
-        prefix, half = self.geometry.prefix, self.model.blocks[layer].attn.rotate_half
+        prefix, half = self.geometry.prefix, getattr(self.model.blocks[layer].attn, 'rotate_half', False)
 
         def turn(x: Tensor) -> Tensor:
             turned = apply_rot_embed_cat(x[:, :, prefix:], turns, half=half)
@@ -77,7 +73,7 @@ class TimmEva(TimmViT):
         turns = context.positions
         if turns is None:
             return None
-        if self.model.rope_mixed:  # of each layer its own
+        if getattr(self.model, 'rope_mixed', getattr(self.model, 'rope_is_mixed', False)):  # of each layer its own
             turns = turns[layer]
         prompts = length - self.geometry.prefix - turns.shape[-2]
         if prompts == 0:

@@ -3,7 +3,7 @@
 https://github.com/huggingface/pytorch-image-models
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -12,13 +12,12 @@ from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_data_config
 from timm.layers import HybridEmbed, PatchEmbed
 from torch import Tensor, nn
 
-from vptx.backbones.base import IN_BLOCK, Net, count_channels, find_sites, measure_stem, own_methods
-from vptx.geometry import Site
+from vptx.backbones.base import Net, count_channels, measure_stem
 from vptx.weights import load_weights
 
 from . import vit_mini  # noqa: F401  registers our own networks with timm
 
-__all__ = ['TimmNet', 'TimmTransformer']
+__all__ = ['TimmNet', 'TimmTransformer', 'divides', 'find_owner']
 
 
 class TimmNet(Net):
@@ -41,7 +40,7 @@ class TimmNet(Net):
         ValueError: a name that timm does not know, a model of another family, or weights that do not fit.
     """
 
-    families: ClassVar[tuple[type[nn.Module], ...]]
+    families: ClassVar[tuple[type[nn.Module], ...]] = ()
     rewritten: ClassVar[tuple[str, ...]] = ('forward', 'forward_features')
     built_with: ClassVar[dict[str, Any]] = dict(num_classes=0)
 
@@ -58,8 +57,11 @@ class TimmNet(Net):
         if isinstance(model, str):
             model = self._create(model, arguments)
         if not self.knows(model):
-            known = ' and '.join(f'{kind.__name__}s' for kind in self.families if kind.__base__ not in self.families)
-            raise ValueError(f'{type(self).__name__} wraps timm {known}, not {_kind(model)}{own_methods(self, model)}')
+            known = [f'{kind.__name__}s' for kind in self.families if kind.__base__ not in self.families]
+            raise ValueError(
+                f'{type(self).__name__} wraps timm {" and ".join(known) or "classifiers without another net"}, not '
+                f'{_kind(model)}{self.reason(model)}'
+            )
         self.model = model
         if weights:
             load_weights(model, weights, positions, fresh)
@@ -85,7 +87,9 @@ class TimmNet(Net):
     def overridden(cls, model: nn.Module) -> tuple[str, ...]:
         if not isinstance(model, cls.families):
             return ()
-        return tuple(name for name in cls.rewritten if name in vars(model) or not _is_of(model, name, cls.families))
+        return tuple(
+            name for name in cls.rewritten if name in vars(model) or find_owner(model, name) not in cls.families
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -97,6 +101,20 @@ class TimmNet(Net):
     def classifier(self) -> nn.Module | None:
         found = self.model.get_classifier()
         return nn.ModuleList(found) if isinstance(found, tuple) else found
+
+    def logits(self, features: Any) -> Tensor:
+        """What ``forward_features`` returned -> logits (B, C), by the library's own head.
+
+        Raises:
+            ValueError: a head that gives several outputs.
+        """
+        output = self.model.forward_head(features)
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f'forward_head of {self.geometry.name} gives {len(output)} outputs in training, and one loss takes '
+                'logits: model.set_distilled_training(False), or read features with another readout'
+            )
+        return output
 
     @classmethod
     def _create(cls, name: str, arguments: dict) -> nn.Module:
@@ -110,9 +128,9 @@ def _kind(model: nn.Module) -> str:
     return type(model).__name__
 
 
-def _is_of(model: nn.Module, method: str, families: tuple[type[nn.Module], ...]) -> bool:
-    """Whether ``model`` has the method from one of ``families`` themselves."""
-    return next(kind for kind in type(model).__mro__ if method in vars(kind)) in families
+def find_owner(model: nn.Module, method: str) -> type:
+    """The class from which ``model`` has the method."""
+    return next(kind for kind in type(model).__mro__ if method in vars(kind))
 
 
 def _first_convolution(model: nn.Module) -> str:
@@ -122,30 +140,21 @@ def _first_convolution(model: nn.Module) -> str:
 class TimmTransformer(TimmNet):
     """A transformer of timm: patches, blocks and a final norm, as its families name them alike."""
 
+    around: Mapping[str, str] = dict(embed='patch_embed', norm='norm')
+
+    @property
+    def _patch_embed(self) -> nn.Module:
+        return self.model.patch_embed
+
     def module_of(self, layer: int) -> nn.Module:
         return self.model.blocks[layer]
-
-    def _find_sites(self, widths: tuple[int, ...]) -> tuple[Site, ...]:
-        inside = [
-            site for layer, width in enumerate(widths) for site in find_sites(self.module_of(layer), layer, width)
-        ]
-        return (Site('embed', None, 0, widths[0]), *inside, Site('norm', None, widths[-1], widths[-1]))
-
-    def module_at(self, site: Site) -> nn.Module:
-        if site.layer is None:
-            return self.model.get_submodule('patch_embed' if site.name == 'embed' else 'norm')
-        return self.module_of(site.layer).get_submodule(IN_BLOCK[site.name])
 
     @classmethod
     def _create(cls, name: str, arguments: dict) -> nn.Module:
         model = super()._create(name, arguments)
         embed = getattr(model, 'patch_embed', None)
         # SigLIP's patches of 14 px leave out the last of 384: timm allows that of the one size it was built for.
-        if (
-            'dynamic_img_size' not in arguments
-            and isinstance(embed, PatchEmbed)
-            and not _divides(embed, embed.img_size)
-        ):
+        if 'dynamic_img_size' not in arguments and isinstance(embed, PatchEmbed) and not divides(embed, embed.img_size):
             model = super()._create(name, dict(arguments, dynamic_img_size=False))
         return model
 
@@ -155,7 +164,7 @@ class TimmTransformer(TimmNet):
         Raises:
             ValueError: an image size that the network cannot take.
         """
-        embed, size = self.model.patch_embed, tuple(image.shape[-2:])
+        embed, size = self._patch_embed, tuple(image.shape[-2:])
         if size != self.geometry.image and not self.geometry.any_size:
             raise ValueError(self._refusal(size))
         try:
@@ -171,7 +180,7 @@ class TimmTransformer(TimmNet):
 
     def _refusal(self, size: tuple[int, ...]) -> str:
         facts = self.geometry
-        if self.geometry.any_size or not _divides(self.model.patch_embed, size):
+        if self.geometry.any_size or not divides(self._patch_embed, size):
             return (
                 f'patches of {facts.patch[0]} x {facts.patch[1]} px do not divide an image of {size[0]} x {size[1]} px'
             )
@@ -182,7 +191,7 @@ class TimmTransformer(TimmNet):
         )
 
     def patch_modules(self) -> tuple[Callable[[Tensor], Tensor], nn.Module | None]:
-        embed = self.model.patch_embed
+        embed = self._patch_embed
         if isinstance(embed, HybridEmbed):
             return (lambda image: embed.proj(embed.backbone(image))), None
         return embed.proj, embed.norm
@@ -191,7 +200,7 @@ class TimmTransformer(TimmNet):
         return self.model.norm(tokens)
 
 
-def _divides(embed: nn.Module, size: Sequence[int]) -> bool:
+def divides(embed: nn.Module, size: Sequence[int]) -> bool:
     """Whether patches divide an image of that size, or those that lack some of it are filled up."""
     patch = embed.feat_ratio(as_scalar=False)
     return embed.dynamic_img_pad or not any(side % step for side, step in zip(size, patch, strict=True))

@@ -59,8 +59,9 @@ class TimmSwin(SwinNet, TimmTransformer):
         blocks = [block for stage in model.layers for block in stage.blocks]
         plain = all(self.is_known(block) for block in blocks)
         facts = self._facts(tuple(embed.img_size), tuple(embed.feat_ratio(as_scalar=False)))
-        # V2's attention takes the weights of its maps, and never calls them.
-        sites = self._find_sites(facts['widths']) if plain and not self._norms_last else ()
+        if self._norms_last:  # the attention of V2 takes the weights of this map
+            self.uncalled = frozenset({'qkv'})
+        sites = self.find_sites(facts['widths']) if plain else ()
         self.geometry = Geometry(
             doors=frozenset(
                 {'image', 'logits'} | ({'tokens', 'memory'} if plain else set()) | ({'inside'} if sites else set())

@@ -6,6 +6,7 @@ BEiT share with it is here too: a block computed from weights, so that its atten
 """
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, ClassVar
 
 import torch
@@ -53,18 +54,19 @@ class TimmViT(TimmTransformer):
     def __init__(self, model: str | nn.Module, **others) -> None:
         super().__init__(model, **others)
         model = self.model
-        embed = model.patch_embed
+        embed = self._patch_embed
         # Door 3 needs the attention computed from weights, and sites their usual meaning; a block of another kind keeps
         # its doors 1 and 2.
         plain = all(self.is_known(block) for block in model.blocks)
-        width = model.embed_dim
-        sites = self._find_sites((width,) * len(model.blocks)) if plain else ()
+        width, image = model.embed_dim, self._image_size
+        rows, columns = embed.dynamic_feat_size(image)
+        sites = self.find_sites((width,) * len(model.blocks)) if plain else ()
         self.geometry = Geometry(
             widths=(width,) * len(model.blocks),
             patch=tuple(embed.feat_ratio(as_scalar=False)),
-            image=tuple(embed.img_size),
+            image=image,
             prefix=model.num_prefix_tokens,
-            tokens=model.num_prefix_tokens + embed.num_patches,
+            tokens=model.num_prefix_tokens + rows * columns,
             doors=frozenset(
                 {'image', 'tokens', 'logits'} | ({'memory'} if plain else set()) | ({'inside'} if sites else set())
             ),
@@ -76,19 +78,26 @@ class TimmViT(TimmTransformer):
             )
             if plain
             else (),
-            # Without positions, a stem of convolutions takes any.
-            any_size=getattr(model, 'dynamic_img_size', False)
-            or (model.pos_embed is None and isinstance(embed, HybridEmbed)),
+            any_size=self._takes_any_size,
             **self.facts,
         )
-        rows, columns = embed.dynamic_feat_size(self.geometry.image)
-        assert rows * columns == self.geometry.tokens - self.geometry.prefix, self.geometry.name
-        self.has_class_token = model.cls_token is not None
+        assert rows * columns == getattr(embed, 'num_patches', rows * columns), self.geometry.name
+        self.has_class_token = getattr(embed, 'cls_token', getattr(model, 'cls_token', None)) is not None
         self.readout = {'token': 'cls', 'avg': 'mean'}.get(str(model.global_pool), 'logits')
         if self.readout == 'mean' and getattr(model, 'pool_include_prefix', False):
             self.readout = 'logits'
         if model.global_pool == 'token' and type(model) in (VisionTransformer, VisionTransformerDistilled):
             self.own_rows = int(model.num_prefix_tokens)
+
+    @property
+    def _image_size(self) -> tuple[int, int]:
+        return tuple(self._patch_embed.img_size)
+
+    @property
+    def _takes_any_size(self) -> bool:
+        # Without positions, a stem of convolutions takes any.
+        free = getattr(self.model, 'pos_embed', self) is None and isinstance(self._patch_embed, HybridEmbed)
+        return getattr(self.model, 'dynamic_img_size', False) or free
 
     def is_known(self, module: nn.Module) -> bool:
         return type(module) is Block and type(module.attn) is Attention and module.attn.gate is None
@@ -101,7 +110,18 @@ class TimmViT(TimmTransformer):
         return self.model.norm_pre(tokens)
 
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
-        return self.model.blocks[layer](tokens)
+        return self._block(layer)(tokens)
+
+    def _block(self, layer: int) -> nn.Module:
+        """The block, which calls its map onto queries, keys and values where a prompter acts there: the library's own
+        forward may take its weights instead."""
+        block = self.model.blocks[layer]
+        if not self.is_used('qkv', layer) or getattr(block.attn, 'q_bias', None) is None:
+            return block
+        attn, block = copy(block.attn), copy(block)
+        attn.qkv_bias_separate = True
+        block._modules = dict(block._modules, attn=attn)
+        return block
 
     def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
         block = self.model.blocks[layer]
@@ -145,7 +165,7 @@ class TimmViT(TimmTransformer):
         return self.model.fc_norm(feature)
 
     def classify(self, tokens: Tensor, context: Context) -> Tensor:
-        return self.model.forward_head(tokens)
+        return self.logits(tokens)
 
 
 def _projection(attn: nn.Module) -> tuple[Tensor, Tensor | None]:

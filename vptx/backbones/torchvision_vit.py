@@ -1,7 +1,7 @@
 """torchvision's VisionTransformer, whose attention is ``torch.nn.MultiheadAttention``.
 
 https://github.com/pytorch/vision, ``torchvision/models/vision_transformer.py``. It takes images of the one size that
-it was built for, and its modules are called with more than one tensor, so there are no sites inside its layers.
+it was built for. Its attention is called with more than one tensor, so it is no site for adapters or LoRA.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,6 +36,7 @@ class TorchvisionViT(Net):
     has_class_token = True
     readout = 'cls'
     stem = 'conv_proj'
+    around: Mapping[str, str] = dict(norm='encoder.ln')
     replaced: Mapping[str, tuple[type[nn.Module], ...]] = {
         '': (EncoderBlock,),
         'ln_1': (nn.LayerNorm,),
@@ -53,6 +54,7 @@ class TorchvisionViT(Net):
         layers, side = network.encoder.layers, network.image_size
         pixels = ViT_B_16_Weights.IMAGENET1K_V1.transforms()  # the same for all of its weights
         plain = all(self.is_known(block) for block in layers)
+        sites = self.find_sites((network.hidden_dim,) * len(layers)) if plain else ()
         self.geometry = Geometry(
             name=name or f'torchvision.VisionTransformer, {len(layers)} x {network.hidden_dim}',
             widths=(network.hidden_dim,) * len(layers),
@@ -62,7 +64,8 @@ class TorchvisionViT(Net):
             tokens=network.seq_length,
             mean=tuple(pixels.mean),
             std=tuple(pixels.std),
-            doors=frozenset({'image', 'tokens', 'logits'} | ({'memory'} if plain else set())),
+            doors=frozenset({'image', 'tokens', 'logits'} | ({'memory', 'inside'} if plain else set())),
+            sites=sites,
             any_size=False,
             heads=tuple(block.self_attention.num_heads for block in layers) if plain else (),
             stem=measure_stem(network, self.stem),

@@ -2,6 +2,7 @@
 public data sets with a validation split held out."""
 
 from .bahng import RESISC45, SVHN, CLEVRCount
+from .bands import LoadBands
 from .benchmarks import BenchmarkTask, Task
 from .coop import CoOpTask, NamedTask
 from .custom import CustomImages
@@ -31,6 +32,7 @@ __all__ = [
     'HoldoutCUB',
     'ImageList',
     'LegacyResize',
+    'LoadBands',
     'LoadDeepImage',
     'MiniVTAB',
     'NamedTask',

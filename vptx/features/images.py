@@ -13,7 +13,7 @@ from vptx.features.deterministic import NotFrozenError
 from vptx.features.store import DTYPES, Features
 from vptx.prompted import PromptedNetwork, State, parts_of
 
-__all__ = ['CachedImages', 'FrozenOutput', 'sample_to_json', 'take_features']
+__all__ = ['FEATURES_KEY', 'CachedImages', 'FrozenOutput', 'sample_to_json', 'take_features']
 
 FEATURES_KEY = 'features'  # name under which a sample carries its features
 
@@ -99,7 +99,8 @@ class CachedImages(Dataset):
         for name, (values, dtype) in said['data'].items():
             sample.set_field(torch.tensor(values, dtype=DTYPES[dtype]), name)
         sample.set_field(self.output.of_others(self.features[index]), FEATURES_KEY, field_type='metainfo')
-        return dict(inputs=torch.zeros(3, 1, 1), data_samples=sample)  # a pixel, for the preprocessor to do its work on
+        # A pixel, for a preprocessor of any number of channels to work on.
+        return dict(inputs=torch.zeros(1, 1, 1), data_samples=sample)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__'):

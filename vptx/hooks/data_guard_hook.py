@@ -15,6 +15,8 @@ from torch import nn
 
 from vptx.attach import find_prompted_network
 from vptx.checkpoint import check_classes
+from vptx.features.images import FEATURES_KEY
+from vptx.hooks.channel_checks import check_images, check_preprocessor
 from vptx.image_files import shown
 from vptx.registry import HOOKS
 from vptx.trainable import unwrap_model
@@ -25,7 +27,8 @@ __all__ = ['DataGuardHook', 'check_config', 'check_files']
 @HOOKS.register_module()
 class DataGuardHook(Hook):
     """Before a run: is there data, are its files there, is it of the classes that the head has and that training has,
-    and can the metrics and batch statistics be computed? In each iteration: have the images of a batch one size?
+    and can the metrics and batch statistics be computed, and have data preprocessor and network the same channels? In
+    each iteration: have the images of a batch one size, and as many channels as the network?
 
     Files that the test of the same config would miss are a warning while training: no test may follow.
 
@@ -38,6 +41,7 @@ class DataGuardHook(Hook):
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:
+        check_preprocessor(unwrap_model(runner.model))
         loaders = dict(train=runner.train_dataloader)
         if runner.val_loop is not None:
             loaders['val'] = runner.val_dataloader
@@ -56,6 +60,7 @@ class DataGuardHook(Hook):
         _check_data(runner, runner.val_dataloader.dataset)
 
     def before_test(self, runner: Runner) -> None:
+        check_preprocessor(unwrap_model(runner.model))
         _check_data(runner, runner.test_dataloader.dataset)
         _check_metrics(runner, 'test')
         check_files(dict(test=runner.test_dataloader.dataset))
@@ -140,12 +145,17 @@ def _check_last_batch(runner: Runner) -> None:
 
 def _check_batch(runner: Runner, data_batch: Any) -> None:
     inputs = data_batch.get('inputs') if isinstance(data_batch, dict) else None
-    head = getattr(unwrap_model(runner.model), 'head', None)
-    if isinstance(head, nn.Module) and isinstance(inputs, Sequence) and all(torch.is_tensor(x) for x in inputs):
+    if not isinstance(inputs, Sequence) or not all(torch.is_tensor(x) for x in inputs):
+        return
+    model = unwrap_model(runner.model)
+    samples = data_batch.get('data_samples') or [None] * len(inputs)
+    names = [shown(getattr(sample, 'img_path', None) or 'unnamed') for sample in samples]
+    if not any(sample is not None and FEATURES_KEY in sample for sample in samples):
+        check_images(model, inputs, names)
+    if isinstance(getattr(model, 'head', None), nn.Module):
         from vptx.datasets.pipeline import check_sizes
 
-        samples = data_batch.get('data_samples') or [None] * len(inputs)
-        check_sizes(inputs, [shown(getattr(sample, 'img_path', None) or 'unnamed') for sample in samples])
+        check_sizes(inputs, names)
 
 
 # Files
@@ -200,10 +210,14 @@ def check_files(datasets: dict[str, Any]) -> None:
         raise ValueError('. '.join(faults))
 
 
+#: Transforms that read a file.
+_LOADERS = ('LoadImageFromFile', 'LoadDeepImage', 'LoadBands')
+
+
 def _of_files(loader: Any) -> Any:
     """The data set that a data loader's config describes; None where it reads no files, or has been built already."""
     dataset = loader.get('dataset') if isinstance(loader, dict) else None
-    if not isinstance(dataset, dict) or 'LoadImageFromFile' not in str(dataset.get('pipeline')):
+    if not isinstance(dataset, dict) or not any(name in str(dataset.get('pipeline')) for name in _LOADERS):
         return None
     return DATASETS.build(dataset)
 

@@ -3,7 +3,7 @@
 from .adapter import Adapter
 from .adaptformer import AdaptFormer
 from .added import AddedPrompter
-from .base import Prompter, TokenPrompter
+from .base import InsidePrompter, Prompter, TokenPrompter
 from .border import BorderPrompter
 from .channel import ChannelPrompter
 from .context import ContextPrompter
@@ -38,6 +38,7 @@ __all__ = [
     'CoupledPrompter',
     'DeepPrompter',
     'ImagePrompter',
+    'InsidePrompter',
     'LoRA',
     'LowRankPrompter',
     'PadPrompter',

@@ -11,11 +11,13 @@ W_down from the second. The public code of Jia et al. begins with zeros in both,
 ever leaves it. Their numbers are those of 9,216 free biases, and are not to be expected here.
 """
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.geometry import At, Geometry, Site
-from vptx.prompters.base import Prompter
+from vptx.prompters.base import InsidePrompter
 from vptx.registry import PROMPTERS
 
 __all__ = ['Adapter', 'Bottleneck']
@@ -37,29 +39,29 @@ class Bottleneck(nn.Module):
 
 
 @PROMPTERS.register_module()
-class Adapter(Prompter):
+class Adapter(InsidePrompter):
     """A bottleneck after branches of every layer: 2 * D * h + h + D numbers each, h = D // ``reduction``.
 
     Args:
         reduction: by how much the bottleneck is narrower than the layer; Jia et al. choose it from 8, 64 and 256.
         after: after which branches: ``('mlp',)`` is Pfeiffer's, ``('attn', 'mlp')`` Houlsby's.
+        layers: in which layers, counted from 0, negative from the end; None for all.
 
     Raises:
         ValueError: a branch of another name; when bound, a bottleneck narrower than one unit.
     """
 
-    doors = frozenset({'inside'})
-    shares_prefix = True
-
-    def __init__(self, reduction: int = 8, after: tuple[str, ...] = ('mlp',)) -> None:
-        super().__init__()
+    def __init__(
+        self, reduction: int = 8, after: tuple[str, ...] = ('mlp',), layers: Sequence[int] | None = None
+    ) -> None:
+        super().__init__(layers)
         if not after or not set(after) <= {'attn', 'mlp'}:
             raise ValueError(f"after must name 'attn', 'mlp' or both, not {after!r}")
         self.reduction = reduction
         self.after = tuple(after)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
-        self.sites = tuple(site for site in geometry.sites if site.name in self.after)
+        self.sites = self.pick_sites(geometry, self.after)
         narrowest = min(site.outputs for site in self.sites)
         if not isinstance(self.reduction, int) or not 1 <= self.reduction <= narrowest:
             raise ValueError(f'reduction must be a whole number from 1 to {narrowest}, not {self.reduction!r}')

@@ -8,33 +8,34 @@ A bottleneck next to the MLP of every layer, on the same normalised tokens (equa
 It begins as the network itself, with W_up = 0.
 """
 
+from collections.abc import Sequence
 from math import sqrt
 
 from torch import Tensor, nn
 
 from vptx.geometry import At, Geometry, Site
-from vptx.prompters.base import Prompter, check_whole
+from vptx.prompters.base import InsidePrompter, check_whole
 from vptx.registry import PROMPTERS
 
 
 @PROMPTERS.register_module()
-class AdaptFormer(Prompter):
+class AdaptFormer(InsidePrompter):
     """A bottleneck next to the MLP of every layer: 2 * D * ``hidden`` + ``hidden`` + D numbers each.
 
     Args:
         hidden: width of the bottleneck.
         scale: s.
         dropout: of the bottleneck's units, while training.
+        layers: in which layers, counted from 0, negative from the end; None for all.
 
     Raises:
         ValueError: options out of range.
     """
 
-    doors = frozenset({'inside'})
-    shares_prefix = True
-
-    def __init__(self, hidden: int = 64, scale: float = 0.1, dropout: float = 0.0) -> None:
-        super().__init__()
+    def __init__(
+        self, hidden: int = 64, scale: float = 0.1, dropout: float = 0.0, layers: Sequence[int] | None = None
+    ) -> None:
+        super().__init__(layers)
         if not 0 <= dropout < 1:
             raise ValueError(f'dropout must be in [0, 1), not {dropout}')
         self.hidden = check_whole('hidden', hidden)
@@ -42,7 +43,7 @@ class AdaptFormer(Prompter):
         self.dropout = dropout
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
-        self.sites = tuple(site for site in geometry.sites if site.name == 'mlp')
+        self.sites = self.pick_sites(geometry, ['mlp'])
         self.branches = nn.ModuleList(self._branch(site) for site in self.sites)
 
     def _branch(self, site: Site) -> nn.Sequential:

@@ -16,7 +16,7 @@ from vptx.geometry import At, Geometry, KeyValue, MixedMemory, Site
 from vptx.prompters.arguments import asked, plain
 from vptx.prompters.old_names import adapt, give_old_names
 
-__all__ = ['AMONG_TOKENS', 'Prompter', 'TokenPrompter', 'check_whole']
+__all__ = ['AMONG_TOKENS', 'InsidePrompter', 'Prompter', 'TokenPrompter', 'check_whole', 'pick_layers']
 
 #: The doors by which a prompter changes what goes on among the tokens.
 AMONG_TOKENS = frozenset({'tokens', 'memory'})
@@ -228,6 +228,69 @@ class Prompter(BaseModule):
 give_old_names(Prompter)
 
 
+def pick_layers(layers: Sequence[int] | None, geometry: Geometry) -> tuple[int, ...]:
+    """``layers`` of a network, counted from 0, negative from the end; None for all -> from 0, sorted, each once.
+
+    Raises:
+        ValueError: layers that the network does not have.
+    """
+    depth = geometry.depth
+    asked = range(depth) if layers is None else layers
+    bad = [layer for layer in asked if type(layer) is not int or not -depth <= layer < depth]
+    if bad:
+        raise ValueError(f'layers {bad} are out of range: {geometry.name} has layers 0 to {depth - 1}')
+    return tuple(sorted({layer % depth for layer in asked}))
+
+
+def check_listed(layers: Sequence[int] | None) -> Sequence[int] | None:
+    """``layers``, or a ValueError that says what they must be."""
+    if layers is not None and (isinstance(layers, (str, int)) or len(layers) == 0):
+        raise ValueError(f'layers must be a list of at least one layer, or None for all; not {layers!r}')
+    return layers
+
+
+class InsidePrompter(Prompter):
+    """What changes modules inside layers: adapters, low-rank updates, scales and shifts.
+
+    Args:
+        layers: in which layers, counted from 0, negative from the end; None for all. ``range(-6, 0)`` is the last six.
+
+    Raises:
+        ValueError: no layer; when bound, a layer that the network does not have, or one without such modules.
+    """
+
+    doors = frozenset({'inside'})
+    shares_prefix = True
+
+    def __init__(self, layers: Sequence[int] | None = None) -> None:
+        super().__init__()
+        self._asked = check_listed(layers)
+
+    def pick_sites(self, geometry: Geometry, names: Iterable[str], around: bool = False) -> tuple[Site, ...]:
+        """The network's sites of these names in the layers asked for.
+
+        Args:
+            geometry: of the network.
+            names: of sites.
+            around: whether those before and after the layers are meant too, where all layers are.
+        """
+        wanted, layers = set(names), pick_layers(self._asked, geometry)
+        places = {*layers, *((None,) if around and self._asked is None else ())}
+        sites = tuple(site for site in geometry.sites if site.name in wanted and site.layer in places)
+        lacking = sorted(set(layers) - {site.layer for site in sites}, key=int)
+        if lacking:
+            there = dict.fromkeys(site.name for site in geometry.sites if site.layer == lacking[0])
+            raise ValueError(
+                f'{type(self).__name__} acts on {", ".join(sorted(wanted))}, and layer {lacking[0]} of {geometry.name} '
+                f'calls no such module, only {", ".join(there) or "none"}'
+            )
+        return sites
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings, 'layers': sorted({site.layer for site in self.sites if site.layer is not None})}
+
+
 class TokenPrompter(Prompter):
     """Prompt tokens between the prefix and the patches, put in before each of ``layers``.
 
@@ -253,11 +316,9 @@ class TokenPrompter(Prompter):
 
     def __init__(self, num_tokens: int, layers: Sequence[int] | None = None, carry: bool = True) -> None:
         super().__init__()
-        if layers is not None and (isinstance(layers, (str, int)) or len(layers) == 0):
-            raise ValueError(f'layers must be a list of at least one layer, or None for all; not {layers!r}')
+        self._asked = check_listed(layers)
         self.num_tokens = check_whole('num_tokens', num_tokens)
         self.carry = carry
-        self._asked = layers
 
     def prompts(self, tokens: Tensor, at: At) -> Tensor:
         """The prompts of ``at.layer``, one of :attr:`layers`: (P, D), or (B, P, D) if each sample has its own.
@@ -270,11 +331,7 @@ class TokenPrompter(Prompter):
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         depth = geometry.depth
-        asked = range(depth) if self._asked is None else self._asked
-        bad = [layer for layer in asked if type(layer) is not int or not -depth <= layer < depth]
-        if bad:
-            raise ValueError(f'layers {bad} are out of range: {geometry.name} has layers 0 to {depth - 1}')
-        self.layers = tuple(sorted({layer % depth for layer in asked}))
+        self.layers = pick_layers(self._asked, geometry)
         self.prefix = geometry.prefix
         self._admits = self.embedded or 'words' in geometry.doors
         self._gap = self.num_tokens if 'words' in geometry.doors and 0 in self.layers else 0

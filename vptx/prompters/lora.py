@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from vptx.geometry import At, Geometry, Site
-from vptx.prompters.base import Prompter, check_whole
+from vptx.prompters.base import InsidePrompter, check_whole
 from vptx.registry import PROMPTERS
 
-# The queries, keys and values of most networks are the three parts of one map.
+# The queries, keys and values of most networks are the three parts of one map; elsewhere there are three maps.
 _PARTS = ('q', 'k', 'v')
 
 
 @PROMPTERS.register_module()
-class LoRA(Prompter):
+class LoRA(InsidePrompter):
     """Low-rank updates of linear maps in every layer: ``rank`` * (inputs + outputs) numbers each.
 
     Args:
@@ -31,13 +31,11 @@ class LoRA(Prompter):
         alpha: by default r, which scales the update by 1.
         targets: which maps: any of ``'q'``, ``'k'``, ``'v'``, ``'proj'``, ``'fc1'``, ``'fc2'``.
         dropout: of the input of A, while training.
+        layers: in which layers, counted from 0, negative from the end; None for all.
 
     Raises:
         ValueError: options out of range, or an unknown target.
     """
-
-    doors = frozenset({'inside'})
-    shares_prefix = True
 
     def __init__(
         self,
@@ -45,8 +43,9 @@ class LoRA(Prompter):
         alpha: float | None = None,
         targets: Sequence[str] = ('q', 'v'),
         dropout: float = 0.0,
+        layers: Sequence[int] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(layers)
         known = [*_PARTS, 'proj', 'fc1', 'fc2']
         if isinstance(targets, str) or not targets or not set(targets) <= set(known):
             raise ValueError(f'targets must be a list of {", ".join(known)}, not {targets!r}')
@@ -62,8 +61,8 @@ class LoRA(Prompter):
         return {**super().settings, 'alpha': self.scale * self.rank}
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
-        names = {'qkv' if target in _PARTS else target for target in self.targets}
-        self.sites = tuple(site for site in geometry.sites if site.name in names)
+        names = {*self.targets, *(['qkv'] if set(_PARTS) & set(self.targets) else [])}
+        self.sites = self.pick_sites(geometry, names)
         self.updates = nn.ModuleDict()
         for site in self.sites:
             parts = _PARTS if site.name == 'qkv' else (site.name,)

@@ -11,21 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from vptx.geometry import At, Geometry, Site
-from vptx.prompters.base import Prompter
+from vptx.prompters.base import InsidePrompter
 from vptx.registry import PROMPTERS
 
-_SCALED = ('embed', 'norm1', 'qkv', 'proj', 'norm2', 'fc1', 'fc2', 'norm')
+_SCALED = ('embed', 'norm1', 'qkv', 'q', 'k', 'v', 'proj', 'norm2', 'fc1', 'fc2', 'norm')
 
 
 @PROMPTERS.register_module()
-class SSF(Prompter):
-    """A scale and a shift for every channel: 2 * outputs numbers at each site, 22 * D in each layer of a ViT."""
+class SSF(InsidePrompter):
+    """A scale and a shift for every channel: 2 * outputs numbers at each site, 22 * D in each layer of a ViT.
 
-    doors = frozenset({'inside'})
-    shares_prefix = True
+    Args:
+        layers: in which layers, counted from 0, negative from the end; None for all, and for what stands before and
+            after them.
+    """
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
-        self.sites = tuple(site for site in geometry.sites if site.name in _SCALED)
+        self.sites = self.pick_sites(geometry, _SCALED, around=True)
         self.scales = nn.ParameterList(torch.empty(site.outputs).normal_(1, 0.02) for site in self.sites)
         self.shifts = nn.ParameterList(torch.empty(site.outputs).normal_(0, 0.02) for site in self.sites)
 

@@ -11,12 +11,15 @@ from mmengine.registry import DefaultScope
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
+from vptx.datasets.bands import picture
 from vptx.datasets.pipeline import ImageReader
 
 __all__ = ['overlay', 'predict', 'write_predictions']
 
 
-def predict(model: nn.Module, paths: Sequence[Path]) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
+def predict(
+    model: nn.Module, paths: Sequence[Path], bands: Sequence[int] | None = None
+) -> Iterator[tuple[Path, np.ndarray, np.ndarray]]:
     """Path, photograph (H, W, 3) RGB and labels (H, W), one photograph after the other.
 
     Photographs are read and prepared as the test of the model's config does it.
@@ -24,9 +27,10 @@ def predict(model: nn.Module, paths: Sequence[Path]) -> Iterator[tuple[Path, np.
     Args:
         model: from :func:`vptx.init_model`.
         paths: of images of any size.
+        bands: which three channels to draw as red, green and blue, or which one as grey, counted from 1.
 
     Raises:
-        ValueError: names a file that is no image, or says what the config lacks.
+        ValueError: names a file that is no image, or says what the config lacks; bands that an image does not have.
     """
     config: Any = model.cfg
     reader = ImageReader(config)
@@ -34,13 +38,7 @@ def predict(model: nn.Module, paths: Sequence[Path]) -> Iterator[tuple[Path, np.
         item, image = reader(path)
         with DefaultScope.overwrite_default_scope('mmseg'), torch.no_grad():  # whatever was used since it was made
             sample = model.test_step(pseudo_collate([item]))[0]
-        yield path, _rgb(image), sample.pred_sem_seg.data[0].long().cpu().numpy()
-
-
-def _rgb(image: np.ndarray) -> np.ndarray:
-    """(H, W) or (H, W, C) BGR -> (H, W, 3) RGB."""
-    image = np.atleast_3d(image)
-    return np.repeat(image[..., :1], 3, 2) if image.shape[2] < 3 else image[..., 2::-1]
+        yield path, picture(image, bands), sample.pred_sem_seg.data[0].long().cpu().numpy()
 
 
 def overlay(
@@ -91,7 +89,9 @@ def _percent(share: float) -> str:
     return f'{share:.0%}' if share >= 0.01 else '< 1%'
 
 
-def write_predictions(model: nn.Module, paths: Sequence[Path], folder: Path) -> Iterator[tuple[Path, dict[str, float]]]:
+def write_predictions(
+    model: nn.Module, paths: Sequence[Path], folder: Path, bands: Sequence[int] | None = None
+) -> Iterator[tuple[Path, dict[str, float]]]:
     """Write ``NAME.png``, the overlay, and ``NAME_labels.png``, the label map in the colours of the classes, for each
     photograph; yields its path and the shares of its classes, the largest first.
 
@@ -103,7 +103,7 @@ def write_predictions(model: nn.Module, paths: Sequence[Path], folder: Path) -> 
         raise ValueError('this model has no class names: give vptx.init_model a prompt file of a finished run')
     folder.mkdir(parents=True, exist_ok=True)
     names: set[str] = set()
-    for path, image, labels in predict(model, paths):
+    for path, image, labels in predict(model, paths, bands):
         name = path.stem
         while name in names:  # photographs of one name from two folders
             name += '_'

@@ -27,7 +27,9 @@ def load_weights(model: nn.Module, source: str | Path, positions: str = 'bicubic
     """Fill ``model``, a timm model, from ``source``, and log what became of every tensor.
 
     Every tensor of the model must be in the file with its shape, and every tensor of the file that is about a part of
-    the model must have a place in it. Only a classifier may be missing, superfluous or of another shape.
+    the model must have a place in it. Only a classifier may be missing, superfluous or of another shape. A network of
+    other channels than the file's three gets kernels as timm makes them: for one channel the sum of the three, else the
+    three in turns, scaled by 3 / channels.
 
     Args:
         source: a file, whose format and layout are recognised by its content, ``'timm://NAME'``, or ``'https://...'``.
@@ -51,6 +53,9 @@ def load_weights(model: nn.Module, source: str | Path, positions: str = 'bicubic
         converted = to_timm(tensors, model, positions)
     except ValueError as error:
         raise ValueError(f'{source}: {error}') from error
+    for name, adapted in timm_names.adapt_stems(converted.tensors, model).items():
+        converted.resized[name] = tuple(converted.tensors[name].shape), tuple(adapted.shape)
+        converted.tensors[name] = adapted
     report = _compare(model, converted, source, fresh)
     own, loaded = model.state_dict(), {name: converted.tensors[name] for name in report.loaded}
     check_numbers(loaded, own, source)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from inspect import signature
 from typing import Any
 
+from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 NAME = "timm's names"
@@ -49,6 +50,16 @@ def convert(tensors: Mapping[str, Tensor], model: nn.Module, positions: str = 'b
             f'the tensors {found}, ... cannot be made those of {type(model).__name__}: another architecture, depth or '
             f'width? ({type(error).__name__}: {error})'
         ) from error
+
+
+def adapt_stems(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Kernels of three channels for the channels that the model's images have, where these are not three."""
+    stems = (getattr(model, 'pretrained_cfg', None) or {}).get('first_conv') or ()
+    adapted, own = {}, model.state_dict()
+    for name in (f'{stem}.weight' for stem in ([stems] if isinstance(stems, str) else stems)):
+        if name in own and name in tensors and tensors[name].shape[1] == 3 != own[name].shape[1]:
+            adapted[name] = adapt_input_conv(own[name].shape[1], tensors[name])
+    return adapted
 
 
 def classifiers(model: nn.Module) -> list[str]:
