@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -9,6 +10,7 @@ import torch
 from networks import SIZE
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.tokenizer import SimpleTokenizer
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import vptx
@@ -77,3 +79,33 @@ def prompted(prompter: Any = None, image: Any = None, names: Any = NAMES, seed: 
     model = image_tower()
     torch.manual_seed(seed)
     return vptx.attach(model, image, mapping=head(prompter, names, **options)).eval()
+
+
+def write_towers(folder: Path) -> tuple[str, str]:
+    """Files of random weights for :func:`changes`, of the image tower and of the text tower."""
+    import runs
+
+    image, text = folder / 'image_tower.pth', folder / 'text_tower.safetensors'
+    runs.write_weights(image, num_classes=EMBED)
+    torch.manual_seed(0)
+    state = OpenCLIPText(width=WIDTH, heads=HEADS, layers=2, embed=EMBED).model.state_dict()
+    save_file({**state, 'logit_scale': torch.tensor(1.0)}, text)
+    return str(image), str(text)
+
+
+def changes(
+    prompter: Any = None, image: Any = None, hooks: Any = (), weights: tuple = (None, None), **options: Any
+) -> dict:
+    """Changes of :func:`runs.tiny_config` that train prompts of a text head, on random towers, or on those of two
+    files, of the image tower and of the text tower."""
+    import runs
+
+    tower = dict(width=WIDTH, heads=HEADS, layers=2, embed=EMBED, pretrained=weights[1])
+    mapping = dict(type='TextHead', tower=tower, classes=list(runs.CLASSES), prompter=prompter, **options)
+    return dict(
+        model=dict(
+            backbone=dict(net=runs.net(num_classes=EMBED, weights=weights[0])),
+            head=dict(_delete_=True, type='ClsHead', loss=dict(type='CrossEntropyLoss')),
+        ),
+        hooks=[dict(type='PromptTuningHook', prompter=image, mapping=mapping, tune=()), *hooks],
+    )

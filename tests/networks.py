@@ -426,9 +426,10 @@ def every_row(prompted: nn.Module) -> nn.Module:
 
 
 def image_prompters() -> list[str]:
-    """Those that are registered and not for texts alone."""
+    """Those that are registered, and neither for texts alone nor made of the prompts of a text side."""
     PROMPTERS.import_from_location()
-    return sorted(name for name, kind in PROMPTERS.module_dict.items() if 'words' not in kind.doors)
+    found = PROMPTERS.module_dict.items()
+    return sorted(name for name, kind in found if 'words' not in kind.doors and not kind.reads_language)
 
 
 def class_mappings() -> list[str]:

@@ -119,8 +119,18 @@ def shrink(config: Config) -> None:
             draw(hook)
             if 'tower' in (hook.get('mapping') or {}):
                 hook.mapping.tower = dict(TOWER, embed=config.model.backbone.net.num_classes)
+                fit_layers(hook, changes.get('depth', 0))
             if encoder := (hook.get('prompter') or {}).get('encoder'):
                 encoder.update(TINY[encoder.type][0])
+
+
+def fit_layers(hook: dict, depth: int) -> None:
+    """Prompts in no more layers than the image tower has."""
+    prompter = hook.get('prompter') or {}
+    if prompter.get('layers'):
+        prompter.layers = prompter.layers[:depth]
+    if prompter.get('type') == 'CoupledPrompter':
+        hook.mapping.prompter.depth = depth
 
 
 def draw(hook: dict) -> None:
@@ -367,7 +377,7 @@ def real(leaf: str, num_tokens: int | None = None, net: str | None = None) -> nn
     """The prompted model of a config at its real size, without numbers in it."""
     config = load(leaf, net)
     config.model.backbone.net.weights = None
-    (hook,) = config.custom_hooks
+    (hook,) = (hook for hook in config.custom_hooks if hook.type == 'PromptTuningHook')
     draw(hook)
     if 'tower' in (hook.get('mapping') or {}):  # CLIP's, without its weights
         hook.mapping.tower = dict(width=512, layers=12, heads=8, embed=config.model.backbone.net.num_classes)

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from clips import changes as prompts_of_towers
+from clips import write_towers
 from runs import CLASSES, differences, environment, hook, load, loader, net, newest, runner, write_config, write_weights
 
 from vptx.kept import file_names
@@ -85,6 +87,19 @@ def test_two_share_features_and_learn_what_one_learns_without(tmp_path, together
     together('two', hooks=[linear, cache], train_dataloader=batch(3), **changes, **adding)
     close(trained(tmp_path / 'two'), trained(tmp_path / 'one'))
     assert len(list((tmp_path / 'features').glob('*/features.npy'))) == 1
+
+
+@pytest.mark.parametrize('kind', [pytest.param('OptimWrapper', marks=pytest.mark.slow), 'ProGradOptimWrapper'])
+def test_two_learn_the_prompts_of_both_towers_that_one_learns(tmp_path, together, kind):
+    """MaPLe's, pulled to the frozen towers as in PromptSRC, or with gradients projected as in ProGrad; averaged."""
+    words = dict(type='ContextPrompter', num_tokens=2, words='a photo of a', depth=2)
+    pulls = [dict(type='TextPull'), dict(type='ImagePull'), dict(type='LogitPull')]
+    average = dict(type='GaussianAverageHook', mean=1.0)
+    changes = prompts_of_towers(words, dict(type='CoupledPrompter'), [average], write_towers(tmp_path), pulls=pulls)
+    changes |= dict(optim_wrapper=dict(type=kind, optimizer=dict(type='SGD', lr=0.1)), param_scheduler=[])
+    runner(tmp_path / 'one', train_dataloader=batch(12), **changes).train()
+    together('two', train_dataloader=batch(6), **changes)
+    close(trained(tmp_path / 'two'), trained(tmp_path / 'one'))
 
 
 MAPPED = {'model.head': dict(type='ClsHead', _delete_=True), 'optim_wrapper.optimizer': dict(type='SGD', lr=0.0)}

@@ -221,6 +221,17 @@ def test_features_of_the_frozen_tower_are_those_without_the_prompter():
         assert not text.frozen().requires_grad and text().requires_grad
 
 
+@torch.no_grad()
+def test_features_of_the_frozen_tower_are_computed_once_whatever_the_prompter_learns():
+    text = side(CONTEXT)
+    first = text.frozen('imagenet')
+    learnt(text).train()
+    assert text.frozen('imagenet') is first
+    assert text.frozen('imagenet', 'raw') is not first and text.frozen('imagenet') is first
+    text.net.model.text_projection.add_(1)
+    assert not torch.equal(text.frozen('imagenet'), first)
+
+
 def test_two_heads_on_one_tower_do_not_mix():
     net = OpenCLIPText(tiny_clip())
     texts = [PromptedText(net, NAMES, prompter=PROMPTERS['Adapter']) for _ in range(2)]

@@ -44,6 +44,7 @@ class At(NamedTuple):
         admit: before the first layer, what the network does to embedded patches or words before it, for tokens
             that enter there (..., P, D) -> (..., P, D): the norm of CLIP's image towers, the positions of texts. None
             elsewhere.
+        language: the learnt prompts of the text side, of each layer from the first on, (P, D) each; empty without.
     """
 
     layer: int | None
@@ -52,6 +53,7 @@ class At(NamedTuple):
     seen: Any = None
     note: Any = None
     admit: Callable[[Tensor], Tensor] | None = None
+    language: tuple[Tensor, ...] = ()
 
 
 class KeyValue(NamedTuple):
@@ -119,6 +121,7 @@ class Geometry:
             ``tokens`` are those of its context, its ``classes`` the number of class names, and what concerns pixels
             is neutral.
         joint: of a text tower, d, the width of the space that it shares with the images; 0 elsewhere.
+        language: (P, D) of each of the text side's prompts (:attr:`At.language`), for a prompter that is made of them.
     """
 
     name: str
@@ -140,6 +143,7 @@ class Geometry:
     head_widths: tuple[int, ...] = ()
     word_vectors: Callable[[str], Tensor] | None = field(default=None, compare=False, repr=False)
     joint: int = 0
+    language: tuple[tuple[int, int], ...] = ()
 
     def head_width(self, layer: int) -> int:
         """d, of a key and of a value in ``layer``."""

@@ -8,6 +8,7 @@ read    finish -> at_end -> readout
 import logging
 from bisect import bisect_left
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -118,6 +119,9 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
             )
         maps = read_maps(readout, geometry.depth, self.net.stages, self.net.map_norm)
         name = MAPS if maps else str(readout)
+        if prompter.reads_language:
+            language = mapping.language() if mapping else ()
+            geometry = replace(geometry, language=tuple((len(prompts), prompts.shape[1]) for prompts in language))
         check_free(prompter, self)
         bind(prompter, geometry, name in READS_PROMPTS)
         has_tokens = geometry.tokens > 0
@@ -209,7 +213,10 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
                 that the network cannot take.
         """
         self._check_state()
-        return self.mapping(self._check_classes(self.forward_unmapped(image, note)))
+        logits = self._check_classes(self.forward_unmapped(image, note))
+        if self.mapping.reads_frozen and torch.is_grad_enabled():
+            self.mapping.take_frozen(self._forward_frozen(image, logits))
+        return self.mapping(logits)
 
     def forward_unmapped(self, image: Tensor, note: Any = None) -> Tensor | tuple:
         """As :meth:`forward`, without the mapping: the network's own logits (B, K), where they are mapped."""
@@ -217,6 +224,26 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
 
     def _forward_unmapped(self, image: Tensor, note: Any) -> Tensor | tuple:
         return self.read(self.layers(self.embed(image, note)))
+
+    @torch.no_grad()
+    def _forward_frozen(self, image: Tensor, logits: Tensor) -> Tensor:
+        """As :meth:`forward_unmapped`, of the network without its prompter, whose own result is ``logits``."""
+        if any(parameter.requires_grad for parameter in self.net.parameters()):
+            raise ValueError(
+                f'{type(self.mapping).__name__} compares with the frozen network, and weights of '
+                f'{self.net.geometry.name} train: leave them out of tune'
+            )
+        if not self.prompter.doors:
+            return logits.detach()
+        kept = {name: getattr(self, name) for name in ('prompter', '_exact', '_first_rows', 'folded')}
+        try:
+            self.prompter, self._exact, self._first_rows, self.folded = Prompter(), True, None, set()
+            frozen = self.forward_unmapped(image)
+        finally:
+            for name, value in kept.items():
+                setattr(self, name, value)
+        assert isinstance(frozen, Tensor)
+        return frozen
 
     def embed(self, image: Tensor, note: Any = None) -> State:
         """First step, with the prompter on the image: (B, 3, H, W) -> tokens before the first layer, B > 0."""
@@ -325,6 +352,9 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         names = [name for name, gradient in zip(trained, gradients) if gradient is not None]
         return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
+    def _at(self, layer: int, grid: tuple[int, int], seen: Any = None, note: Any = None) -> At:
+        return super()._at(layer, grid, seen, note)._replace(language=self.mapping.language())
+
     def _finish(self, state: State, tokens: Tensor) -> Tensor:
         """The final norm, and the prompter at the end: (B, M, D) -> (B, M, D)."""
         at = At(None, state.context.grid, None, state.seen, state.note)
@@ -423,7 +453,7 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
 
     def _sources(self) -> list[Tensor]:
         """All that folded keys and values may have been made from."""
-        found, modules = list[Tensor](), [self.prompter, self.net]
+        found, modules = list[Tensor](), [self.prompter, self.net, self.mapping]
         while modules:  # in every forward, so without the names that ``parameters()`` makes
             module = modules.pop()
             modules += [part for part in module._modules.values() if part is not None]

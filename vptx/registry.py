@@ -1,8 +1,8 @@
 """Where names become classes.
 
-Prompters, nets, text towers and label mappings have registries of their own. Everything else that vptx adds (hooks,
-datasets, optimizer wrapper constructors) goes into MMEngine's root registries, so that a stock config finds it whatever
-its ``default_scope``.
+Prompters, nets, text towers, label mappings and their pulls have registries of their own. Everything else that vptx
+adds (hooks, datasets, optimizer wrapper constructors) goes into MMEngine's root registries, so that a stock config
+finds it whatever its ``default_scope``.
 """
 
 import warnings
@@ -31,6 +31,7 @@ __all__ = [
     'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS',
     'PROMPTERS',
+    'PULLS',
     'TEXT_TOWERS',
     'TRANSFORMS',
     'build',
@@ -38,6 +39,7 @@ __all__ = [
 
 PROMPTERS = Registry('prompter', locations=['vptx.prompters'])
 MAPPINGS = Registry('label mapping', locations=['vptx.mappings'])
+PULLS = Registry('pull', locations=['vptx.mappings'])
 NETS = Registry('net', locations=['vptx.backbones'])
 TEXT_TOWERS = Registry('text tower', locations=['vptx.backbones'])
 

@@ -34,7 +34,7 @@ from vptx.prompters.base import Prompter
 from vptx.prompters.stack import StackedPrompter
 from vptx.registry import PROMPTERS, TEXT_TOWERS, build
 
-__all__ = ['AVERAGES', 'PromptedText', 'Sentences', 'check_names']
+__all__ = ['AVERAGES', 'PromptedText', 'Sentences', 'check_average', 'check_names', 'check_templates']
 
 #: How the features of several templates become one: of normalised ones, or of them as they are.
 AVERAGES = ('normalised', 'raw')
@@ -81,12 +81,23 @@ def check_names(classes: Any) -> tuple[str, ...]:
     return names
 
 
+def check_average(average: str) -> str:
+    """``average``, or a ValueError that says what it must be."""
+    if average not in AVERAGES:
+        raise ValueError(f'average must be one of {", ".join(AVERAGES)}, not {average!r}')
+    return average
+
+
 def check_templates(template: str | Sequence[str]) -> tuple[str, ...]:
-    """One template or several.
+    """One template or several, or ``'imagenet'`` for the 80 that OpenAI published for ImageNet.
 
     Raises:
         ValueError: none, or one without exactly one place for a name.
     """
+    if template == 'imagenet':
+        from open_clip import OPENAI_IMAGENET_TEMPLATES  # an extra; a tower needs it, too
+
+        return tuple(write('{}') for write in OPENAI_IMAGENET_TEMPLATES)
     templates = (template,) if isinstance(template, str) else tuple(template)
     bad = [text for text in templates if not isinstance(text, str) or text.count('{}') != 1]
     if bad or not templates:
@@ -106,8 +117,8 @@ class PromptedText(PromptedLayers):
     Args:
         tower: a text tower or its config; ``type`` is ``'OpenCLIPText'`` by default.
         classes: class names; underscores are read as spaces.
-        template: a text with ``{}`` in the place of the name, or several, whose features are averaged. A prompter with
-            words of its own before the name takes their place.
+        template: a text with ``{}`` in the place of the name, or several, whose features are averaged; ``'imagenet'``
+            for the 80 of CLIP's authors. A prompter with words of its own before the name takes their place.
         average: of several templates: of ``'normalised'`` features, as CLIP's authors do, or of ``'raw'`` ones.
         prompter: a prompter or its config, or several of them, for the text tower.
         whole: compute all rows of the context for each class, as published, by the library's own layers. Slow; for
@@ -128,8 +139,7 @@ class PromptedText(PromptedLayers):
         whole: bool = False,
     ) -> None:
         super().__init__()
-        if average not in AVERAGES:
-            raise ValueError(f'average must be one of {", ".join(AVERAGES)}, not {average!r}')
+        check_average(average)
         self.classes = check_names(classes)
         self.templates = check_templates(template)
         self.average, self.whole, self.with_cp = average, whole, False
@@ -165,35 +175,36 @@ class PromptedText(PromptedLayers):
             )
         bind(self.prompter, geometry, False)
         self._exact = not self.prompter.sites
-        self._sentences = self._write(self.classes)
+        self._sentences = self._write(self.classes, self.templates)
         self._listen()
         self._known.clear()
         self._started = True
 
-    def set_classes(self, classes: Sequence[str]) -> None:
-        """Other class names, without training.
+    def set_classes(self, classes: Sequence[str], template: str | Sequence[str] | None = None) -> None:
+        """Other class names, and other templates if they are given, without training.
 
         Raises:
             ValueError: no names, one that is too long with what stands around it, or a prompter that has learnt
                 something for each class.
         """
         names = check_names(classes)
+        templates = self.templates if template is None else check_templates(template)
         if self.prompter.per_class and names != self.classes:
             raise ValueError(
                 f'{type(self.prompter).__name__} has learnt vectors for each of its {len(self.classes)} classes, which '
                 'are no others: train one that all classes share (class_specific=False)'
             )
         if self._started:
-            self._sentences = self._write(names)
-        self.classes = names
+            self._sentences = self._write(names, templates)
+        self.classes, self.templates = names, templates
         self._known.clear()
 
     # Sentences
 
-    def _write(self, names: Sequence[str]) -> list[Sentences]:
+    def _write(self, names: Sequence[str], templates: Sequence[str]) -> list[Sentences]:
         """By each template, or by the words of the prompter."""
         if self.prompter.phrase is None:
-            return [self._by_template(template, names) for template in self.templates]
+            return [self._by_template(template, names) for template in templates]
         return [self._by_words(names)]
 
     def _by_template(self, template: str, names: Sequence[str]) -> Sentences:
@@ -251,20 +262,22 @@ class PromptedText(PromptedLayers):
             return self._features(self._sentences, None)
         return self._remember('prompted', lambda: self._features(self._sentences, None))
 
-    def frozen(self, template: str | Sequence[str] | None = None) -> Tensor:
+    def frozen(self, template: str | Sequence[str] | None = None, average: str | None = None) -> Tensor:
         """Z (C, d) of the tower without the prompter, by the templates or by others: what pulls and teachers need."""
         templates = self.templates if template is None else check_templates(template)
-        plain = object.__new__(PromptedText)
-        plain.__dict__.update({**self.__dict__, '_modules': {**self._modules, 'prompter': Prompter()}, '_exact': True})
+        plain, average = object.__new__(PromptedText), average or self.average
+        changes = dict(_modules={**self._modules, 'prompter': Prompter()}, _exact=True, average=average)
+        plain.__dict__.update({**self.__dict__, **changes})
 
-        return self._remember(
-            templates, lambda: plain._features([plain._by_template(text, self.classes) for text in templates], None)
-        )
+        def features() -> Tensor:
+            return plain._features([plain._by_template(text, self.classes) for text in templates], None)
+
+        return self._remember((templates, average), features)
 
     def _remember(self, key: Any, compute: Any) -> Tensor:
         """What ``compute`` gives without gradients, computed again where a number that it may depend on has changed."""
         compiling = torch.compiler.is_compiling()
-        now = None if compiling else [stamp(tensor) for tensor in self._sources()]
+        now = None if compiling else [stamp(tensor) for tensor in self._sources(with_prompter=key == 'prompted')]
         known = self._known.get(key)
         if known is None or (not compiling and known[0] != now):
             device = next(self.net.parameters()).device.type
@@ -274,13 +287,9 @@ class PromptedText(PromptedLayers):
             self._known[key] = known
         return known[1]
 
-    def _sources(self) -> list[Tensor]:
-        return [
-            *self.net.parameters(),
-            *self.net.buffers(),
-            *self.prompter.parameters(),
-            *self.prompter.buffers(),
-        ]
+    def _sources(self, with_prompter: bool) -> list[Tensor]:
+        parts = (self.net, self.prompter) if with_prompter else (self.net,)
+        return [tensor for part in parts for tensor in (*part.parameters(), *part.buffers())]
 
     def _features(self, several: Sequence[Sentences], note: Any) -> Tensor:
         found = [self._encode(sentences, note) for sentences in several]

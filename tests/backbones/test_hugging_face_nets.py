@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from covering import covering_pairs
-from networks import CLASSES, DEPTH, GRID, HUGGING_FACE, SIZE, WIDTH, config, images, tiny
+from networks import CLASSES, DEPTH, GRID, HUGGING_FACE, SIZE, WIDTH, config, image_prompters, images, tiny
 from runs import environment
 from torch import Tensor, nn
 
@@ -32,7 +32,7 @@ DEEP = dict(type='DeepPrompter', num_tokens=3)
 
 #: Those of images; all networks have the same doors.
 DOORS = {'image', 'tokens', 'memory', 'inside', 'logits'}
-KINDS = [kind for kind, prompter in sorted(PROMPTERS.module_dict.items()) if prompter.doors <= DOORS]
+KINDS = [kind for kind in image_prompters() if PROMPTERS.get(kind).doors <= DOORS]
 
 every_network = pytest.mark.parametrize('network', HUGGING_FACE)
 every_pair = pytest.mark.parametrize(

@@ -29,8 +29,9 @@ def words():
             self.set_classes([str(i) for i in range(self.num_classes)])
             self.named.clear()
 
-        def set_classes(self, names):
+        def set_classes(self, names, template=None):
             self.named.append(len(names))
+            self.templates = [*getattr(self, 'templates', ()), template]
             self.num_classes = len(names)
             seeds = [torch.Generator().manual_seed(crc32(name.encode())) for name in names]
             self.weights = torch.stack([torch.randn(len(self.turn), generator=seed) for seed in seeds])
@@ -44,7 +45,7 @@ def words():
     MAPPINGS.register_module(module=Words, force=True)
 
 
-def run(tmp_path, mapping):
+def run(tmp_path, mapping, **options):
     def loader(split, part):
         dataset = dict(type='CoOpTask', data_root=str(tmp_path), task='coop_eurosat', split=split, part=part)
         sampler = dict(type='DefaultSampler', shuffle=False)
@@ -55,7 +56,7 @@ def run(tmp_path, mapping):
         tmp_path / 'run',
         hooks=[
             dict(type='PromptTuningHook', prompter=prompter, mapping=dict(type=mapping, num_classes=5)),
-            dict(type='ClassNamesHook'),
+            dict(type='ClassNamesHook', **options),
         ],
         **{
             'model.head': dict(type='ClsHead', _delete_=True),
@@ -83,6 +84,16 @@ def test_trained_on_base_and_tested_on_all(tmp_path):
     assert set(found) >= {'base_to_new/base', 'base_to_new/new', 'base_to_new/H', 'base_to_new/all'}
     names = find_prompted_network(made.model).classes.names
     assert names == tuple(f'kind {i}' for i in range(5))
+
+
+@pytest.mark.parametrize('templates', [False, True])
+def test_templates_of_the_data_if_asked(tmp_path, templates):
+    write_coop(tmp_path)
+    made = run(tmp_path, 'Words', templates=templates)
+    made.train()
+    made.test()
+    given = 'a centered satellite photo of {}.' if templates else None
+    assert find_prompted_network(made.model).mapping.templates == [None, *[given] * 3]
 
 
 def test_other_mappings_are_left_alone_and_checked(tmp_path):

@@ -54,6 +54,9 @@ def meet(kind: type[Prompter], net: Net) -> tuple[frozenset[str], str]:
     with torch.device('meta'):
         prompted = PromptedNetwork(net, OWN)
         prompter = kind()
+        if kind.reads_language and kind.doors <= net.geometry.doors:  # with a text side that has prompts in all layers
+            prompter.bind(replace(net.geometry, language=((2, 8),) * net.geometry.depth))
+            return prompter.uses, ''
         try:
             prompted.set_prompter(prompter)
         except ValueError as error:

@@ -178,10 +178,11 @@ class HuggingFaceViT(HuggingFaceNet):
         if tuple(image.shape[-2:]) != self.geometry.image and self.fixed_size:
             options = dict(interpolate_pos_encoding=True)
         tokens = embeddings(image, **options)
-        if hasattr(encoder, 'pre_layrnorm'):
-            tokens = encoder.pre_layrnorm(tokens)
         turns = torch.stack(encoder.rope_embeddings(image)) if hasattr(encoder, 'rope_embeddings') else None
-        return tokens, Context(self._grid(image), turns)
+        return self.admit(tokens), Context(self._grid(image), turns)
+
+    def admit(self, tokens: Tensor) -> Tensor:
+        return getattr(self.encoder, 'pre_layrnorm', same)(tokens)  # of CLIP
 
     def patch_modules(self) -> tuple[Callable[[Tensor], Tensor], nn.Module | None]:
         return self.model.get_submodule(self.stem), None

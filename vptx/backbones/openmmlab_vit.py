@@ -14,7 +14,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from vptx.backbones.base import Context, LayerOutput, Net, count_channels, has_own_forward, is_a, kind_of, measure_stem
 from vptx.backbones.linear import linear, run
-from vptx.backbones.memory import SelfAttention, Spelling
+from vptx.backbones.memory import SelfAttention, Spelling, same
 from vptx.geometry import Geometry
 from vptx.readout import OWN
 from vptx.registry import NETS
@@ -148,6 +148,9 @@ class MMPretrainViT(OpenMMLabViT):
         )
         return model.pre_norm(model.drop_after_pos(tokens + positions)), Context(grid)
 
+    def admit(self, tokens: Tensor) -> Tensor:
+        return getattr(self.model, 'pre_norm', same)(tokens)  # which BEiT and DeiT III lack
+
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return self.model.ln2(feature) if self.model.out_type == 'avg_featmap' else feature
 
@@ -223,7 +226,10 @@ class MMSegViT(OpenMMLabViT):
         tokens = model._pos_embeding(tokens, grid, model.pos_embed)
         if not model.with_cls_token:
             tokens = tokens[:, 1:]
-        return model.pre_ln(tokens) if model.pre_norm else tokens, Context(grid)
+        return self.admit(tokens), Context(grid)
+
+    def admit(self, tokens: Tensor) -> Tensor:
+        return self.model.pre_ln(tokens) if self.model.pre_norm else tokens
 
     def is_known(self, module: nn.Module) -> bool:
         if not super().is_known(module):

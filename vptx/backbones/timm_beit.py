@@ -57,6 +57,9 @@ class TimmBeit(TimmViT):
             tokens = tokens + model.pos_embed
         return model.pos_drop(tokens), Context(grid, model.rel_pos_bias() if model.rel_pos_bias is not None else None)
 
+    def admit(self, tokens: Tensor) -> Tensor:
+        return tokens  # it has no norm there
+
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
         block, length = self._block(layer), tokens.shape[1]
         if length == self.geometry.tokens:

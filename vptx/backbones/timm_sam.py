@@ -62,6 +62,9 @@ class TimmSAM(TimmTransformer):
     def is_known(self, module: nn.Module) -> bool:
         return type(module) is Block and type(module.attn) is Attention
 
+    def admit(self, tokens: Tensor) -> Tensor:
+        return self.model.norm_pre(tokens)
+
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model, (patches, grid) = self.model, self._embed_patches(image)
         if model.pos_embed is not None:

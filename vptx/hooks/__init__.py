@@ -3,6 +3,7 @@
 from .class_names_hook import ClassNamesHook
 from .data_guard_hook import DataGuardHook
 from .feature_cache_hook import FeatureCacheHook, NotFrozenError
+from .gaussian_average_hook import GaussianAverageHook, gaussian_weights
 from .guard_hook import GuardHook
 from .label_mapping_hook import LabelMappingHook, estimate_mapping
 from .prompt_init_hook import PromptInitHook
@@ -17,6 +18,7 @@ __all__ = [
     'ClassNamesHook',
     'DataGuardHook',
     'FeatureCacheHook',
+    'GaussianAverageHook',
     'GuardHook',
     'LabelMappingHook',
     'NotFrozenError',
@@ -30,4 +32,5 @@ __all__ = [
     'TipAdapterHook',
     'estimate_mapping',
     'fill_cache',
+    'gaussian_weights',
 ]

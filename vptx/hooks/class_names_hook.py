@@ -21,13 +21,19 @@ class ClassNamesHook(Hook):
     ``CoOpTask(part='all')`` of a model that was trained on ``part='base'``. After a validation or a test the names are
     those from before. A model whose mapping has no ``set_classes`` is left alone.
 
+    Args:
+        templates: whether the mapping gets the data set's template, too (``metainfo['template']``), as zero-shot CLIP,
+            KgCoOp and ProGrad have it.
+
     Before :class:`~vptx.hooks.DataGuardHook`, which compares the names of the data with those of the model.
     """
 
     priority = 'HIGH'
 
-    def __init__(self) -> None:
-        self._before: list[ClassNames | None] = []
+    def __init__(self, templates: bool = False) -> None:
+        self.templates = templates
+        self._before: list[tuple[ClassNames | None, str | None]] = []
+        self._template: str | None = None
 
     def before_train(self, runner: Runner) -> None:
         self._name(runner, runner.train_dataloader.dataset)
@@ -47,21 +53,21 @@ class ClassNamesHook(Hook):
     def _name(self, runner: Runner, dataset: Any) -> None:
         names = tuple(map(str, dataset.metainfo.get('classes') or ()))
         where = f'the data set {type(dataset).__name__} {getattr(dataset, "data_root", "")}'.strip()
-        self._set(runner, ClassNames(names, where) if names else None)
+        template = dataset.metainfo.get('template') if self.templates else None
+        self._set(runner, ClassNames(names, where) if names else None, template)
 
     def _replace(self, runner: Runner, dataset: Any) -> None:
         prompted = find_prompted_network(unwrap_model(runner.model))
-        self._before.append(prompted.classes if prompted is not None else None)
+        self._before.append((prompted.classes if prompted is not None else None, self._template))
         self._name(runner, dataset)
 
     def _restore(self, runner: Runner) -> None:
-        self._set(runner, self._before.pop())
+        self._set(runner, *self._before.pop())
 
-    @staticmethod
-    def _set(runner: Runner, classes: ClassNames | None) -> None:
+    def _set(self, runner: Runner, classes: ClassNames | None, template: str | None) -> None:
         prompted = find_prompted_network(unwrap_model(runner.model))
         if prompted is None or classes is None or not hasattr(prompted.mapping, 'set_classes'):
             return
-        if prompted.classes is None or prompted.classes.names != classes.names:
-            prompted.mapping.set_classes(list(classes.names))
-            prompted.classes = classes
+        if prompted.classes is None or prompted.classes.names != classes.names or template != self._template:
+            prompted.mapping.set_classes(list(classes.names), **({'template': template} if template else {}))
+            prompted.classes, self._template = classes, template

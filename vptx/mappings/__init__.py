@@ -6,6 +6,7 @@ from .clip_adapter import CLIPAdapterHead
 from .frequency import FrequencyMapping, IterativeMapping
 from .fully_connected import FullyConnectedMapping
 from .index import IndexMapping, RandomMapping
+from .pulls import ImagePull, LogitPull, Pull, TextPull
 from .text import TextHead
 from .tip_adapter import TipAdapterHead
 
@@ -15,10 +16,14 @@ __all__ = [
     'CountedMapping',
     'FrequencyMapping',
     'FullyConnectedMapping',
+    'ImagePull',
     'IndexMapping',
     'IterativeMapping',
     'LabelMapping',
+    'LogitPull',
+    'Pull',
     'RandomMapping',
     'TextHead',
+    'TextPull',
     'TipAdapterHead',
 ]

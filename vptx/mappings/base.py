@@ -50,6 +50,19 @@ class LabelMapping(BaseModule):
         """Whether what it has learnt serves other classes too."""
         return False
 
+    def language(self) -> tuple[Tensor, ...]:
+        """Learnt prompts of its text side, see :meth:`vptx.prompters.Prompter.language`."""
+        return ()
+
+    @property
+    def reads_frozen(self) -> bool:
+        """Whether training compares with the network without its prompter: it then gets what that makes of the images
+        (:meth:`take_frozen`) before each forward."""
+        return False
+
+    def take_frozen(self, logits: Tensor) -> None:
+        """Of the network without its prompter, for the images of the next forward: (B, K)."""
+
     def frozen_tensors(self) -> Iterable[tuple[str, Tensor]]:
         """Frozen numbers of its own, by name, which no prompt file holds: the file's fingerprint covers them."""
         return ()

@@ -7,6 +7,7 @@ x (B, d) is what the image tower's own classifier gives: timm's ``vit_*_clip_qui
 with ``num_classes=d`` have CLIP's projection there. Nothing trains, or a prompter on the text side does.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.mappings.base import LabelMapping
-from vptx.registry import MAPPINGS
+from vptx.mappings.pulls import Forward, Pull
+from vptx.registry import MAPPINGS, PULLS, build
 from vptx.text import PromptedText
 
 __all__ = ['TextHead']
@@ -37,6 +39,8 @@ class TextHead(LabelMapping):
         tower: config of a text tower, :class:`~vptx.backbones.OpenCLIPText`, or one that is built.
         classes, template, average, prompter, whole: of :class:`~vptx.text.PromptedText`.
         scale: the factor of cosines; by default the tower's own.
+        pulls: terms of the loss, or their configs, that keep features near those of the frozen towers:
+            :class:`~vptx.mappings.TextPull`, :class:`~vptx.mappings.ImagePull`, :class:`~vptx.mappings.LogitPull`.
 
     Attributes:
         text: the text side; its ``prompter`` is what trains here.
@@ -59,6 +63,7 @@ class TextHead(LabelMapping):
         prompter: Any = None,
         scale: float | None = None,
         whole: bool = False,
+        pulls: Sequence[Pull | dict] = (),
     ) -> None:
         super().__init__()
         if scale is not None and not (isinstance(scale, (int, float)) and 0 < scale < float('inf')):
@@ -66,6 +71,15 @@ class TextHead(LabelMapping):
         self.text = PromptedText(tower, classes, template, average, prompter, whole)
         self.num_classes = len(self.text.classes)
         self._scale = scale
+        self.pulls = nn.ModuleList(build(PULLS, pull) for pull in pulls)
+        twice = [name for name, count in Counter(type(pull).__name__ for pull in self.pulls).items() if count > 1]
+        if twice:
+            raise ValueError(f'pulls has more than one {twice[0]}: leave one')
+        self._frozen_images: Tensor | None = None
+        self._seen: Forward | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_frozen_images': None, '_seen': None}  # a copy has no graph
 
     def bind(self, sources: int) -> None:
         net = self.text.net
@@ -75,6 +89,12 @@ class TextHead(LabelMapping):
                 f'gives {sources}: build it with num_classes={net.embed_dim}, as the image side of the same CLIP'
             )
         self.text.start()
+        idle = [type(pull).__name__ for pull in self.pulls if pull.of_classes]
+        if idle and not any(True for _ in self.text.prompter.parameters()):
+            raise ValueError(
+                f'{idle[0]} pulls features of classes, and nothing on the text side trains: give the head a prompter, '
+                'or leave the pull out'
+            )
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -89,18 +109,24 @@ class TextHead(LabelMapping):
         """The factor of cosines."""
         return self.text.net.logit_scale.exp() if self._scale is None else self._scale
 
-    def set_classes(self, classes: Sequence[str]) -> None:
-        """Read other class names, without training.
+    def set_classes(self, classes: Sequence[str], template: str | Sequence[str] | None = None) -> None:
+        """Read other class names, by other templates if they are given, without training.
 
         Raises:
             ValueError: see :meth:`vptx.text.PromptedText.set_classes`.
         """
-        self.text.set_classes(classes)
+        self.text.set_classes(classes, template)
         self.num_classes = len(self.text.classes)
 
     def forward(self, logits: Tensor) -> Tensor:
         """Embeddings of images (B, d) -> (B, C)"""
-        return self.score(logits, self.text(logits if self.text.prompter.takes_note else None))
+        features = self.text(logits if self.text.prompter.takes_note else None)
+        scores = self.score(logits, features)
+        frozen, self._frozen_images, self._seen = self._frozen_images, None, None
+        if len(self.pulls) and torch.is_grad_enabled():
+            images = F.normalize(logits, dim=-1)
+            self._seen = Forward(images, features, scores, frozen, self.text.frozen, self.score)
+        return scores
 
     def score(self, x: Tensor, features: Tensor) -> Tensor:
         """Embeddings of images (B, d), and features of classes (C, d), or (B, C, d) of each image -> (B, C)"""
@@ -130,12 +156,24 @@ class TextHead(LabelMapping):
             linear.bias.copy_(self.text.net.logit_bias.expand(len(linear.bias)))
         return linear
 
-    def loss(self) -> Mapping[str, Tensor]:
-        return self.text.prompter.loss()
+    def language(self) -> tuple[Tensor, ...]:
+        return self.text.prompter.language()
+
+    @property
+    def reads_frozen(self) -> bool:
+        return any(pull.reads_frozen for pull in self.pulls)
+
+    def take_frozen(self, logits: Tensor) -> None:
+        self._frozen_images = F.normalize(logits, dim=-1)
+
+    def loss(self) -> dict[str, Tensor]:
+        """Terms of the prompter of the text side, and of the pulls, of the last forward that had gradients."""
+        pulls = {type(pull).__name__: pull(self._seen) for pull in self.pulls} if self._seen else {}
+        return {**self.text.prompter.loss(), **pulls}
 
     @property
     def adds_loss(self) -> bool:
-        return self.text.prompter.adds_loss
+        return self.text.prompter.adds_loss or len(self.pulls) > 0
 
     def frozen_tensors(self) -> Iterable[tuple[str, Tensor]]:
         yield from self.text.frozen_tensors()

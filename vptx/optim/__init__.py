@@ -1,6 +1,7 @@
 """Optimizers of what trains, and of nothing else; half precision; the field's own ways to take a step."""
 
 from .normalized import NormalizedGradOptimWrapper
+from .prograd import ProGradOptimWrapper, project_gradients
 from .spsa import InversePowerLR, SPSAOptimWrapper
 from .wrappers import BFloat16OptimWrapper, IdleOptimWrapper, TrainableOnlyOptimWrapperConstructor
 
@@ -9,6 +10,8 @@ __all__ = [
     'IdleOptimWrapper',
     'InversePowerLR',
     'NormalizedGradOptimWrapper',
+    'ProGradOptimWrapper',
     'SPSAOptimWrapper',
     'TrainableOnlyOptimWrapperConstructor',
+    'project_gradients',
 ]

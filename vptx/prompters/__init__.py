@@ -9,6 +9,7 @@ from .channel import ChannelPrompter
 from .conditional_context import ConditionalContextPrompter
 from .context import ContextPrompter
 from .coordinator import CoordinatorPrompter
+from .coupled import CoupledPrompter
 from .deep import DeepPrompter
 from .embedding import PromptEmbedding
 from .image import ImagePrompter
@@ -36,6 +37,7 @@ __all__ = [
     'ConditionalContextPrompter',
     'ContextPrompter',
     'CoordinatorPrompter',
+    'CoupledPrompter',
     'DeepPrompter',
     'ImagePrompter',
     'InsidePrompter',

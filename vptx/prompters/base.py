@@ -41,6 +41,7 @@ class Prompter(BaseModule):
         slots: M, how many words are replaced.
         per_class: whether each class has learnt words of its own, so that no others can be read.
         takes_note: whether it reads ``at.note``; a note that is given to another prompter is an error.
+        reads_language: whether it makes its prompts of those of the text side, ``at.language``.
         prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
         sites: once bound, the modules inside the network whose outputs go through :meth:`inside`.
         bound_to: what :func:`vptx.binding.bind` bound it to, if it did.
@@ -56,6 +57,7 @@ class Prompter(BaseModule):
     slots: int = 0
     per_class: bool = False
     takes_note: bool = False
+    reads_language: bool = False
     prompts_at_end: bool = False
     sites: tuple[Site, ...] = ()
     bound_to: tuple | None = None
@@ -170,6 +172,11 @@ class Prompter(BaseModule):
         of all classes, (C, M, D) of each class, or (B, 1, M, D) or (B, C, M, D) of each image, too, with ``at.note``
         their embeddings (B, d)."""
         return None
+
+    def language(self) -> tuple[Tensor, ...]:
+        """In a text tower, its prompts of each layer, from the first on, (P, D) each, for a prompter of the image side
+        that is made of them (``at.language``); empty where there are none that all classes share."""
+        return ()
 
     @property
     def gap(self) -> int:

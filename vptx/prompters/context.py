@@ -36,12 +36,15 @@ class ContextPrompter(Prompter):
         class_specific: whether each class has vectors of its own, which serve no others.
         position: where the name stands: after the vectors (``'end'``), in their ``'middle'`` or in ``'front'``.
         depth: J, how many layers have prompts of their own, the first one included. 1 is CoOp.
+        zeros_ahead: whether there may be more vectors than words; those before the words start as zeros, as in
+            ProGrad.
 
     Raises:
         ValueError: options out of range or that do not go together; when bound, a depth that the tower does not have,
             or words of several tokens where they cannot stay together.
     """
 
+    of_training = Prompter.of_training | {'zeros_ahead'}
     doors = frozenset({'words', 'tokens'})
     shares_prefix = True
 
@@ -52,14 +55,18 @@ class ContextPrompter(Prompter):
         class_specific: bool = False,
         position: str = 'end',
         depth: int = 1,
+        zeros_ahead: bool = False,
     ) -> None:
         super().__init__()
         number = len(words.split()) if words else 16
         self.slots = check_whole('num_tokens', number if num_tokens is None else num_tokens)
-        if words is not None and self.slots > number:
+        self._zeros = self.slots - number if zeros_ahead and words else 0
+        if self._zeros > 0:
+            words = ' '.join(['X'] * self._zeros + [words or ''])
+        elif words is not None and self.slots > number:
             raise ValueError(
                 f'num_tokens={self.slots} vectors cannot start as the {number} words of {words!r}: leave num_tokens or '
-                'words out'
+                'words out, or let the first ones be zeros (zeros_ahead=True)'
             )
         if position not in POSITIONS:
             raise ValueError(f'position must be one of {", ".join(POSITIONS)}, not {position!r}')
@@ -86,6 +93,7 @@ class ContextPrompter(Prompter):
                     'what is left of the words in their place'
                 )
             first = vectors[: self.slots].clone()
+            first[: max(self._zeros, 0)] = 0
         if self.per_class:
             first = first.repeat(geometry.classes, 1, 1)
             if self.start is None:
@@ -95,6 +103,9 @@ class ContextPrompter(Prompter):
 
     def words(self, at: At) -> Tensor:
         return self.context
+
+    def language(self) -> tuple[Tensor, ...]:
+        return () if self.per_class else (self.context, *self.deep)
 
     def prompts(self, at: At) -> Tensor:
         """Those that overwrite rows before the layer ``at``, from 1 on: (M, D), or (B, M, D) of each text."""

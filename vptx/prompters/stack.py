@@ -35,6 +35,7 @@ class StackedPrompter(Prompter):
         self.prompters = nn.ModuleList(built)
         self.doors = frozenset().union(*(prompter.doors for prompter in built))
         self.takes_note = any(prompter.takes_note for prompter in built)
+        self.reads_language = any(prompter.reads_language for prompter in built)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -60,6 +61,9 @@ class StackedPrompter(Prompter):
 
     def words(self, at: At) -> Tensor | None:
         return self._speaking.words(at)
+
+    def language(self) -> tuple[Tensor, ...]:
+        return self._speaking.language()
 
     @property
     def looks(self) -> bool:
