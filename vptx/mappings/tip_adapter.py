@@ -98,7 +98,7 @@ class TipAdapterHead(TextHead):
     def ready(self) -> bool:
         return len(self.labels) > 0 and bool(((self.labels >= 0) & (self.labels < self.num_classes)).all())
 
-    def set_classes(self, classes: Any) -> None:
+    def set_classes(self, classes: Any, template: Any = None) -> None:
         """
         Raises:
             ValueError: the memory has images of its own classes alone.
@@ -108,7 +108,7 @@ class TipAdapterHead(TextHead):
                 f'the memory of {type(self).__name__} has images of its {self.num_classes} classes, and none of '
                 'others: use a TextHead'
             )
-        super().set_classes(classes)
+        super().set_classes(classes, template)
 
     def check_facts(self, facts: Mapping[str, Any], where: str | Path) -> None:
         super().check_facts(facts, where)
