@@ -24,7 +24,8 @@ class OpenMMLabBackbone(WholeNet):
     Args:
         model: a backbone, built.
         img_size: height and width of the images to come, in pixels, by default its attribute ``img_size``, or the size
-            of the ``data_preprocessor`` around it, or 224. Prompts around or behind an image are made for one size.
+            of the ``data_preprocessor`` around it, or 224. Prompts around an image, or in further
+            channels, are made for one size.
     """
 
     example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmpretrain.ResNet', depth=18))

@@ -186,7 +186,7 @@ class OpenMMLabSwin(SwinNet):
 
 @NETS.register_module()
 class MMPretrainSwinV2(OpenMMLabSwin):
-    """mmpretrain's SwinTransformerV2: norms behind its branches, and unit queries and keys.
+    """mmpretrain's SwinTransformerV2: norms after its branches, and unit queries and keys.
 
     Args:
         model: a backbone, built.

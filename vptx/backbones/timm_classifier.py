@@ -29,8 +29,8 @@ class TimmClassifier(TimmNet):
     Args:
         model: a timm name such as ``'resnet50.a1_in1k'``, or a built model.
         img_size: height and width of the images to come, in pixels, by default of those that the weights were made
-            for. Most take any; prompts around or behind an image are made for one. A network of one size is built for
-            it, by name.
+            for. Most take any; prompts around an image, or in further channels, are made for one. A network of one
+            size is built for it, by name.
         **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name.
 
     Raises:
@@ -153,7 +153,7 @@ def _find_pooling(model: nn.Module) -> tuple[str, bool]:
     for part in (model, head):
         pooling = getattr(part, 'global_pool', None)
         if isinstance(pooling, SelectAdaptivePool2d):
-            # Two ways of a convolution in front of it.
+            # Two ways of a convolution before it.
             widened = hasattr(part, 'in_conv') or getattr(part, 'in_features', model.num_features) != model.num_features
             return pooling.pool_type, not widened
     named = (getattr(model, 'global_pool', None), getattr(head, 'pool_type', None))

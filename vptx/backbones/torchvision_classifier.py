@@ -25,8 +25,8 @@ class TorchvisionClassifier(WholeNet):
     Args:
         model: a torchvision name such as ``'resnet50'``, or a built model.
         img_size: height and width of the images to come, in pixels, by default its attribute ``image_size``, if it has
-            one, or those of its weights or of the first model of its class. Prompts around or behind an image are made
-            for one size.
+            one, or those of its weights or of the first model of its class. Prompts around an image, or in
+            further channels, are made for one size.
         **arguments: of ``torchvision.models.get_model`` for a name, such as ``weights='IMAGENET1K_V2'``.
 
     Raises:

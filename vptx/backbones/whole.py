@@ -14,7 +14,7 @@ __all__ = ['Output', 'WholeNet']
 
 @dataclass(frozen=True)
 class Output(Context):
-    """Beside tokens, if there are any: what the library's own forward returned, in its own shape."""
+    """Next to tokens, if there are any: what the library's own forward returned, in its own shape."""
 
     value: Any = None
 

@@ -95,7 +95,7 @@ class ContrastivePretraining(BaseModel):
         for sentence in (s for s, row in zip(sentences, tokens, strict=True) if row[-1]):
             if len(self.tokenizer.encode(sentence)) + 2 > len(tokens[0]):  # open_clip cuts what is too long
                 raise ValueError(f'{sentence!r} is longer than the context of {len(tokens[0])} tokens')
-        # Under a causal mask nothing behind the last token that is read can change it.
+        # Under a causal mask nothing after the last token that is read can change it.
         ends = tokens.argmax(-1)
         length = int(ends.max()) + 1
         x = self.clip.token_embedding(tokens[:, :length]) + self.clip.positional_embedding[:length]
