@@ -1,7 +1,7 @@
 """ViT-mini and the image tower of CLIP-mini: the networks of the mini benchmarks, in timm's registry.
 
 timm.create_model('vit_mini_patch8_64')        # half a ViT-Ti: 6 layers, width 192, 65 tokens, 2.7 M parameters
-timm.create_model('vit_mini_patch8_clip_64')   # as timm builds CLIP's towers: a norm before the layers, patches without bias
+timm.create_model('vit_mini_patch8_clip_64')   # as timm builds the towers of CLIP: a norm first, patches without bias
 """
 
 from functools import partial
