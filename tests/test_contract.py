@@ -189,7 +189,7 @@ WITH_MEMORY = [name for name in NETWORKS if {'memory', 'inside'} <= wrap_backbon
 @pytest.mark.parametrize(
     ('network', 'kind'),
     covering(
-        product(WITH_MEMORY, INSIDE),
+        [(network, kind) for network, kind in product(WITH_MEMORY, INSIDE) if refusal(network, kind) is None],
         lambda network, kind: kind,
         lambda network, kind: network,
     ),
@@ -766,7 +766,6 @@ def test_net_base_class_asks_for_everything():
         lambda: net.is_known(nn.Identity()),
         lambda: net.call(images(), 0, None),
         lambda: net.spelling(0),
-        lambda: net.module_at(None),
         lambda: net.finish(images()),
         lambda: net.finish_pooled(images()),
         lambda: net.classify(images(), None),

@@ -6,7 +6,7 @@ from copy import deepcopy
 import pytest
 import timm
 import torch
-from networks import CLASSES, GRID, NETWORKS, SIZE, VARIANTS, WIDTH, images, tiny
+from networks import CLASSES, GRID, NETWORKS, SIZE, VARIANTS, WIDTH, image_prompters, images, tiny
 from timm.models import get_model_input_config
 from torch import nn
 
@@ -22,9 +22,7 @@ CONVNETS = ['ResNet', 'ConvNeXt', 'BiT', 'ResNeXt', 'ResNet-D']
 every_convnet = pytest.mark.parametrize('network', CONVNETS)
 PAD = dict(type='PadPrompter', pad_size=4)
 TOKENS = [
-    name
-    for name, kind in PROMPTERS.module_dict.items()
-    if kind.doors and not kind.doors <= wrap_backbone(tiny('ResNet')).geometry.doors
+    name for name in image_prompters() if not PROMPTERS.get(name).doors <= wrap_backbone(tiny('ResNet')).geometry.doors
 ]
 
 

@@ -127,6 +127,6 @@ def test_the_tool_leaves_table_numbers_and_picture(tmp_path, monkeypatch, capsys
 
 
 def test_a_method_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match='has no door'):
+    with pytest.raises(ValueError, match='calls no such module'):
         candidates(tiny('swin v2'), dict(lora=(dict(type='LoRA'), ['head'])))
     assert vptx.attach(tiny('swin'), DEEP)

@@ -169,8 +169,8 @@ def test_the_log_says_what_was_found_and_what_was_passed_over(tmp_path, log):
 def test_a_class_without_images_shifts_no_label(tmp_path, log):
     write_folders(tmp_path, 'train', cat=10, owl=10)
     (tmp_path / 'train' / 'dog').mkdir()
-    (tmp_path / 'train' / 'dog' / 'a.npy').write_bytes(b'x')
-    with pytest.raises(ValueError, match=r'train has folders without images: dog \(passed over: .*a\.npy\).*classes='):
+    (tmp_path / 'train' / 'dog' / 'a.mat').write_bytes(b'x')
+    with pytest.raises(ValueError, match=r'train has folders without images: dog \(passed over: .*a\.mat\).*classes='):
         CustomImages(str(tmp_path))
     data = CustomImages(str(tmp_path), classes=['cat', 'dog', 'owl'])
     assert {data.get_data_info(i)['gt_label'] for i in range(len(data))} == {0, 2}

@@ -21,7 +21,9 @@ from vptx.studies.trials import Run, Trial
 def configs(tmp_path):
     weights = {'model.backbone.net': net(weights=str(write_weights(tmp_path / 'weights.pth')))}
     return [
-        str(write_config(tmp_path / f'{name}.py', tmp_path / name, hooks=[hook(**options)], **weights))
+        str(
+            write_config(tmp_path / f'{name}.py', tmp_path / name, hooks=[hook(**options)], log_level='INFO', **weights)
+        )
         for name, options in {'linear': dict(prompter=dict(type='AddedPrompter')), 'deep': {}}.items()
     ]
 
@@ -50,7 +52,9 @@ def test_choice_on_validation_figure_on_test_and_nothing_twice(tmp_path, configs
         assert o.val == max(scores.values()) == scores[f'lr={lr:g}']
         assert lr == 0.01 or scores['lr=0.03'] > scores['lr=0.01']  # a tie goes to the smaller rate
         assert len(o.test) == 2 and o.trained > 0 and o.kilobytes > 0 and o.at_edge and not o.missing
-        assert 'mmengine' in (folder / 'select' / 'lr=0.01' / 'log.txt').read_text()  # what the run said is kept
+        assert (
+            'Epoch(train) [2]' in (folder / 'select' / 'lr=0.01' / 'log.txt').read_text()
+        )  # what the run said is kept
     assert (out / 'results.md').read_text() == markdown(outcomes) + '\n'
     assert [Outcome(**row) for row in json.loads((out / 'results.json').read_text())] == outcomes
     assert Image.open(out / 'results.png').width > 500

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
@@ -72,8 +73,10 @@ def has_global_hooks() -> bool:
     return torch_module._has_any_global_hook()
 
 
-def stand_in(module: nn.Module, forward: Callable[..., Tensor]) -> nn.Module:
+def stand_in(module: nn.Module, forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """A module that shares all parts, weights and hooks with ``module``, and computes ``forward`` when it is called."""
+    if torch.compiler.is_compiling() and is_untouched(module) and not has_global_hooks():
+        return forward  # a compiler copies no modules, and there is no hook to call
     other = copy(module)
     other.forward = forward
     return other
