@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from covering import covering_pairs
+from covering import covering, ways_in
 from networks import CLASSES, DEPTH, GRID, HUGGING_FACE, SIZE, WIDTH, config, image_prompters, images, tiny
 from runs import environment
 from torch import Tensor, nn
@@ -37,7 +37,11 @@ KINDS = [kind for kind in image_prompters() if PROMPTERS.get(kind).doors <= DOOR
 every_network = pytest.mark.parametrize('network', HUGGING_FACE)
 every_pair = pytest.mark.parametrize(
     ('network', 'kind'),
-    covering_pairs([(network, kind) for network in HUGGING_FACE for kind in KINDS]),
+    covering(
+        [(network, kind) for network in HUGGING_FACE for kind in KINDS],
+        lambda network, kind: kind,
+        lambda network, kind: (network, 'memory' if ways_in(kind)[1] else ''),
+    ),
 )
 
 

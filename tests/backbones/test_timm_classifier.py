@@ -202,7 +202,10 @@ def smallest_of_each_class() -> list[str]:
 SAMPLED = random.Random(0).sample(timm.list_modules(), 20)
 
 
-@pytest.mark.parametrize('module', SAMPLED)
+# One of them has recurrent layers, which take half a minute.
+@pytest.mark.parametrize(
+    'module', [pytest.param(name, marks=[pytest.mark.slow] if name == 'sequencer' else []) for name in SAMPLED]
+)
 def test_classes_of_timm(module):
     """Twenty of its modules, the first model of each: shapes are the library's, with pixels and without."""
     name = timm.list_models(module=module)[0]

@@ -176,7 +176,7 @@ def test_maps_of_chosen_layers(network, layers, norm):
         (dict(maps=[]), r'a readout is a name or dict\(maps=\[layers\]'),
         (dict(maps='all'), 'a readout is a name or dict'),
         (dict(maps=[1], size=2), 'a readout is a name or dict'),
-        (dict(maps=[1], norm='batch'), "norm of maps must be one of none, final, each, not 'batch'"),
+        (dict(maps=[1], norm='batch'), "norm of maps must be one of none, final, each, projected, not 'batch'"),
         ([1, 2], 'a readout is a name or dict'),
     ],
     ids=str,

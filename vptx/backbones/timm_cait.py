@@ -63,7 +63,7 @@ class TimmCait(TimmTransformer):
     def embed(self, image: Tensor) -> tuple[Tensor, Context]:
         model, (patches, grid) = self.model, self._embed_patches(image)
         patches = model.pos_drop(patches + model.pos_embed)
-        return torch.cat([model.cls_token.expand(len(patches), -1, -1), patches], dim=1), Context(grid)
+        return torch.cat([model.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1), Context(grid)
 
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
         block, class_token, rest = self.module_of(layer), tokens[:, :1], tokens[:, 1:]

@@ -105,7 +105,7 @@ class TimmClassifier(TimmNet):
             return cells.flatten(1, 2), Output((cells.shape[1], cells.shape[2]), None, value)
         if isinstance(value, Tensor) and value.shape[1] == facts.prefix + rows * columns:
             return value, Output((rows, columns), None, value)
-        return image.new_zeros(len(image), 0, 1), Output((0, 0), None, value)
+        return image.new_zeros(image.shape[0], 0, 1), Output((0, 0), None, value)
 
     def _find_grid(self, image: tuple[int, int]) -> tuple[int, int]:
         step = self.model.feature_info[-1]['reduction']
@@ -122,7 +122,7 @@ class TimmClassifier(TimmNet):
 
     def features(self, tokens: Tensor, context: Context) -> Any:
         assert isinstance(context, Output)
-        value, batch = context.value, len(tokens)  # of no images, this is that of one
+        value, batch = context.value, tokens.shape[0]  # of no images, this is that of one
         return value[:batch] if isinstance(value, Tensor) else [part[:batch] for part in value]
 
     def classify(self, tokens: Tensor, context: Context) -> Tensor:

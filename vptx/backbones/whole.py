@@ -58,7 +58,7 @@ class WholeNet(Net):
                 f'an image of {size[0]} x {size[1]} px, but {facts.name} was built for {facts.image[0]} x '
                 f'{facts.image[1]} px: build it for another size'
             )
-        return image.new_zeros(len(image), 0, 1), Output((0, 0), None, self.model(image))
+        return image.new_zeros(image.shape[0], 0, 1), Output((0, 0), None, self.model(image))
 
     def finish(self, tokens: Tensor) -> Tensor:
         return tokens

@@ -157,7 +157,7 @@ class TipAdapterHead(TextHead):
         """What the memory says of embeddings: (B, d) -> (B, C)"""
         near = F.normalize(x, dim=-1) @ self.keys.to(x.dtype).T
         weights = (beta * (near - 1)).exp().to(x.dtype)
-        return weights.new_zeros(len(x), self.num_classes).index_add(1, self.labels, weights)
+        return weights.new_zeros(x.shape[0], self.num_classes).index_add(1, self.labels, weights)
 
     @torch.no_grad()
     def choose(self, x: Tensor, labels: Tensor) -> float:
