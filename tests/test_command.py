@@ -124,14 +124,11 @@ def test_an_import_prints_nothing():
 def installed(tmp_path_factory):
     """A bare environment with vptx from a wheel that was built from a source distribution, outside of the checkout."""
     folder = tmp_path_factory.mktemp('installed')
-    files = subprocess.run(['git', 'ls-files', '-z'], cwd=REPO, capture_output=True, check=True, text=True).stdout
     source = folder / 'source'
-    for name in filter(None, files.split('\0')):
-        if name.startswith('tests/') or not (REPO / name).exists():
-            continue
-        target = source / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPO / name, target, follow_symlinks=False)
+    left = ('.git', '.venv', '*cache*', '*.egg-info', 'build', 'dist', 'work_dirs', 'data', 'tests')
+    ignored = shutil.ignore_patterns(*left)
+    keep = lambda place, names: ignored(place, names) if Path(place) == REPO else []  # noqa: E731
+    shutil.copytree(REPO, source, symlinks=True, ignore=keep)
     build = 'import sys, setuptools.build_meta as b; getattr(b, sys.argv[1])(sys.argv[2])'
     subprocess.run([sys.executable, '-c', build, 'build_sdist', folder], cwd=source, check=True, capture_output=True)
     (archive,) = folder.glob('*.tar.gz')
