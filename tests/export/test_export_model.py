@@ -229,9 +229,28 @@ def test_prompts_of_two_tasks_in_one_batch(tmp_path):
         assert close(found[mine].numpy(), asked(model, image)[mine])
 
 
-def test_prompts_that_cannot_be_inputs_of_a_graph(tmp_path):
-    with pytest.raises(ValueError, match='cannot be folded'):
-        export_task(prompted(prompter=dict(type='ShallowPrompter')), tmp_path / 'task.safetensors')
+def test_a_folded_model_stays_folded(tmp_path):
+    model = vptx.fold(prompted())
+    export_model(model, tmp_path / 'model.pt2', fold=False)
+    assert find_prompted_network(model).folded == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ('prompter', 'doors'),
+    [
+        (dict(type='ShallowPrompter'), 'tokens'),
+        # Half of it would be lost: the graph has no border.
+        ([dict(type='BorderPrompter', width=2), dict(type='DeepPrompter', num_tokens=3)], 'image, memory'),
+    ],
+)
+def test_prompts_that_cannot_be_inputs_of_a_graph(tmp_path, prompter, doors):
+    for write, name in ((export_task, 'task.safetensors'), (export_graph, 'graph.pt2')):
+        with pytest.raises(ValueError, match=f'acts through {doors}: only prompts that are keys and values alone'):
+            write(prompted(prompter=prompter), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_task_is_a_file_of_safetensors(tmp_path):
     with pytest.raises(ValueError, match=r'\.safetensors'):
         export_task(prompted(), tmp_path / 'task.npz')
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -75,12 +74,13 @@ class Deployed(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         return self.logits(self.normalised(image)).float()
 
-    def logits(self, inputs: Tensor, **named: Any) -> Tensor:
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Of images as the model itself takes them."""
         if self.segments:
             return self.model.encode_decode(inputs, [dict(img_shape=self.size, ori_shape=self.size)])
         if hasattr(self.model, 'extract_feat'):  # of mmpretrain
-            return self.model(inputs, mode='tensor', **named)
-        return self.model(inputs, **named)
+            return self.model(inputs, mode='tensor')
+        return self.model(inputs)
 
     def example(self, number: int = 2) -> Tensor:
         """Random images of the kind that it takes, always the same."""

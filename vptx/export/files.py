@@ -5,6 +5,7 @@ One graph takes batches of any number. Before the file gets its name, the graph 
 
 import json
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +17,7 @@ from torch.export import Dim, ExportedProgram
 from vptx.export.deployed import Deployed, check_repeatable, evaluated, prompted_network
 from vptx.prompt_file import describe
 
-__all__ = ['FORMATS', 'as_size', 'check_equal', 'export_model', 'facts_of', 'save', 'trace']
+__all__ = ['FORMATS', 'as_size', 'check_ending', 'check_equal', 'export_model', 'facts_of', 'save', 'trace']
 
 #: The largest difference of logits that is taken for rounding, relative to the largest logit.
 TOLERANCE = 1e-4
@@ -53,7 +54,7 @@ def export_model(
             numbers, cannot be exported, or is another one in the file.
         ImportError: the library of the format is not installed: ``pip install 'vptx[export]'``.
     """
-    path, network = Path(path), prompted_network(model)
+    path, network = check_ending(path), prompted_network(model)
     size = as_size(network.net.geometry.image if size is None else size)
     deployed = Deployed(model, size, uint8)
     was_folded = bool(network.folded)
@@ -68,9 +69,16 @@ def export_model(
             wanted = [(dict(image=batch), deployed(batch)) for batch in map(deployed.example, (1, 2, 3))]
             facts['difference'] = save(program, path, facts, wanted)
         finally:
-            if not was_folded:
-                network.unfold()
+            network.fold() if was_folded else network.unfold()
     return facts
+
+
+def check_ending(path: str | Path) -> Path:
+    """The path of a file in one of the formats, or a ValueError."""
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise ValueError(f'{path}: a file ends in {", ".join(FORMATS)}, not {path.suffix!r}')
+    return path
 
 
 def as_size(size: int | Sequence[int]) -> tuple[int, int]:
@@ -137,16 +145,26 @@ def save(
 
     Returns:
         The largest difference.
+
+    Raises:
+        ValueError: what was written does not run, or gives other logits. Then there is no new file.
     """
-    if path.suffix not in FORMATS:
-        raise ValueError(f'{path}: a file ends in {", ".join(FORMATS)}, not {path.suffix!r}')
     path.parent.mkdir(parents=True, exist_ok=True)
     write, load = FORMATS[path.suffix]
     with TemporaryDirectory(dir=path.parent, prefix=f'.{path.stem}.') as folder:
         written = Path(folder, path.name)
         write(program, written, json.dumps(facts), list(_flat(wanted[0][0])))
         run = load(written)
-        difference = max(check_equal(run(**inputs), output, path) for inputs, output in wanted)
+        difference = 0.0
+        for inputs, output in wanted:
+            try:
+                found = run(**inputs)
+            except Exception as error:  # of any runtime
+                raise ValueError(
+                    f'{path} was not written: it does not run on {output.shape[0]} images: '
+                    f'{type(error).__name__}: {error}'
+                ) from error
+            difference = max(difference, check_equal(found, output, path))
         for file in Path(folder).iterdir():
             file.replace(path.parent / file.name)
     return difference
@@ -222,8 +240,6 @@ def _load_openvino(path: Path) -> Callable[..., Tensor]:
 
 
 def _needed(name: str) -> Any:
-    from importlib import import_module
-
     try:
         return import_module(name)
     except ImportError as error:

@@ -20,7 +20,7 @@ from torch.export import Dim
 from torch.func import functional_call
 
 from vptx.export.deployed import Deployed, check_repeatable, evaluated, prompted_network
-from vptx.export.files import as_size, facts_of, save, trace
+from vptx.export.files import as_size, check_ending, facts_of, save, trace
 from vptx.files import write_whole
 from vptx.geometry import At, KeyValue
 from vptx.prompt_file import names_in_file
@@ -76,6 +76,12 @@ def task_tensors(model: nn.Module) -> dict[str, Tensor]:
         ValueError: no prompted model; prompts that are not keys and values alone, or differ from image to image.
     """
     network = prompted_network(model)
+    uses = network.prompter.uses
+    if uses != {'memory'}:
+        raise ValueError(
+            f'{type(network.prompter).__name__} acts through {", ".join(sorted(uses)) or "no door"}: only '
+            'prompts that are keys and values alone, through memory, can be inputs of a graph'
+        )
     was_folded = bool(network.folded)
     with evaluated(model):
         try:
@@ -138,6 +144,7 @@ def export_graph(
     Raises:
         ValueError: as :func:`task_tensors` and :func:`vptx.export.export_model`.
     """
+    path = check_ending(path)
     tensors, names, network = task_tensors(model), _input_names(model), prompted_network(model)
     layers = sorted(int(name.removeprefix('key_')) for name in tensors if name.startswith('key_'))
     size = as_size(network.net.geometry.image if size is None else size)
@@ -157,7 +164,7 @@ def export_graph(
             return dict(image=deployed.example(number), tensors={n: tiled[n].contiguous() for n in sorted(tiled)})
 
         shapes = {n: {0: Dim.AUTO} if n in names else {0: Dim.AUTO, 2: Dim.AUTO} for n in sorted(tensors)}
-        program = trace(graph, inputs(2), dict(image={0: Dim.AUTO}, tensors=shapes))
+        program = trace(graph, inputs(13), dict(image={0: Dim.AUTO}, tensors=shapes))
         wanted = [(inputs(number), deployed(deployed.example(number))) for number in (1, 2, 3)]
-        facts['difference'] = save(program, Path(path), facts, wanted)
+        facts['difference'] = save(program, path, facts, wanted)
     return facts
