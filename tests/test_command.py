@@ -38,11 +38,12 @@ def test_help_of_every_command_without_torch():
 
 
 def test_a_tool_for_every_command_that_takes_the_same_arguments():
-    for name, module in COMMANDS.items():
+    modules = {name: name.replace('-', '_') for name in COMMANDS}
+    for name, module in modules.items():
         if (tool := REPO / 'tools' / f'{module}.py').is_file():
             assert f"main('{name}')" in tool.read_text()
     # doctor is of the installation, and is not run from a checkout
-    assert {path.stem for path in (REPO / 'tools').glob('*.py')} == {*COMMANDS.values(), 'quickstart'} - {'doctor'}
+    assert {path.stem for path in (REPO / 'tools').glob('*.py')} == {*modules.values(), 'quickstart'} - {'doctor'}
 
 
 def test_an_unknown_command_and_none():
@@ -126,9 +127,12 @@ def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp('installed')
     source = folder / 'source'
     left = ('.git', '.venv', '*cache*', '*.egg-info', 'build', 'dist', 'work_dirs', 'data', 'tests')
-    ignored = shutil.ignore_patterns(*left)
-    keep = lambda place, names: ignored(place, names) if Path(place) == REPO else []  # noqa: E731
-    shutil.copytree(REPO, source, symlinks=True, ignore=keep)
+    source.mkdir()
+    for path in set(REPO.iterdir()) - {found for pattern in left for found in REPO.glob(pattern)}:
+        if path.is_dir():
+            shutil.copytree(path, source / path.name, symlinks=True)
+        else:
+            shutil.copy(path, source)
     build = 'import sys, setuptools.build_meta as b; getattr(b, sys.argv[1])(sys.argv[2])'
     subprocess.run([sys.executable, '-c', build, 'build_sdist', folder], cwd=source, check=True, capture_output=True)
     (archive,) = folder.glob('*.tar.gz')

@@ -19,7 +19,7 @@ from vptx.readout import OWN, Readout, read_maps
 from vptx.registry import MAPPINGS, PROMPTERS, build
 from vptx.trainable import freeze
 
-__all__ = ['attach', 'detach', 'find_mapping', 'find_prompted_network', 'fold']
+__all__ = ['attach', 'detach', 'find_mapping', 'find_prompted_network', 'fold', 'prompted_network']
 
 
 class AttachState(NamedTuple):
@@ -57,6 +57,18 @@ def find_mapping(model: nn.Module) -> LabelMapping:
     own = prompted.mapping if prompted is not None else LabelMapping()
     others = (module for module in model.modules() if isinstance(module, LabelMapping) and module.num_classes)
     return own if own.num_classes else next(others, own)
+
+
+def prompted_network(model: nn.Module) -> PromptedNetwork:
+    """As :func:`find_prompted_network`.
+
+    Raises:
+        ValueError: there is none in ``model``.
+    """
+    found = find_prompted_network(model)
+    if found is None:
+        raise ValueError(f'{type(model).__name__} is no prompted model: call vptx.attach first')
+    return found
 
 
 def attach(

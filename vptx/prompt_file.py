@@ -20,7 +20,7 @@ from mmengine.logging import print_log
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vptx.attach import find_mapping, find_prompted_network
+from vptx.attach import find_mapping, find_prompted_network, prompted_network
 from vptx.files import read_safetensors, safe_load, write_whole
 from vptx.fingerprint import fingerprints, other_weights
 from vptx.kept import file_names, find_place, head_names, kept_names, place_of
@@ -69,7 +69,7 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
     Raises:
         ValueError: the model is not prompted, or has another number of classes.
     """
-    prompted, mapping = _prompted(model), find_mapping(model)
+    prompted, mapping = prompted_network(model), find_mapping(model)
     _check_count(model, classes, 'this model')
     return dict(
         format=FORMAT,
@@ -100,13 +100,6 @@ def _readout(prompted: PromptedNetwork) -> str:
 def names_in_file(model: nn.Module) -> dict[str, str]:
     """Names of what is kept of ``model``, in its state dict -> in a prompt file."""
     return file_names(kept_names(model), place_of(model))
-
-
-def _prompted(model: nn.Module) -> PromptedNetwork:
-    prompted = find_prompted_network(model)
-    if prompted is None:
-        raise ValueError(f'{type(model).__name__} is no prompted model: call vptx.attach first')
-    return prompted
 
 
 def class_counts(model: nn.Module) -> dict[str, int]:
@@ -210,7 +203,7 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
             another number of classes or shape, a trained tensor that is missing, one too many, or values that are not
             finite.
     """
-    prompted = _prompted(model)
+    prompted = prompted_network(model)
     for what, actual in dict(network=prompted.net.geometry.name, prompter=type(prompted.prompter).__name__).items():
         if facts[what] != actual:
             raise ValueError(f'{where} belongs to the {what} {facts[what]}, this model has {actual}')
@@ -369,7 +362,7 @@ def save_prompt(
     Raises:
         ValueError: ``plain`` of a prompter that has no such form.
     """
-    prompted = _prompted(model)
+    prompted = prompted_network(model)
     learnt, found = prompted.prompter, prompted.prompter.plain() if plain else prompted.prompter
     if found is None:
         raise ValueError(
@@ -405,7 +398,7 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
     """
     tensors, facts = read_prompt(path)
     check(model, tensors, facts, path, head)
-    prompted = _prompted(model)
+    prompted = prompted_network(model)
     left_out = set() if head else head_names(prompted, tensors)
     loaded = {
         actual: tensors[name] for actual, name in names_in_file(model).items() if name in tensors.keys() - left_out

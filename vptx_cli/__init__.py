@@ -7,28 +7,29 @@ needs.
 
 import argparse
 from importlib import import_module
+from types import ModuleType
 
 __all__ = ['COMMANDS', 'main']
 
-#: Modules of this package, by the name of their command; the first line of their docstring is the help.
-COMMANDS = {
-    'train': 'train',
-    'test': 'test',
-    'predict': 'predict',
-    'experiment': 'experiment',
-    'sweep': 'sweep',
-    'report': 'report',
-    'benchmark': 'benchmark',
-    'benchmark-text': 'benchmark_text',
-    'zero-shot': 'zero_shot',
-    'list': 'list',
-    'export': 'export',
-    'doctor': 'doctor',
-    'export-pixels': 'export_pixels',
-    'export-backbone': 'export_backbone',
-    'make-mini-ade': 'make_mini_ade',
-    'check-gpu': 'check_gpu',
-}
+#: Each is the module of its name, with ``_`` for ``-``; the first line of its docstring is the help.
+COMMANDS = (
+    'train',
+    'test',
+    'predict',
+    'experiment',
+    'sweep',
+    'report',
+    'benchmark',
+    'benchmark-text',
+    'zero-shot',
+    'list',
+    'export',
+    'doctor',
+    'export-pixels',
+    'export-backbone',
+    'make-mini-ade',
+    'check-gpu',
+)
 
 
 def main(command: str | None = None) -> None:
@@ -37,13 +38,13 @@ def main(command: str | None = None) -> None:
         parser = argparse.ArgumentParser(prog='vptx', description='Adapt frozen vision backbones with prompts.')
         parser.add_argument('--version', action='store_true', help='print the version and leave')
         parts = parser.add_subparsers(metavar='COMMAND')
-        for name, module in COMMANDS.items():
-            text = _docstring(module).partition('\n')[0].rstrip(':.')
-            _fill(parts.add_parser(name, help=text[0].lower() + text[1:], **_described(module)), module)
+        for name in COMMANDS:
+            text = _docstring(name).partition('\n')[0].rstrip(':.')
+            _fill(parts.add_parser(name, help=text[0].lower() + text[1:], **_described(name)), name)
     else:
-        parser = argparse.ArgumentParser(**_described(COMMANDS[command]))
+        parser = argparse.ArgumentParser(**_described(command))
         parser.add_argument('--version', action='store_true', help=argparse.SUPPRESS)
-        _fill(parser, COMMANDS[command])
+        _fill(parser, command)
     _complete(parser)
     args = parser.parse_args()
     if vars(args).pop('version', False):
@@ -57,18 +58,21 @@ def main(command: str | None = None) -> None:
         parser.print_help()
 
 
-def _docstring(module: str) -> str:
-    return str(import_module(f'{__name__}.{module}').__doc__)
+def _module(name: str) -> ModuleType:
+    return import_module(f'{__name__}.{name.replace("-", "_")}')
 
 
-def _described(module: str) -> dict:
-    return dict(description=_docstring(module), formatter_class=argparse.RawDescriptionHelpFormatter)
+def _docstring(name: str) -> str:
+    return str(_module(name).__doc__)
 
 
-def _fill(parser: argparse.ArgumentParser, module: str) -> None:
-    found = import_module(f'{__name__}.{module}')
-    found.add_arguments(parser)
-    parser.set_defaults(run=found.run)
+def _described(name: str) -> dict:
+    return dict(description=_docstring(name), formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def _fill(parser: argparse.ArgumentParser, name: str) -> None:
+    _module(name).add_arguments(parser)
+    parser.set_defaults(run=_module(name).run)
 
 
 def _complete(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from vptx.attach import find_prompted_network
-from vptx.prompted import PromptedNetwork
+from vptx.attach import prompted_network
 
-__all__ = ['Deployed', 'check_repeatable', 'evaluated', 'prompted_network']
+__all__ = ['Deployed', 'check_repeatable', 'evaluated']
 
 
 class Deployed(nn.Module):
@@ -87,14 +86,6 @@ class Deployed(nn.Module):
         generator, network = torch.Generator().manual_seed(0), prompted_network(self.model)
         image = torch.rand(number, network.net.geometry.channels, *self.size, generator=generator).to(self.mean.device)
         return (image * 255).round().to(torch.uint8) if self.uint8 else image
-
-
-def prompted_network(model: nn.Module) -> PromptedNetwork:
-    """That of ``model``; a ValueError without one."""
-    network = find_prompted_network(model)
-    if network is None:
-        raise ValueError(f'{type(model).__name__} is no prompted model: call vptx.attach first')
-    return network
 
 
 @torch.no_grad()

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from vptx.export.deployed import Deployed, check_repeatable, evaluated, prompted_network
+from vptx.attach import prompted_network
+from vptx.export.deployed import Deployed, check_repeatable, evaluated
 from vptx.prompt_file import describe
 
 __all__ = ['FORMATS', 'as_size', 'check_ending', 'check_equal', 'export_model', 'facts_of', 'save', 'trace']

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.func import functional_call
 
-from vptx.export.deployed import Deployed, check_repeatable, evaluated, prompted_network
+from vptx.attach import prompted_network
+from vptx.export.deployed import Deployed, check_repeatable, evaluated
 from vptx.export.files import as_size, check_ending, facts_of, save, trace
 from vptx.files import write_whole
 from vptx.geometry import At, KeyValue
