@@ -91,3 +91,18 @@ def test_facts_are_plain_json(tmp_path):
     model = vptx.attach(tiny(), dict(type='AddedPrompter'))
     facts = vptx.prompt_file.describe(model)
     assert json.loads(json.dumps(facts)) == facts
+
+
+def test_the_text_of_equal_configs_is_formatted_once(monkeypatch):
+    """And no other's: a config that was changed has a text of its own."""
+    counted = []
+    monkeypatch.setattr(
+        'yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (counted.append(text) or text.upper(), True)
+    )
+    config = Config(dict(rate=0.25, model=dict(type='only here')))
+    texts = [config.pretty_text, Config(dict(rate=0.25, model=dict(type='only here'))).pretty_text]
+    config.rate = 0.5
+    texts.append(config.pretty_text)
+    assert len(counted) == 2
+    assert texts[0] == texts[1] != texts[2]
+    assert 'RATE=0.5' in texts[2]

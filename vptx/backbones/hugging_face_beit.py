@@ -18,7 +18,7 @@ from vptx.backbones.base import Context, kind_of
 from vptx.backbones.hugging_face import HALF, Family
 from vptx.backbones.hugging_face_vit import HuggingFaceViT
 from vptx.backbones.memory import SelfAttention, Spelling
-from vptx.backbones.spelling import NoRoomError
+from vptx.backbones.spelling import ReplacedForwardError
 from vptx.registry import NETS
 
 __all__ = ['HuggingFaceBeit']
@@ -68,7 +68,7 @@ class HuggingFaceBeit(HuggingFaceViT):
             shared = None if context.positions is None else self._widen(context.positions, length)[None]
             return block(tokens, shared, resolution=tuple(side * patch for side in context.grid))
         if 'forward' in vars(block):
-            raise NoRoomError(self.geometry.name, layer)
+            raise ReplacedForwardError(self.geometry.name, layer)
         # All modules and hooks of the layer but its table, which is made for the tokens of an image alone.
         bias = self._bias(block, context)
         assert bias is not None

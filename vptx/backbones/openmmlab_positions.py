@@ -16,7 +16,7 @@ from vptx.backbones.base import Context, kind_of
 from vptx.backbones.linear import run
 from vptx.backbones.memory import SelfAttention, Spelling, same
 from vptx.backbones.openmmlab_vit import MMPretrainViT
-from vptx.backbones.spelling import NoRoomError
+from vptx.backbones.spelling import ReplacedForwardError
 from vptx.registry import NETS
 
 __all__ = ['MMPretrainBEiT', 'MMPretrainEVA02']
@@ -32,7 +32,7 @@ class _Positioned(MMPretrainViT):
             return self.spell(tokens, layer, context, None)
         block = self.module_of(layer)
         if any('forward' in vars(part) for part in (block, block.attn)):
-            raise NoRoomError(self.geometry.name, layer)
+            raise ReplacedForwardError(self.geometry.name, layer)
         # They share all modules, weights and hooks with the library's.
         attn, block = copy(block.attn), copy(block)
         block._modules = dict(block._modules, attn=attn)

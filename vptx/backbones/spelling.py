@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-__all__ = ['NoRoomError', 'has_global_hooks', 'is_plain', 'is_unseen', 'is_untouched', 'stand_in']
+__all__ = ['ReplacedForwardError', 'has_global_hooks', 'is_plain', 'is_unseen', 'is_untouched', 'stand_in']
 
 
-class NoRoomError(ValueError):
+class ReplacedForwardError(ValueError):
     """A layer whose own forward can take no prompts, and which must not be computed otherwise."""
 
     def __init__(self, name: str, layer: int) -> None:

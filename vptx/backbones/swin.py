@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from vptx.backbones import windows
 from vptx.backbones.base import Context, Net
 from vptx.backbones.memory import Spelling
-from vptx.backbones.spelling import NoRoomError, stand_in
+from vptx.backbones.spelling import ReplacedForwardError, stand_in
 
 __all__ = ['SwinNet']
 
@@ -66,7 +66,7 @@ class SwinNet(Net):
         if self.is_spelt(layer):
             return self.spell(tokens, layer, context, None)
         if not self.is_known(block) or any('forward' in vars(part) for part in (block, *self._attentions(block))):
-            raise NoRoomError(self.geometry.name, layer)
+            raise ReplacedForwardError(self.geometry.name, layer)
         return stand_in(block, lambda x: self._calling(block, grid)(x, None))(tokens)
 
     def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:

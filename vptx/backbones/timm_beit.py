@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vptx.backbones.base import Context
 from vptx.backbones.memory import SelfAttention
-from vptx.backbones.spelling import NoRoomError
+from vptx.backbones.spelling import ReplacedForwardError
 from vptx.backbones.timm_vit import TimmViT
 from vptx.registry import NETS
 
@@ -75,7 +75,7 @@ class TimmBeit(TimmViT):
         """A block that shares all its modules, weights and hooks with ``block``, and whose attention adds the bias that
         it is given to no table: timm's tables are made for the tokens of an image alone."""
         if any('forward' in vars(module) for module in (block, block.attn)):
-            raise NoRoomError(self.geometry.name, layer)
+            raise ReplacedForwardError(self.geometry.name, layer)
         attn, block = copy(block.attn), copy(block)
         self._take_table(attn)
         block._modules = dict(block._modules, attn=attn)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vptx.backbones.base import Context
 from vptx.backbones.memory import split_heads
-from vptx.backbones.spelling import NoRoomError, stand_in
+from vptx.backbones.spelling import ReplacedForwardError, stand_in
 from vptx.backbones.timm_net import TimmTransformer
 from vptx.backbones.windows import Windows
 from vptx.geometry import Geometry
@@ -76,7 +76,7 @@ class TimmSAM(TimmTransformer):
         if tokens.shape[1] == grid[0] * grid[1]:
             return block(tokens.unflatten(1, grid)).flatten(1, 2)
         if not self.is_known(block) or any('forward' in vars(part) for part in (block, block.attn)):
-            raise NoRoomError(self.geometry.name, layer)
+            raise ReplacedForwardError(self.geometry.name, layer)
 
         def forward(x: Tensor) -> Tensor:
             x = x + block.drop_path1(block.ls1(attend(block, block.norm1(x), grid)))

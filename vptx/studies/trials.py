@@ -29,6 +29,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
+from mmpretrain.utils import register_all_modules
 
 from vptx.checkpoint import last_checkpoint
 from vptx.configs import make_runner
@@ -259,7 +260,11 @@ def side_by_side(todo: Callable[[], Sequence[Run]], jobs: int = 1) -> Iterator[t
     if jobs < 1:
         raise ValueError(f'jobs must be a whole number of at least 1, not {jobs}')
     threads = max(1, torch.get_num_threads() // jobs)
-    context: Any = get_context('spawn' if torch.cuda.is_available() else 'fork')  # CUDA does not outlive a fork
+    if torch.cuda.is_available():
+        context: Any = get_context('spawn')  # CUDA does not outlive a fork
+    else:
+        context = get_context('fork')
+        register_all_modules(init_default_scope=False)  # imported once, here, and not in every run
     running: dict[Any, tuple[Any, Any, Run]] = {}
     try:
         while True:
