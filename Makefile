@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # More workers than this only compete for memory: each imports torch.
 WORKERS ?= 4
 
-.PHONY: help setup quickstart test test-slow lint format docs clean
+.PHONY: help setup quickstart test test-slow lint format docs notebook clean
 
 help:
 	@echo 'make quickstart   set up; prompt-tune a frozen ViT on digits, against a linear probe (minutes on two cores)'
@@ -16,6 +16,7 @@ help:
 	@echo 'make lint         set up; ruff, import-linter, mypy'
 	@echo 'make format       set up; let ruff format and fix'
 	@echo 'make docs         set up; the documentation as HTML, in build/docs'
+	@echo 'make notebook     set up; run docs/quick_start.ipynb, and draw the figures of the documentation'
 	@echo 'VENV=folder       a virtual environment other than .venv'
 
 $(READY): setup.py
@@ -50,7 +51,12 @@ format: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m pip install -e '.[docs]'
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebook: $(READY)
+	$(BIN)/python -m pip install -e '.[docs]'
+	$(BIN)/python -m nbconvert --to notebook --execute --inplace docs/quick_start.ipynb
+	$(BIN)/python website/figures.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -50,7 +50,15 @@ extras = {
         'import-linter>=2.3',
         'mypy>=1.11',
     ],
-    'docs': ['mkdocs>=1.6'],
+    # nbconvert and ipykernel run the notebook again and make a page of it; latex2mathml makes MathML of formulas.
+    'docs': [
+        'mkdocs>=1.6,<2',
+        'mkdocs-material>=9.5,<10',
+        'mkdocstrings[python]>=0.27',
+        'latex2mathml>=3.77',
+        'nbconvert>=7.16',
+        'ipykernel>=6.29',
+    ],
 }
 
 setup(

@@ -38,7 +38,7 @@ def _drawn(kind: type[nn.Module]) -> nn.Module:
 
 
 def tiny_clip(kind: type[nn.Module] = CLIP) -> nn.Module:
-    """open_clip's own; of :class:`CustomTextCLIP` if asked for."""
+    """open_clip's own; of ``CustomTextCLIP`` if asked for."""
     return deepcopy(_drawn(kind))
 
 
@@ -82,7 +82,7 @@ def prompted(prompter: Any = None, image: Any = None, names: Any = NAMES, seed: 
 
 
 def write_towers(folder: Path) -> tuple[str, str]:
-    """Files of random weights for :func:`changes`, of the image tower and of the text tower."""
+    """Files of random weights for ``changes``, of the image tower and of the text tower."""
     import runs
 
     image, text = folder / 'image_tower.pth', folder / 'text_tower.safetensors'
@@ -96,7 +96,7 @@ def write_towers(folder: Path) -> tuple[str, str]:
 def changes(
     prompter: Any = None, image: Any = None, hooks: Any = (), weights: tuple = (None, None), **options: Any
 ) -> dict:
-    """Changes of :func:`runs.tiny_config` that train prompts of a text head, on random towers, or on those of two
+    """Changes of ``runs.tiny_config`` that train prompts of a text head, on random towers, or on those of two
     files, of the image tower and of the text tower."""
     import runs
 

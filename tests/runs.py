@@ -195,7 +195,7 @@ _experiments = iter(range(1_000_000))
 
 
 def runner(work_dir: Path | str, **changes) -> Runner:
-    """A Runner of :func:`tiny_config`, in this process."""
+    """A Runner of ``tiny_config``, in this process."""
     config = Config(tiny_config(work_dir, **deepcopy(changes)))
     config.experiment_name = f'tiny_{next(_experiments)}'  # MMEngine keeps loggers and hubs by this name
     return Runner.from_cfg(config)
@@ -206,7 +206,7 @@ class PowerCutError(Exception):
 
 
 def interrupted(work_dir: Path, iteration: int, **changes) -> None:
-    """A run of :func:`runner` that ends in front of an iteration, as if the power went."""
+    """A run of ``runner`` that ends in front of an iteration, as if the power went."""
     run = runner(work_dir, **changes)
     step = run.call_hook
 
@@ -221,13 +221,13 @@ def interrupted(work_dir: Path, iteration: int, **changes) -> None:
 
 
 def write_config(path: Path, work_dir: Path | str, **changes) -> Path:
-    """Write :func:`tiny_config` as a file."""
+    """Write ``tiny_config`` as a file."""
     Config(tiny_config(work_dir, **changes)).dump(str(path))
     return path
 
 
 def write_weights(path: Path, seed: int = 0, **options) -> Path:
-    """Random weights for :func:`net`, in timm's own layout."""
+    """Random weights for ``net``, in timm's own layout."""
     torch.manual_seed(seed)
     made = vptx.registry.build(vptx.registry.NETS, net(**options)).model
     torch.save(made.state_dict(), path)

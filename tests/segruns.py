@@ -57,7 +57,7 @@ def write_masks(
     number: int = 4,
     size: tuple[int, int] = (32, 24),
 ) -> Path:
-    """Red rectangles on grey ground, each in another place, as :class:`~vptx.segmentation.CustomMasks` expects them.
+    """Red rectangles on grey ground, each in another place, as ``CustomMasks`` expects them.
 
     Args:
         folder: to write to.
@@ -97,7 +97,7 @@ NET = dict(
 
 
 def weights(path: Path) -> str:
-    """A file of random weights for :data:`NET`, in timm's own layout; one that is there is left alone."""
+    """A file of random weights for ``NET``, in timm's own layout; one that is there is left alone."""
     if not path.is_file():
         torch.manual_seed(0)
         torch.save(build(NETS, NET).model.state_dict(), path)

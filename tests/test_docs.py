@@ -1,10 +1,12 @@
 """Every Python block of README and docs is run, in order, page by page, in a folder that looks like the repository.
 
-A block whose first line is ``# path/to/file.py`` is written to that file instead; if it is a config, its model is built
-and prompted. So a page shows files, and what is done with them, just as a reader would type them.
+So is the notebook. A block whose first line is ``# path/to/file.py`` is written to that file instead; if it is a
+config, its model is built and prompted. So a page shows files, and what is done with them, just as a reader would type
+them. A number of trainable parameters that stands in a comment is the one that is printed.
 """
 
 import argparse
+import json
 import re
 import shlex
 import shutil
@@ -16,10 +18,13 @@ import pytest
 import vptx
 from vptx.configs import load_config
 from vptx.registry import MODELS
+from vptx.shipped import find_config
+from vptx_cli import COMMANDS, command_parser
 from vptx_cli.arguments import add_common_arguments
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*sorted(ROOT.glob('*.md')), *sorted(ROOT.glob('docs/*.md'))]
+DOCS = ROOT / 'docs'
+PAGES = [*sorted(ROOT.glob('*.md')), *sorted(DOCS.rglob('*.md')), *sorted(DOCS.rglob('*.ipynb'))]
 BLOCK = re.compile(r'^```python\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 FILE = re.compile(r'# (\S+\.py)\n')
 # Loads the file of a config and builds what it describes; a network whose weights are not in the repository, narrow.
@@ -41,24 +46,38 @@ WITHOUT_TESTS = "import sys\nsys.path[:] = [path for path in sys.path if not pat
 NARROW = dict(TimmViT=dict(embed_dim=12, num_heads=3))
 
 
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def cells(page: Path, kind: str) -> list[str]:
+    """Of a notebook."""
+    return [''.join(cell['source']) for cell in json.loads(page.read_text())['cells'] if cell['cell_type'] == kind]
+
+
+def text_of(page: Path) -> str:
+    """What a page says, in Markdown."""
+    return '\n\n'.join(cells(page, 'markdown')) if page.suffix == '.ipynb' else page.read_text()
+
+
 def blocks(page: Path) -> list[str]:
-    return BLOCK.findall(page.read_text())
+    return cells(page, 'code') if page.suffix == '.ipynb' else BLOCK.findall(page.read_text())
 
 
 def anchors(page: Path) -> set[str]:
     """Of the headings of a page, as GitHub and MkDocs name them."""
-    prose = re.sub(r'^```.*?^```$', '', page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    prose = re.sub(r'^```.*?^```$', '', text_of(page), flags=re.DOTALL | re.MULTILINE)
     return {
         re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
         for heading in re.findall(r'^#+ (.+)$', prose, re.MULTILINE)
     }
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
 def test_links_of_a_page_lead_somewhere(page):
     """Pages of docs/ link to each other alone, for MkDocs finds nothing else; the others to any file here."""
-    home = page.parent
-    links = [link for link in re.findall(r'\]\(([^)\s]+)\)', page.read_text()) if '://' not in link]
+    home = DOCS if page.is_relative_to(DOCS) else ROOT
+    links = [link for link in re.findall(r'\]\(([^)\s]+)\)', text_of(page)) if '://' not in link]
     broken = []
     for link in links:
         path, _, anchor = link.partition('#')
@@ -68,7 +87,7 @@ def test_links_of_a_page_lead_somewhere(page):
     assert not broken
 
 
-@pytest.mark.parametrize('page', [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize('page', [page for page in PAGES if blocks(page)], ids=name_of)
 def test_python_blocks_run(page, tmp_path, zygote):
     if 'from transformers' in page.read_text():
         pytest.importorskip('transformers', reason='transformers 5 needs Python 3.11')
@@ -87,19 +106,16 @@ def test_python_blocks_run(page, tmp_path, zygote):
     (tmp_path / 'page.py').write_text('\n'.join(script))
     status, output = zygote.script(tmp_path / 'page.py', log=tmp_path / 'log')
     assert status == 0, output[-3000:]
+    for code in blocks(page):
+        for stated in re.findall(r'print_trainable_parameters\(.*\)  # (trainable params: .*)$', code, re.MULTILINE):
+            printed = re.escape(stated.removesuffix(' || ...'))
+            assert re.search(rf'{printed}( |$)', output, re.MULTILINE), re.findall('trainable params.*', output)
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
-    targets = re.findall(r'\]\(([^)#]+?)(?:#[^)]*)?\)', page.read_text())
-    missing = [target for target in targets if '://' not in target and not (page.parent / target).exists()]
-    assert not missing
-
-
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
 def test_commands_name_files_that_are_there(page):
     """Tools and configs in the shell lines of a page, but for those that the page itself writes."""
-    text = page.read_text()
+    text = text_of(page)
     written = FILE.findall(text)
     named = re.findall(r'\b(?:tools|configs)/[\w./]+\.py\b', text)
     assert not [name for name in named if name not in written and not (ROOT / name).is_file()]
@@ -107,13 +123,42 @@ def test_commands_name_files_that_are_there(page):
 
 def commands(page: Path, tool: str) -> list[str]:
     """The arguments with which a page runs a tool, each on one line."""
-    called = rf'^(?:python tools/{tool}\.py|vptx {tool}) (.*)$'
-    return re.findall(called, page.read_text().replace('\\\n', ' '), re.MULTILINE)
+    called = rf'^(?:python tools/{tool.replace("-", "_")}\.py|vptx {tool})(?: (.*))?$'
+    return re.findall(called, text_of(page).replace('\\\n', ' '), re.MULTILINE)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
+def test_commands_parse(page, monkeypatch):
+    """As a shell would hand them over; and a config by its name is one that comes with vptx."""
+    monkeypatch.chdir(ROOT)
+    for tool in COMMANDS:
+        for command in commands(page, tool):
+            line = re.sub(r'^|\s#\s.*|[<>].*', '', command)
+            words = subprocess.run(['bash', '-c', f'printf "%s\\n" {line}'], capture_output=True, text=True, check=True)
+            try:
+                args = command_parser(tool).parse_args([word for word in words.stdout.splitlines() if word])
+            except SystemExit as end:
+                if end.code:
+                    pytest.fail(f'{tool} {command}')
+                continue  # --help
+            for config in [getattr(args, 'config', None), *getattr(args, 'configs', [])]:
+                if config and '/' in config and not config.endswith('.py'):
+                    find_config(config)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=name_of)
+def test_what_a_page_installs_and_makes_is_there(page):
+    text = text_of(page)
+    extras = re.findall(r"^    '(\w+)': ", (ROOT / 'setup.py').read_text(), re.MULTILINE)
+    asked = {extra for found in re.findall(r'(?:vptx|\.)\[([\w,]+)\]', text) for extra in found.split(',')}
+    assert asked <= set(extras)
+    targets = re.search(r'^\.PHONY: (.*)$', (ROOT / 'Makefile').read_text(), re.MULTILINE)[1].split()
+    assert set(re.findall(r'(?:^|`)make ([a-z-]+)', text, re.MULTILINE)) <= set(targets)
 
 
 # But for configs that a page writes itself: test_python_blocks_run builds them.
 TRAIN = [
-    (page.name, command)
+    (name_of(page), command)
     for page in PAGES
     for command in commands(page, 'train')
     if command.split()[0] not in FILE.findall(page.read_text())
@@ -138,15 +183,3 @@ def test_training_commands_describe_a_model(page, command, monkeypatch):
     if not Path(net.get('weights') or '').is_file():
         net.update(weights=None, **NARROW.get(net.type, {}))
     vptx.init_model(config)
-
-
-@pytest.mark.parametrize('page', [page for page in PAGES if commands(page, 'compare')], ids=lambda page: page.name)
-def test_comparisons_name_configs_and_nets_that_are_there(page):
-    for command in commands(page, 'compare'):
-        listed = subprocess.run(['bash', '-c', f'printf "%s\\n" {command}'], capture_output=True, text=True, cwd=ROOT)
-        words = listed.stdout.split()
-        for word in words:
-            assert not word.startswith('configs/') or (ROOT / word).is_file(), word
-        nets = words[words.index('--nets') + 1 :] if '--nets' in words else []
-        for net in nets[: next((i for i, word in enumerate(nets) if word.startswith('--')), None)]:
-            assert (ROOT / 'configs/_base_/nets' / f'{net}.py').is_file(), net

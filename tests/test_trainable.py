@@ -114,7 +114,7 @@ def test_dropout_of_prompts_where_some_are_kept_as_drawn(tune):
 
 
 def test_statistics_of_a_prompter_change_where_all_of_it_trains():
-    """As :func:`trained_names` says, which files go by."""
+    """As ``trained_names`` says, which files go by."""
     norm = nn.BatchNorm1d(2)
     model = nn.Sequential(nn.Linear(2, 2), norm)
     for tune, expected in ((['^1'], True), ([r'1\.bias'], False)):

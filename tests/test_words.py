@@ -18,6 +18,7 @@ PLACES = [
     'tools',
     'vptx',
     'vptx_cli',
+    'website',
 ]
 SUFFIXES = ('', '.md', '.py', '.sh', '.yml')
 
@@ -98,6 +99,19 @@ def test_words_are_plain(place):
         for line in private_words(path.read_text(), path.suffix == '.py')
     ]
     assert not found, '\n' + '\n'.join(found)
+
+
+def test_docstrings_have_no_roles_of_sphinx():
+    """The documentation shows docstrings as Markdown, where a role would be text: ``name`` is code in both."""
+    role = re.compile(r':(class|func|meth|attr|mod|data|exc|obj|ref):`')
+    found = [
+        f'{path.relative_to(ROOT)}:{number}'
+        for place in ('vptx', 'vptx_cli', 'tools', 'configs')
+        for path in sorted((ROOT / place).rglob('*.py'))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if role.search(line)
+    ]
+    assert not found
 
 
 @pytest.mark.parametrize(

@@ -36,11 +36,11 @@ class Zygote:
         return self._fork([str(REPO / 'tools' / f'{name}.py'), *map(str, arguments)], cwd, log)
 
     def script(self, path: Path, log: Path) -> tuple[int, str]:
-        """As :meth:`run`, a script in its own folder."""
+        """As ``run``, a script in its own folder."""
         return self._fork([str(path)], path.parent, log)
 
     def torchrun(self, processes: int, name: str, *arguments, restarts: int = 0, log: Path) -> tuple[int, str]:
-        """As :meth:`run`, by torchrun in several processes, which it forks where it else starts interpreters."""
+        """As ``run``, by torchrun in several processes, which it forks where it else starts interpreters."""
         from torch.distributed import run
 
         options = ['--standalone', f'--nproc-per-node={processes}', f'--max-restarts={restarts}']

@@ -68,7 +68,7 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
 
 
 def set_classes(model: nn.Module, classes: Sequence[str]) -> None:
-    """Let ``model``, from :func:`init_model`, read other class names, without training.
+    """Let ``model``, from ``init_model``, read other class names, without training.
 
     Args:
         model: with a text head, which may be that of a segmentor.
@@ -76,7 +76,7 @@ def set_classes(model: nn.Module, classes: Sequence[str]) -> None:
 
     Raises:
         ValueError: a model without a text head; names that it cannot read, or prompts that have been learnt for each
-            of its own classes: see :meth:`vptx.mappings.TextHead.set_classes`.
+            of its own classes: see ``vptx.mappings.TextHead.set_classes``.
     """
     prompted = find_prompted_network(model)
     parts = [getattr(model, 'decode_head', None), prompted.mapping if prompted is not None else None]

@@ -23,13 +23,13 @@ __all__ = ['attach', 'detach', 'find_mapping', 'find_prompted_network', 'fold', 
 
 
 class AttachState(NamedTuple):
-    """What :func:`detach` needs to know.
+    """What ``detach`` needs to know.
 
     Attributes:
         readout: of the prompted network.
         trains: every parameter of the model with its ``requires_grad``.
         modes: every module of the prompted network with its ``training``.
-        own_network: whether the model came with a prompted network, or got it from :func:`attach`.
+        own_network: whether the model came with a prompted network, or got it from ``attach``.
     """
 
     readout: Readout
@@ -60,7 +60,7 @@ def find_mapping(model: nn.Module) -> LabelMapping:
 
 
 def prompted_network(model: nn.Module) -> PromptedNetwork:
-    """As :func:`find_prompted_network`.
+    """As ``find_prompted_network``.
 
     Raises:
         ValueError: there is none in ``model``.
@@ -85,11 +85,11 @@ def attach(
         model = vptx.attach(classifier, dict(type='DeepPrompter'), tune=['head'], at='encoder')
 
     Args:
-        model: a library's network, which comes back inside a :class:`~vptx.prompted.PromptedNetwork`; or a model that
+        model: a library's network, which comes back inside a ``PromptedNetwork``; or a model that
             holds one (an mmpretrain classifier, a module of your own), which is changed in place.
         prompter: the prompter or its config, or several of them, one after the other; None tunes without prompts
             (linear probing, bias, full fine-tuning). A prompter that is bound already keeps what it has learnt.
-        tune: patterns over parameter names of what trains besides the prompter; see :func:`vptx.trainable.matches`.
+        tune: patterns over parameter names of what trains besides the prompter; see ``vptx.trainable.matches``.
         readout: what the head sees. By default the part returns what it returned before; inside a model of OpenMMLab,
             a tuple of features, pooled as the network was trained.
         mapping: how the network's own classes are read as those of a task, a label mapping or its config; the model
@@ -98,7 +98,7 @@ def attach(
             ``'backbone'``, if the model has one.
 
     Returns:
-        The model to train. :func:`detach` gives back the one that came in.
+        The model to train. ``detach`` gives back the one that came in.
 
     Raises:
         TypeError: ``model`` is no module, or a prompter or mapping is neither a module nor a config.
@@ -242,10 +242,10 @@ def _with_pixel_statistics(net: Net, model: nn.Module, needed: bool = True) -> N
 
 
 def detach(model: nn.Module) -> nn.Module:
-    """Undo :func:`attach`: the model as it was, without a trace of the prompter.
+    """Undo ``attach``: the model as it was, without a trace of the prompter.
 
     What trains (``requires_grad``), and the training mode of each module of the prompted network, are as they were
-    before :func:`attach`. Wrappers that were put around the model since, such as ``torch.compile``, stay around it.
+    before ``attach``. Wrappers that were put around the model since, such as ``torch.compile``, stay around it.
 
     Raises:
         ValueError: there is nothing to detach, or DistributedDataParallel is around it.

@@ -1,6 +1,6 @@
 """Bind what is learnt to a network. What is bound already keeps what it has learnt, as long as the network fits.
 
-Prompters and label mappings allocate their parameters when they are bound (``bind(*shapes)``). :func:`bind` decides
+Prompters and label mappings allocate their parameters when they are bound (``bind(*shapes)``). ``bind`` decides
 whether that is to happen again. What is attached to one model cannot be attached to another at the same time.
 """
 
@@ -79,7 +79,7 @@ def hold(part: nn.Module, holder: nn.Module) -> None:
 
 
 def release(part: nn.Module) -> None:
-    """Undo :func:`hold`."""
+    """Undo ``hold``."""
     for module in part.modules():
         _holders.pop(module, None)
 

@@ -45,10 +45,10 @@ def complete(
         where: its path, for errors.
         named: files and addresses that the config names. Where the run of the checkpoint had filled a stock backbone
             from one of them, so is this.
-        head: whether the head is taken from it, too; see :func:`vptx.load_prompt`.
+        head: whether the head is taken from it, too; see ``vptx.load_prompt``.
 
     Raises:
-        ValueError: not a slim checkpoint, or one of another model; see :func:`vptx.prompt_file.check`. The model is
+        ValueError: not a slim checkpoint, or one of another model; see ``vptx.prompt_file.check``. The model is
             left as it was.
     """
     facts = _facts(checkpoint)

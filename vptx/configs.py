@@ -82,7 +82,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: no such config, or no such checkpoint to test.
-        ValueError: an option that nothing reads, or a setting that cannot be; see :mod:`vptx.settings`.
+        ValueError: an option that nothing reads, or a setting that cannot be; see ``vptx.settings``.
     """
     find_own_modules()
     net = vars(args).get('net')
@@ -148,7 +148,7 @@ def _name_classes(config: Config, path: str | Path) -> None:
 
 
 def keep_features(config: Config, folder: str | Path, required: bool) -> None:
-    """Add :class:`~vptx.hooks.FeatureCacheHook` to a config, in place of its own."""
+    """Add ``FeatureCacheHook`` to a config, in place of its own."""
     others = [hook for hook in config.get('custom_hooks', []) if not str(hook.get('type')).endswith('FeatureCacheHook')]
     hook = dict(type='FeatureCacheHook', folder=str(folder), required=required)
     config.custom_hooks = [*others, hook]
@@ -158,7 +158,7 @@ def make_runner(config: Config) -> Runner:
     """The Runner of a config, on one process or many, with or without a GPU.
 
     Raises:
-        ValueError: a setting that cannot be; see :mod:`vptx.settings`.
+        ValueError: a setting that cannot be; see ``vptx.settings``.
     """
     check_config(config)
     kind = config.get('runner_type', 'Runner')

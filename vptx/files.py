@@ -252,7 +252,7 @@ def download(address: str, check_hash: bool = False) -> Path:
 
 
 def loads_again(content: Any) -> bool:
-    """Whether :func:`safe_load` reads what ``torch.save`` makes of ``content``."""
+    """Whether ``safe_load`` reads what ``torch.save`` makes of ``content``."""
     file = io.BytesIO()
     try:
         torch.save(content, file)

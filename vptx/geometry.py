@@ -107,7 +107,7 @@ class Geometry:
         prefix: K, the number of tokens before the patches (class, distillation and register tokens).
         tokens: K + N of an image of that size, before the first layer; the cells of its last map, for a ConvNet.
         mean, std: the pixel normalisation the network was trained with, per channel, of pixels in [0, 1].
-        doors: those of :data:`DOORS` through which a prompter can reach the network.
+        doors: those of ``DOORS`` through which a prompter can reach the network.
         channels: of an image that the network takes.
         any_size: whether it takes images of other sizes than ``image``.
         stem: (D, height, width) of the kernels of the convolution that sees the image; None where that one can take
@@ -116,12 +116,12 @@ class Geometry:
         classes: K, of the network's own classifier, what the door ``logits`` gives; 0 where it was built without one.
         sites: the modules of the door ``inside``, in the order in which an image passes them.
         heads: number of heads of each layer's attention, where the door ``memory`` is open.
-        head_widths: of each layer, where they are not D / heads; see :meth:`head_width`.
+        head_widths: of each layer, where they are not D / heads; see ``head_width``.
         word_vectors: of a text tower, what makes the vectors (T, D) of the T tokens of a phrase; None elsewhere. Its
             ``tokens`` are those of its context, its ``classes`` the number of class names, and what concerns pixels
             is neutral.
         joint: of a text tower, d, the width of the space that it shares with the images; 0 elsewhere.
-        language: (P, D) of each of the text side's prompts (:attr:`At.language`), for a prompter that is made of them.
+        language: (P, D) of each of the text side's prompts (``At.language``), for a prompter that is made of them.
     """
 
     name: str

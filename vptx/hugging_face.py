@@ -20,7 +20,7 @@ _UNSERVED = ('attention_mask', 'bool_masked_pos', 'head_mask')
 
 
 class PromptedHuggingFace(PromptedNetwork):
-    """A model of transformers with a prompter; what :func:`vptx.attach` makes of one.
+    """A model of transformers with a prompter; what ``vptx.attach`` makes of one.
 
         model = vptx.attach(ViTForImageClassification(config), dict(type='DeepPrompter'), tune=['classifier'])
         loss = model(pixel_values=images, labels=labels).loss
@@ -55,7 +55,7 @@ class PromptedHuggingFace(PromptedNetwork):
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: dict | None = None, every_n_layers: int = 1, offload: bool = False
     ) -> None:
-        """The library's name for :meth:`set_grad_checkpointing`: of every layer, and never reentrant.
+        """The library's name for ``set_grad_checkpointing``: of every layer, and never reentrant.
 
         Raises:
             ValueError: fewer layers than all, or activations that are to leave the device.
@@ -73,7 +73,7 @@ class PromptedHuggingFace(PromptedNetwork):
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> Any:
         """The library's ``save_pretrained`` of the network inside: its config, its frozen weights and what ``tune``
-        trained of it, for ``from_pretrained``. Prompts are not in it: save them by :func:`vptx.save_prompt`."""
+        trained of it, for ``from_pretrained``. Prompts are not in it: save them by ``vptx.save_prompt``."""
         return self.net.model.save_pretrained(save_directory, **options)
 
     def forward(  # type: ignore[override]

@@ -15,7 +15,7 @@ SUFFIXES = (
     '.pgm', '.png', '.pnm', '.ppm', '.ras', '.sr', '.tif', '.tiff', '.webp',
 )
 # fmt: on
-#: An image to :class:`~vptx.datasets.LoadBands`, and anything elsewhere.
+#: An image to ``LoadBands``, and anything elsewhere.
 ARRAY = '.npy'
 
 

@@ -48,7 +48,7 @@ def file_names(names: Sequence[str], place: str) -> dict[str, str]:
 
     Args:
         names: of what is kept; they say what module holds all of it.
-        place: see :func:`place_of`.
+        place: see ``place_of``.
     """
     outside = [name for name in names if not name.startswith(place)]
     ways = zip(*(name.split('.')[:-1] for name in (place, *outside)), strict=False)

@@ -88,7 +88,7 @@ class PromptedLayers(BaseModule):
         return kept(self._called, at, self.net.block, *inputs)
 
     def _called(self, at: At, function: Callable[..., Any], *inputs: Any) -> Any:
-        """``function(*inputs)``, which calls modules of the network ``at`` this place; :meth:`_inside` reads it."""
+        """``function(*inputs)``, which calls modules of the network ``at`` this place; ``_inside`` reads it."""
         if not self.prompter.sites:
             return function(*inputs)
         if torch.compiler.is_compiling():  # which cannot set context variables, and leaves no trace of this attribute

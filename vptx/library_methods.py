@@ -37,7 +37,7 @@ INSIDE = 'net.model.'
 
 class LibraryMethods(nn.Module):
     """Facts and methods of timm's networks, for the network that is prompted; the base of
-    :class:`~vptx.prompted.PromptedNetwork`.
+    ``PromptedNetwork``.
 
     Raises:
         AttributeError: what the library's network has and is not served here; says where it is.
@@ -123,7 +123,7 @@ class LibraryMethods(nn.Module):
         return call_with_images(features, image, note)
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """What :meth:`forward_features` returns -> logits of the network's own classifier (B, C), mapped if there is a
+        """What ``forward_features`` returns -> logits of the network's own classifier (B, C), mapped if there is a
         label mapping; or the pooled features."""
         output = self._library_method('forward_head')(features, pre_logits=pre_logits)
         return output if pre_logits else self.mapping(output)
@@ -153,7 +153,7 @@ class LibraryMethods(nn.Module):
             note: for the prompter, as in the forward.
 
         Returns:
-            What :meth:`forward_features` returns and a list of maps, or the list alone.
+            What ``forward_features`` returns and a list of maps, or the list alone.
 
         Raises:
             ValueError: a layer that is not there, or an unknown format.
@@ -192,7 +192,7 @@ class LibraryMethods(nn.Module):
         return_prefix_tokens: bool = False,
         norm: bool = False,
     ) -> list[Any]:
-        """DINO's name for :meth:`forward_intermediates` with ``intermediates_only``; maps where ``reshape``."""
+        """DINO's name for ``forward_intermediates`` with ``intermediates_only``; maps where ``reshape``."""
         form = 'NCHW' if reshape else 'NLC'
         return self.forward_intermediates(x, n, return_prefix_tokens, norm, output_fmt=form, intermediates_only=True)
 

@@ -125,7 +125,7 @@ def export_pixels(model: nn.Module, path: str | Path) -> str:
         What is in the file, and how much of it was clipped.
 
     Raises:
-        ValueError: of :func:`read_pixels`; another ending.
+        ValueError: of ``read_pixels``; another ending.
     """
     path, prompt = Path(path), read_pixels(model)
     writers = {'.safetensors': _safetensors, '.png': _png}

@@ -89,7 +89,7 @@ def predict(
     pictures: int = 0,
     bands: Sequence[int] | None = None,
 ) -> Iterator[Prediction]:
-    """What ``model``, from :func:`vptx.init_model`, says of the images at ``paths``, in their order.
+    """What ``model``, from ``vptx.init_model``, says of the images at ``paths``, in their order.
 
     Images are read and prepared as the test of the model's config does it, one batch at a time: with the batch size of
     the test, scores are the test's to the bit, and memory does not grow with the number of images.
@@ -98,7 +98,7 @@ def predict(
         model: with its config.
         paths: of image files; one that cannot be read gives a prediction with an ``error``.
         batch_size: that of the config's test by default.
-        pictures: how many of the first images to keep, made small, for :func:`contact_sheet`.
+        pictures: how many of the first images to keep, made small, for ``contact_sheet``.
         bands: which three channels of these to draw as red, green and blue, or which one as grey, counted from 1. By
             default those of a colour image, or the first three of more.
 

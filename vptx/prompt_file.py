@@ -153,7 +153,7 @@ _KINDS = dict(
 
 
 def _is(value: Any, kind: str) -> bool:
-    """Whether ``value`` is one of :data:`_KINDS`."""
+    """Whether ``value`` is one of ``_KINDS``."""
     if kind == 'text':
         return isinstance(value, str)
     if kind in ('names', 'sizes'):
@@ -168,12 +168,12 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def parse_prompt(tensors: Any, facts: Any, where: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a file, by the names of format 2, and its facts; see :mod:`vptx.kept`.
+    """The tensors of a file, by the names of format 2, and its facts; see ``vptx.kept``.
 
     Of format 1, ``at`` in the facts is what the names of the prompted network began with.
 
     Raises:
-        ValueError: of :func:`check_content`.
+        ValueError: of ``check_content``.
     """
     check_content(tensors, facts, where)
     facts = dict(facts)
@@ -196,7 +196,7 @@ def check_fit(model: nn.Module, tensors: Any, facts: Any, where: str | Path, hea
         tensors: by their names in a prompt file.
         facts: of the file.
         where: its path, for errors.
-        head: whether the head counts; see :func:`vptx.kept.head_names`.
+        head: whether the head counts; see ``vptx.kept.head_names``.
 
     Raises:
         ValueError: another network, another prompter or other settings of it, another readout or kind of mapping,
@@ -303,7 +303,7 @@ def check(model: nn.Module, tensors: Any, facts: Any, where: str | Path, head: b
     """Make sure that ``tensors`` are the trained tensors of this very ``model``.
 
     Raises:
-        ValueError: of :func:`check_fit` and :func:`check_frozen`; begins with ``where``.
+        ValueError: of ``check_fit`` and ``check_frozen``; begins with ``where``.
     """
     check_fit(model, tensors, facts, where, head)
     check_frozen(model, facts, where, head)
@@ -352,7 +352,7 @@ def save_prompt(
     """Write what trains in ``model`` to ``path`` (``.safetensors``), with what is needed to check it on loading.
 
     Args:
-        model: one that :func:`vptx.attach` prompted.
+        model: one that ``vptx.attach`` prompted.
         path: where to.
         config: the text of the run's config.
         classes: the names of the head's classes, in order.
@@ -384,7 +384,7 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
     a LightningModule, loads into the bare one, and the other way round.
 
     Args:
-        model: one that :func:`vptx.attach` prompted. Values are cast to the type of its parameters.
+        model: one that ``vptx.attach`` prompted. Values are cast to the type of its parameters.
         path: of the file.
         head: whether the head is loaded, too. Without it, prompts go to another number of classes: what is outside the
             prompted network, the network's own classifier, a label mapping and the class names stay as they are.

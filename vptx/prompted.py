@@ -31,8 +31,8 @@ __all__ = ['PromptedBackbone', 'PromptedNetwork', 'State', 'parts_of']
 
 
 class State(NamedTuple):
-    """Where a forward pass is: :meth:`PromptedNetwork.embed` makes it, :meth:`PromptedNetwork.layers` moves it on, and
-    :meth:`PromptedNetwork.read` makes the output of it.
+    """Where a forward pass is: ``PromptedNetwork.embed`` makes it, ``PromptedNetwork.layers`` moves it on, and
+    ``PromptedNetwork.read`` makes the output of it.
 
     Attributes:
         tokens: before ``layer`` (B, K+N, D), or (B, K+P+N, D) where prompts go on.
@@ -60,23 +60,23 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
     (B, D, H', W') or (B, C). Of several layers, a tuple of feature maps.
 
     Args:
-        net: a :class:`~vptx.backbones.base.Net`, or its config, e.g.
+        net: a ``Net``, or its config, e.g.
             ``dict(type='TimmViT', model='vit_base_patch16_224.orig_in21k', img_size=224)``.
-        readout: what is made of the last layer's tokens, one of :data:`~vptx.readout.READOUTS`; ``'logits'``, the
+        readout: what is made of the last layer's tokens, one of ``READOUTS``; ``'logits'``, the
             network's own pooling and classifier; ``'maps'`` or ``dict(maps=[layers])``, feature maps of several
-            layers (:class:`~vptx.readout.Maps`). By default what the network was trained with.
+            layers (``Maps``). By default what the network was trained with.
         with_cp: checkpoint activations: keep of each layer its input alone and compute the rest again in the backward
             pass. The same gradients, less memory, a forward more. OpenMMLab's name; timm's is
-            :meth:`set_grad_checkpointing`.
+            ``set_grad_checkpointing``.
 
     Attributes:
-        prompter: what is learnt; a :class:`~vptx.prompters.base.Prompter` that does nothing while none is attached.
-        mapping: how the network's own classes are read as others; a :class:`~vptx.mappings.LabelMapping` that does
+        prompter: what is learnt; a ``Prompter`` that does nothing while none is attached.
+        mapping: how the network's own classes are read as others; a ``LabelMapping`` that does
             nothing while there is none.
         frozen_from: the checkpoint that filled a stock backbone after it was prompted; empty for all others.
         classes: the names of the classes of what is learnt, with who gave them
-            (:class:`~vptx.prompt_file.ClassNames`), as soon as a file or the data have named them.
-        attach_state: what :func:`vptx.attach` changed, for :func:`vptx.detach` to restore; None while no prompter is
+            (``ClassNames``), as soon as a file or the data have named them.
+        attach_state: what ``vptx.attach`` changed, for ``vptx.detach`` to restore; None while no prompter is
             attached.
     """
 
@@ -219,7 +219,7 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         return self.mapping(logits)
 
     def forward_unmapped(self, image: Tensor, note: Any = None) -> Tensor | tuple:
-        """As :meth:`forward`, without the mapping: the network's own logits (B, K), where they are mapped."""
+        """As ``forward``, without the mapping: the network's own logits (B, K), where they are mapped."""
         return call_with_images(self._forward_unmapped, image, note)
 
     def _forward_unmapped(self, image: Tensor, note: Any) -> Tensor | tuple:
@@ -227,7 +227,7 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
 
     @torch.no_grad()
     def _forward_frozen(self, image: Tensor, logits: Tensor) -> Tensor:
-        """As :meth:`forward_unmapped`, of the network without its prompter, whose own result is ``logits``."""
+        """As ``forward_unmapped``, of the network without its prompter, whose own result is ``logits``."""
         if any(parameter.requires_grad for parameter in self.net.parameters()):
             raise ValueError(
                 f'{type(self.mapping).__name__} compares with the frozen network, and weights of '
@@ -264,9 +264,9 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         """Second step: through the layers from ``state.layer`` on, with the prompter.
 
         Args:
-            state: from :meth:`embed`, or from this method.
+            state: from ``embed``, or from this method.
             end: the layer before which to stop; the depth L for all layers. None for all layers, of whose last one only
-                the tokens are computed that :meth:`read` needs.
+                the tokens are computed that ``read`` needs.
 
         Raises:
             ValueError: an end that is before ``state.layer``, or a layer that the network does not have.

@@ -47,7 +47,7 @@ FIRST_ROWS = {'cls': 1}
 #: The network's own pooling and classifier on its own tokens -> (B, C): what a bare library network returns. Of an
 #: OpenMMLab backbone, its own tuple.
 OWN = 'logits'
-#: Feature maps of several layers; see :class:`Maps`.
+#: Feature maps of several layers; see ``Maps``.
 MAPS = 'maps'
 NORMS = ('none', 'final', 'each', 'projected')
 

@@ -126,7 +126,7 @@ class PromptedText(PromptedLayers):
 
     Raises:
         ImportError: open_clip is not installed.
-        ValueError: no names or templates; see also :meth:`set_classes` and :meth:`start`.
+        ValueError: no names or templates; see also ``set_classes`` and ``start``.
     """
 
     def __init__(

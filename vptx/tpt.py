@@ -100,7 +100,7 @@ class TPTModel(BaseTTAModel):
 
     Args:
         module: the classifier.
-        keep, lr, steps: of :func:`tuned_logits`.
+        keep, lr, steps: of ``tuned_logits``.
         **options: of MMEngine's BaseTTAModel.
 
     Raises:

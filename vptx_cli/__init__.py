@@ -9,7 +9,7 @@ import argparse
 from importlib import import_module
 from types import ModuleType
 
-__all__ = ['COMMANDS', 'main']
+__all__ = ['COMMANDS', 'command_parser', 'main']
 
 #: Each is the module of its name, with ``_`` for ``-``; the first line of its docstring is the help.
 COMMANDS = (
@@ -42,9 +42,7 @@ def main(command: str | None = None) -> None:
             text = _docstring(name).partition('\n')[0].rstrip(':.')
             _fill(parts.add_parser(name, help=text[0].lower() + text[1:], **_described(name)), name)
     else:
-        parser = argparse.ArgumentParser(**_described(command))
-        parser.add_argument('--version', action='store_true', help=argparse.SUPPRESS)
-        _fill(parser, command)
+        parser = command_parser(command)
     _complete(parser)
     args = parser.parse_args()
     if vars(args).pop('version', False):
@@ -56,6 +54,14 @@ def main(command: str | None = None) -> None:
         run(args)
     else:
         parser.print_help()
+
+
+def command_parser(command: str) -> argparse.ArgumentParser:
+    """What reads the arguments of one of ``COMMANDS``."""
+    parser = argparse.ArgumentParser(**_described(command))
+    parser.add_argument('--version', action='store_true', help=argparse.SUPPRESS)
+    _fill(parser, command)
+    return parser
 
 
 def _module(name: str) -> ModuleType:

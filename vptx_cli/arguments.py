@@ -88,7 +88,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of tools that run many configs: :func:`~vptx.studies.protocol.studies`' own, by their names."""
+    """The arguments of tools that run many configs: ``studies``' own, by their names."""
     complete_configs(parser.add_argument('configs', nargs='+', help=CONFIG_HELP + ', or several'))
     parser.add_argument('--nets', nargs='+', default=[None], help="in place of the configs' own, from _base_/nets")
     parser.add_argument('--tasks', nargs='+', default=[None], help="of the configs' suite, or all; else their own")
@@ -116,7 +116,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read(args: argparse.Namespace) -> 'Config':
-    """The config that the arguments describe (:func:`vptx.configs.load_config`); what is wrong with them ends the
+    """The config that the arguments describe (``vptx.configs.load_config``); what is wrong with them ends the
     command with the error alone."""
     from vptx.configs import load_config
 

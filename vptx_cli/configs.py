@@ -9,7 +9,7 @@ __all__ = ['complete_configs', 'config_names', 'prompter_names', 'shipped']
 
 
 def shipped(folder: str) -> Path:
-    """As :func:`vptx.shipped.shipped`, without an import of vptx."""
+    """As ``vptx.shipped.shipped``, without an import of vptx."""
     spec = find_spec('vptx')
     assert spec is not None and spec.origin is not None
     return Path(spec.origin).parent / '.mim' / folder

@@ -85,13 +85,13 @@ def tested(path: Path, work: Path) -> Any:
 
 
 def initialised(path: Path, work: Path) -> Any:
-    """:func:`vptx.init_model`, as the tools that predict and export do it."""
+    """``vptx.init_model``, as the tools that predict and export do it."""
     model = vptx.init_model(trained() / 'config.py', path)
     return dict(state=state_of(model), classes=list(model.dataset_meta['classes']))
 
 
 def read_into(path: Path, work: Path) -> Any:
-    """:func:`vptx.load_prompt`, into a model that is there."""
+    """``vptx.load_prompt``, into a model that is there."""
     model = vptx.init_model(trained() / 'config.py')
     facts = vptx.load_prompt(model, path)
     return dict(state=state_of(model), classes=facts['classes'])

@@ -137,13 +137,13 @@ def draw_prompt(
     """A figure: the learnt pixels of ``model``, images without and with them, and its label mapping.
 
     Args:
-        model: from :func:`vptx.init_model`.
-        images: of :func:`seen_by`, at least one.
+        model: from ``vptx.init_model``.
+        images: of ``seen_by``, at least one.
         captions: of the images, maybe more than there are; what the model says of them.
         bands: the three channels to draw as red, green and blue, or the one to draw as grey, counted from 1.
 
     Raises:
-        ValueError: of :func:`check_pixels`; bands that the images do not have.
+        ValueError: of ``check_pixels``; bands that the images do not have.
     """
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 

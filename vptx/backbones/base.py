@@ -4,7 +4,7 @@ A net knows the parts of its forward, never a prompter. The prompted network (``
 ``embed -> block 0 ... block L-1 -> finish``; without a prompter that computes exactly what the library computes.
 
 A layer is computed from its weights, or called, and nothing in between. Computed from its weights, it does not call its
-modules, so that its attention can see keys and values that are no tokens. That is done only where :meth:`Net.is_spelt`
+modules, so that its attention can see keys and values that are no tokens. That is done only where ``Net.is_spelt``
 finds nothing of anybody else's on these modules. Otherwise the library's own forward is called, and prompts are tokens
 in it.
 """
@@ -77,19 +77,19 @@ class Net(BaseModule):
     """Wrapper of a frozen network; a subclass supports one family of one library.
 
     Attributes:
-        geometry: its facts; see :class:`~vptx.geometry.Geometry`.
+        geometry: its facts; see ``Geometry``.
         model: the library's own network, with its own names and weights.
         has_class_token: whether the first token is one, so that the readout ``cls`` makes sense.
         readout: the pooling that the network was trained with.
         stem: name in ``model`` of the convolution that sees the image, where ``geometry.stem`` has its shape.
-        example: arguments for one of the family, of which :mod:`vptx.analysis.support` reads the doors; of a library
+        example: arguments for one of the family, of which ``vptx.analysis.support`` reads the doors; of a library
             that builds by configs, ``model`` is one.
         stages: the layers whose feature maps a segmentation head takes by default.
         class_names: of its own classifier, where they are known.
-        map_norm: what is done to these maps; see :class:`~vptx.readout.Maps`.
+        map_norm: what is done to these maps; see ``Maps``.
         own_rows: how many of the first tokens the network's own pooling and classifier read; None for all.
         taps: the layers that the network's own forward takes its outputs from, where that is not the last one alone;
-            they go to :meth:`collect` instead of :meth:`classify`.
+            they go to ``collect`` instead of ``classify``.
         positions: last components of the names of tensors that the library resizes to another image size.
         replaced: the modules of a layer that are not called, or are called otherwise, where it is computed from
             weights; by their names in it, with the types that they may be of.
@@ -127,7 +127,7 @@ class Net(BaseModule):
 
     @property
     def classifier(self) -> nn.Module | None:
-        """The network's own, the last layer of what :meth:`classify` does; None where it was built without one."""
+        """The network's own, the last layer of what ``classify`` does; None where it was built without one."""
         return None
 
     @property
@@ -179,7 +179,7 @@ class Net(BaseModule):
         raise NotImplementedError
 
     def embed_widened(self, image: Tensor, stem: Tensor) -> tuple[Tensor, Context]:
-        """(B, C+T, H, W) -> what :meth:`embed` gives, with ``stem`` (D, C+T, h, w) added to the kernels of the stem.
+        """(B, C+T, H, W) -> what ``embed`` gives, with ``stem`` (D, C+T, h, w) added to the kernels of the stem.
 
         The frozen kernels are zero on the T channels that they have never seen. Nothing in ``model`` is changed.
 
@@ -197,7 +197,7 @@ class Net(BaseModule):
         return functional_call(self, {name: kernels}, (image,))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Context]:
-        """As :meth:`embed`; it is by ``forward`` that PyTorch calls a module with other parameters."""
+        """As ``embed``; it is by ``forward`` that PyTorch calls a module with other parameters."""
         return self.embed(image)
 
     def embed_pixels(self, strip: Tensor) -> Tensor:
@@ -278,7 +278,7 @@ class Net(BaseModule):
         memory: KeyValue | None,
         between: Callable[[Tensor], Tensor] = same,
     ) -> Tensor:
-        """The same computed from the weights, attending also to ``memory``; where :meth:`is_spelt` allows it."""
+        """The same computed from the weights, attending also to ``memory``; where ``is_spelt`` allows it."""
         return self.spelling(layer, context, tokens.shape[1])(tokens, memory, between)
 
     def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
@@ -304,19 +304,19 @@ class Net(BaseModule):
         return all(is_plain(part, kinds) for part, kinds in parts) and self.is_known(module)
 
     def is_known(self, module: nn.Module) -> bool:
-        """Whether :meth:`spell` computes what a layer of this make does, if nothing of it was changed."""
+        """Whether ``spell`` computes what a layer of this make does, if nothing of it was changed."""
         raise NotImplementedError
 
     def first_rows(
         self, tokens: Tensor, layer: int, context: Context, memory: Memory | None, rows: int
     ) -> Tensor | None:
-        """What :meth:`block` makes of the first tokens, for a readout that reads no others: (B, M, D) -> (B, rows, D).
+        """What ``block`` makes of the first tokens, for a readout that reads no others: (B, M, D) -> (B, rows, D).
         None where that is not less work, where the layer is not computed from weights, or where a hook sees the others
-        on their way (:func:`~vptx.backbones.spelling.is_unseen`)."""
+        on their way (``is_unseen``)."""
         return None
 
     def keys_values(self, memory: Memory, layer: int) -> KeyValue:
-        """(P, D) or (B, P, D) -> its keys and values in ``layer``; what :func:`vptx.fold` keeps.
+        """(P, D) or (B, P, D) -> its keys and values in ``layer``; what ``vptx.fold`` keeps.
 
         Raises:
             ValueError: a memory of keys and values whose shapes are not those of the layer.
@@ -387,7 +387,7 @@ class Net(BaseModule):
         raise NotImplementedError
 
     def collect(self, outputs: Mapping[int, LayerOutput]) -> tuple:
-        """What the network's own forward makes of the outputs of its layers :attr:`taps`, none of them finished."""
+        """What the network's own forward makes of the outputs of its layers ``taps``, none of them finished."""
         raise NotImplementedError
 
 

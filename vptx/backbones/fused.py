@@ -14,7 +14,7 @@ __all__ = ['may_fuse', 'transforms']
 
 
 def may_fuse(*tensors: Tensor) -> bool:
-    """Whether a fused operator may compute with ``tensors``; ask :func:`torch.compiler.is_compiling` beforehand."""
+    """Whether a fused operator may compute with ``tensors``; ask ``torch.compiler.is_compiling`` beforehand."""
     return not (torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack() or transforms(*tensors)) and all(
         tensor.numel() > 0 and tensor.stride(-1) == 1 for tensor in tensors
     )

@@ -162,7 +162,7 @@ class HuggingFaceSwin(SwinNet, HuggingFaceNet):
 
 
 class _Attention:
-    """The parts of transformers' attention by the names that Swin's authors gave them, for :mod:`windows`."""
+    """The parts of transformers' attention by the names that Swin's authors gave them, for ``windows``."""
 
     fused_attn = True
     proj_drop = staticmethod(same)

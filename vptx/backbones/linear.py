@@ -19,7 +19,7 @@ __all__ = ['linear', 'run']
 
 
 def run(module: nn.Module, x: Tensor) -> Tensor:
-    """What ``module(x)`` gives, with :func:`linear` in the place of its plain linear layers; whatever else it is or is
+    """What ``module(x)`` gives, with ``linear`` in the place of its plain linear layers; whatever else it is or is
     made of, and whatever has a hook, is called."""
     if has_global_hooks():
         return module(x)

@@ -8,7 +8,7 @@ al., NeurIPS 2022, https://arxiv.org/abs/2205.14135):
 
 So no key and no value is copied, those of a memory serve all samples and windows as they are, and their gradients are
 summed where they are made. The fused operators that tell these sums are used where they have all that is asked for
-(:mod:`vptx.backbones.fused`). Elsewhere one attention sees the keys of the memory before the tokens' own.
+(``vptx.backbones.fused``). Elsewhere one attention sees the keys of the memory before the tokens' own.
 """
 
 from collections.abc import Callable, Sequence
@@ -161,7 +161,7 @@ def attend_first(
     Args:
         x: normed tokens.
         rows: fewer than d, or it is more work.
-        weight, bias, heads: as of :func:`project`.
+        weight, bias, heads: as of ``project``.
         memory: keys and values (heads, P, d) or (B, heads, P, d), or None.
     """
     to_query, to_key, to_value = weight.unflatten(0, (3, heads, -1))  # (heads, d, D)

@@ -6,7 +6,7 @@ Transferable Visual Models From Natural Language Supervision", ICML 2021, https:
     x = E[ids] + positions,    12 causal layers,    z = LN_final(x)[EOT] W_t
 
 Attention is causal: a row sees itself and the rows before it. So what stands after the end of a text (EOT) never
-counts, and rows before the first difference between two texts are the same in both. :mod:`vptx.text` uses it.
+counts, and rows before the first difference between two texts are the same in both. ``vptx.text`` uses it.
 
 open_clip is an extra, ``pip install 'vptx[clip]'``, imported when a tower is built.
 """
@@ -92,7 +92,7 @@ class CausalAttention(nn.Module):
 
 
 def _through(module: nn.Module, x: Tensor) -> Tensor:
-    """As :func:`run`, of the type of linear layer that ``nn.MultiheadAttention`` has."""
+    """As ``run``, of the type of linear layer that ``nn.MultiheadAttention`` has."""
     plain = is_plain(module, (nn.modules.linear.NonDynamicallyQuantizableLinear,)) and not has_global_hooks()
     return linear(x, module.weight, module.bias) if plain else run(module, x)
 

@@ -16,7 +16,7 @@ class SwinNet(Net):
     """A Swin transformer; its layers are its blocks, counted through all stages.
 
     Prompts as in Jia et al., "Visual Prompt Tuning", ECCV 2022 (https://arxiv.org/abs/2203.12119): they join every
-    window (:mod:`vptx.backbones.windows`), and go through patch merging as four copies of themselves. The public code
+    window (``vptx.backbones.windows``), and go through patch merging as four copies of themselves. The public code
     of that paper mixes shallow prompts of different images of a batch; here every image keeps its own.
     """
 

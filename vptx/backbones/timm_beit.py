@@ -30,7 +30,7 @@ class TimmBeit(TimmViT):
 
     Args:
         model: a timm name such as ``'beitv2_base_patch16_224.in1k_ft_in22k'``, or a built model.
-        **others: as of :class:`~vptx.backbones.TimmViT`.
+        **others: as of ``TimmViT``.
     """
 
     families: ClassVar[tuple[type[nn.Module], ...]] = (Beit,)
@@ -118,7 +118,7 @@ class TimmRelPos(TimmBeit):
 
     Args:
         model: a timm name such as ``'vit_relpos_base_patch16_224.sw_in1k'``, or a built model.
-        **others: as of :class:`~vptx.backbones.TimmViT`.
+        **others: as of ``TimmViT``.
     """
 
     families: ClassVar[tuple[type[nn.Module], ...]] = (VisionTransformerRelPos,)

@@ -26,7 +26,7 @@ class TimmCait(TimmTransformer):
 
     Args:
         model: a timm name such as ``'cait_s24_224.fb_dist_in1k'``, or a built model.
-        **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name.
+        **others: of ``TimmNet``, and of ``timm.create_model`` for a name.
     """
 
     families: ClassVar[tuple[type[nn.Module], ...]] = (Cait,)

@@ -31,7 +31,7 @@ class TimmClassifier(TimmNet):
         img_size: height and width of the images to come, in pixels, by default of those that the weights were made
             for. Most take any; prompts around an image, or in further channels, are made for one. A network of one
             size is built for it, by name.
-        **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name.
+        **others: of ``TimmNet``, and of ``timm.create_model`` for a name.
 
     Raises:
         ValueError: a network built without pooling.

@@ -27,7 +27,7 @@ class TimmEva(TimmViT):
 
     Args:
         model: a timm name such as ``'vit_base_patch16_dinov3.lvd1689m'``, or a built model.
-        **others: as of :class:`~vptx.backbones.TimmViT`.
+        **others: as of ``TimmViT``.
     """
 
     families: ClassVar[tuple[type[nn.Module], ...]] = (Eva,)

@@ -20,7 +20,7 @@ def build_without_numbers(name: str) -> nn.Module:
 
 
 def wrap_all(names: Iterable[str] | None = None) -> Iterator[tuple[str, nn.Module, Net | str]]:
-    """Of each model: its name, itself, and its net, or the error of :func:`wrap_backbone`.
+    """Of each model: its name, itself, and its net, or the error of ``wrap_backbone``.
 
     Args:
         names: of models; None for all of timm's registry, ViT-mini among them.

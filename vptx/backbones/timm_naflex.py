@@ -27,7 +27,7 @@ class TimmNaFlex(TimmEva):
 
     Args:
         model: a timm name such as ``'naflexvit_base_patch16_siglip.v2_webli'``, or a built model.
-        **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name.
+        **others: of ``TimmNet``, and of ``timm.create_model`` for a name.
     """
 
     families: ClassVar[tuple[type[nn.Module], ...]] = (NaFlexVit,)

@@ -26,7 +26,7 @@ class TimmNet(Net):
     Args:
         model: a timm name such as ``'vit_base_patch16_224.orig_in21k'``, or a built model.
         weights: ``'timm://NAME'`` or a file; its format is recognised by its content, see
-            :func:`~vptx.weights.load_weights`. None leaves them as they are: random, for a name.
+            ``load_weights``. None leaves them as they are: random, for a name.
         positions: how those of the weights are resized to another image size, ``'bicubic'`` or ``'bilinear'``.
         fresh: patterns of parts that do not take their weights, e.g. ``['norm', 'fc_norm']``.
         **arguments: of ``timm.create_model`` for a name: ``num_classes`` (0 without), ``depth``, ...

@@ -4,7 +4,7 @@ ECCV 2022, https://arxiv.org/abs/2203.16527
 
 https://github.com/huggingface/pytorch-image-models, ``timm/models/vision_transformer_sam.py``. Most layers attend in
 windows. Prompts are tokens of every window, and have no position: no bias, no rotation. What a prompt is given in the
-windows of its image is averaged, as in Swin (:mod:`vptx.backbones.windows`). The library's attention takes a square of
+windows of its image is averaged, as in Swin (``vptx.backbones.windows``). The library's attention takes a square of
 patches alone, so with prompts all its parts are called, one by one.
 """
 
@@ -33,7 +33,7 @@ class TimmSAM(TimmTransformer):
 
     Args:
         model: a timm name such as ``'samvit_base_patch16.sa1b'``, or a built model.
-        **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name.
+        **others: of ``TimmNet``, and of ``timm.create_model`` for a name.
     """
 
     families: ClassVar[tuple[type[nn.Module], ...]] = (VisionTransformerSAM,)

@@ -31,7 +31,7 @@ class TimmSwin(SwinNet, TimmTransformer):
 
     Args:
         model: a timm name such as ``'swin_base_patch4_window7_224.ms_in22k'``, or a built model.
-        **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name: ``img_size``,
+        **others: of ``TimmNet``, and of ``timm.create_model`` for a name: ``img_size``,
             ``window_size``, ``num_classes`` (0 without), ...
     """
 

@@ -33,7 +33,7 @@ class TimmViT(TimmTransformer):
 
     Args:
         model: a timm name such as ``'vit_base_patch16_224.orig_in21k'``, or a built model.
-        **others: of :class:`~vptx.backbones.timm_net.TimmNet`, and of ``timm.create_model`` for a name: ``img_size``,
+        **others: of ``TimmNet``, and of ``timm.create_model`` for a name: ``img_size``,
             ``num_classes`` (0 without), ``depth``, ... Positions are interpolated at any image size
             (``dynamic_img_size=True``), by default.
     """

@@ -63,7 +63,7 @@ class Candidate:
         name: of the method, or of the baseline.
         model: (B, 3, H, W) -> (B, C).
         trains: the parameters that do; the others are as ``model`` left them when another's turn comes.
-        foldable: whether :func:`vptx.fold` makes its inference faster.
+        foldable: whether ``vptx.fold`` makes its inference faster.
     """
 
     name: str

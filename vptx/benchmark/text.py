@@ -1,7 +1,7 @@
 """How much less the text side of a training step costs than as published: a ratio of two times of the same process.
 
 The published way runs every class as a sequence of the tower's whole context in every step
-(:class:`~vptx.text.PromptedText` with ``whole=True``, by open_clip's own layers).
+(``PromptedText`` with ``whole=True``, by open_clip's own layers).
 """
 
 import time

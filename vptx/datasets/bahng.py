@@ -38,7 +38,7 @@ class RESISC45(ImageList):
     18,900, 6,300 and 6,300 names of files: the split of Neumann et al. 2019, https://arxiv.org/abs/1911.06721.
 
     Raises:
-        FileNotFoundError: of :class:`~vptx.datasets.image_list.ImageList`.
+        FileNotFoundError: of ``ImageList``.
         ValueError: a list of other classes than 45, or a line that names no image of a class.
     """
 
@@ -84,7 +84,7 @@ class CLEVRCount(ImageList):
     training image is val.
 
     Raises:
-        FileNotFoundError: of :class:`~vptx.datasets.image_list.ImageList`.
+        FileNotFoundError: of ``ImageList``.
         ValueError: scenes without images or objects, or with another number of them.
     """
 

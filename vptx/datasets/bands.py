@@ -93,7 +93,7 @@ def picture(image: np.ndarray, bands: Sequence[int] | None = None) -> np.ndarray
 
     Args:
         image: with colours in the order BGR; other types than uint8 are drawn by the range of the image.
-        bands: of :func:`~vptx.image_files.choose_bands`; by default the colours, or the first three of more than four.
+        bands: of ``choose_bands``; by default the colours, or the first three of more than four.
 
     Raises:
         ValueError: bands that the image does not have.

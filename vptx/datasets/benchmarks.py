@@ -94,9 +94,9 @@ class BenchmarkTask(ImageList):
 
     Args:
         data_root: folder of the suite; the task's own lies in it.
-        task: a name in :data:`BENCHMARKS`, which is that of its folder.
+        task: a name in ``BENCHMARKS``, which is that of its folder.
         split: 'train' (800 images in VTAB-1k), 'val' (200), 'trainval' (1,000), 'test'.
-        kwargs: of :class:`~vptx.datasets.image_list.ImageList`.
+        kwargs: of ``ImageList``.
     """
 
     def __init__(self, data_root: str, task: str, split: str = 'train', **kwargs) -> None:

@@ -178,14 +178,14 @@ class CoOpTask(ImageList):
 
     Args:
         data_root: folder of all data sets.
-        task: a name in :data:`COOP`.
+        task: a name in ``COOP``.
         split: 'train', 'val', 'trainval' or 'test'.
         part: 'all', or the images of the 'base' or of the 'new' classes. Labels of new classes begin at 0 again.
-        subset: of :class:`~vptx.datasets.image_list.ImageList`; the images drawn of a class do not depend on ``part``.
-        kwargs: of :class:`~vptx.datasets.image_list.ImageList`.
+        subset: of ``ImageList``; the images drawn of a class do not depend on ``part``.
+        kwargs: of ``ImageList``.
 
     Raises:
-        FileNotFoundError: of :class:`~vptx.datasets.image_list.ImageList`.
+        FileNotFoundError: of ``ImageList``.
         ValueError: an unknown task or part; a split that was not published; a list whose labels are not 0 to C - 1,
             with one name each; a folder of no class, or a class without a folder.
     """

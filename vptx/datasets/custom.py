@@ -36,8 +36,8 @@ class CustomImages(ImageList):
     The log says how many images each class has, and which files were passed over and why.
 
     Raises:
-        FileNotFoundError: of :class:`~vptx.datasets.ImageList`.
-        ValueError: of :class:`~vptx.datasets.ImageList` and :func:`~vptx.datasets.table.read_table`; a class folder of
+        FileNotFoundError: of ``ImageList``.
+        ValueError: of ``ImageList`` and ``read_table``; a class folder of
             train without images; a class that train does not have.
     """
 

@@ -46,18 +46,18 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     """The numbered lines of a text file, without empty ones.
 
     Raises:
-        ValueError: of :func:`read_text`.
+        ValueError: of ``read_text``.
     """
     return [(number, line.strip()) for number, line in enumerate(read_text(path).splitlines(), 1) if line.strip()]
 
 
 class ImageList(BaseDataset):
-    """Items are dict(img_path=str, gt_label=int); a subclass writes :meth:`read` and, maybe, :meth:`class_names`.
+    """Items are dict(img_path=str, gt_label=int); a subclass writes ``read`` and, maybe, ``class_names``.
 
     Args:
         data_root: folder of the data set.
         split: one of 'train', 'val', 'trainval' (both), 'test'.
-        subset: :class:`~vptx.datasets.subset.Subset` or its arguments, e.g. ``dict(shots=4, seed=1)``: some of the
+        subset: ``Subset`` or its arguments, e.g. ``dict(shots=4, seed=1)``: some of the
             images of the split, drawn from the list sorted by path; None for all.
         kwargs: of mmpretrain's BaseDataset.
 

@@ -31,7 +31,7 @@ def legacy_resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class LegacyResize(BaseTransform):
-    """Resize ``img`` to a square by :func:`legacy_resize`; its aspect is not kept.
+    """Resize ``img`` to a square by ``legacy_resize``; its aspect is not kept.
 
     Args:
         scale: height and width, in pixels.

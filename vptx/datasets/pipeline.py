@@ -62,7 +62,7 @@ class ImageReader:
         config: of a classifier or segmentor.
 
     Raises:
-        ValueError: of :func:`test_pipeline`.
+        ValueError: of ``test_pipeline``.
     """
 
     def __init__(self, config: Config) -> None:

@@ -53,7 +53,7 @@ def with_views(pipeline: Sequence[dict], number: int = 64, seed: int = 0) -> lis
 
     Args:
         pipeline: loads, prepares, and packs in its last step.
-        number, seed: of :class:`RandomViews`.
+        number, seed: of ``RandomViews``.
 
     Raises:
         ValueError: a pipeline that ends in no packing.

@@ -26,7 +26,7 @@ class Subset:
         seed: of the drawing.
         record: a JSON file. Where there is none, it is written: indices and names of the images drawn. Where there is
             one, these images are used, drawn by whomever, and seed and size are not asked again.
-        drawn: what was drawn last, as a record has it; :class:`~vptx.hooks.SubsetRecordHook` writes it into a run's
+        drawn: what was drawn last, as a record has it; ``SubsetRecordHook`` writes it into a run's
             folder.
 
     Raises:

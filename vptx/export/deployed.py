@@ -16,7 +16,7 @@ class Deployed(nn.Module):
     (B, C, H, W) of a segmentor.
 
     Args:
-        model: a model that :func:`vptx.attach` returned, or one of mmpretrain or mmsegmentation with a prompted
+        model: a model that ``vptx.attach`` returned, or one of mmpretrain or mmsegmentation with a prompted
             backbone.
         size: H, W of the images; a segmentor takes each of them as a whole.
         uint8: whether pixels are whole numbers from 0 to 255, or else numbers in [0, 1].

@@ -39,11 +39,11 @@ def export_model(
     fingerprint of its frozen weights, the classes, the size, and what pixels are.
 
     Args:
-        model: what :func:`vptx.attach` or :func:`vptx.init_model` returned. It is left as it was.
+        model: what ``vptx.attach`` or ``vptx.init_model`` returned. It is left as it was.
         path: ``.pt2`` for torch.export, ``.onnx``, or ``.xml`` for OpenVINO, which writes a ``.bin`` next to it.
         size: of an image, H and W or one number; by default that of the network.
         uint8: whether pixels are whole numbers from 0 to 255, or else numbers in [0, 1].
-        fold: whether keys and values of prompts are constants in the graph (:func:`vptx.fold`): by default, where
+        fold: whether keys and values of prompts are constants in the graph (``vptx.fold``): by default, where
             they can be.
         classes: their names, if the model does not know them.
 

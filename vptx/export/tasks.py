@@ -71,7 +71,7 @@ def _input_names(model: nn.Module) -> dict[str, str]:
 
 
 def task_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """What was learnt, as the graph of :func:`export_graph` takes it; keys and values (heads, P, d), of one image.
+    """What was learnt, as the graph of ``export_graph`` takes it; keys and values (heads, P, d), of one image.
 
     Raises:
         ValueError: no prompted model; prompts that are not keys and values alone, or differ from image to image.
@@ -102,10 +102,10 @@ def task_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def export_task(model: nn.Module, path: str | Path, classes: Sequence[str] = ()) -> dict[str, Any]:
-    """Write what a model learnt to a ``.safetensors`` file, as inputs of the graph that :func:`export_graph` writes.
+    """Write what a model learnt to a ``.safetensors`` file, as inputs of the graph that ``export_graph`` writes.
 
     Args:
-        model: what :func:`vptx.attach` or :func:`vptx.init_model` returned, with prompts that can be folded.
+        model: what ``vptx.attach`` or ``vptx.init_model`` returned, with prompts that can be folded.
         path: of the file; as small as a prompt file.
         classes: their names, if the model does not know them.
 
@@ -113,7 +113,7 @@ def export_task(model: nn.Module, path: str | Path, classes: Sequence[str] = ())
         The facts that are in the file as JSON, under ``vptx``: its network and fingerprint are those of its graph.
 
     Raises:
-        ValueError: as :func:`task_tensors`; another ending.
+        ValueError: as ``task_tensors``; another ending.
     """
     if Path(path).suffix != '.safetensors':
         raise ValueError(f'{path}: a task is written to a .safetensors file')
@@ -128,14 +128,14 @@ def export_graph(
 ) -> dict[str, Any]:
     """Write the frozen network of a model as one graph for many tasks.
 
-    Its inputs are ``image``, as of :func:`vptx.export.export_model`, ``key_0``, ``value_0``, ... (B, heads, P, d) with
+    Its inputs are ``image``, as of ``vptx.export.export_model``, ``key_0``, ``value_0``, ... (B, heads, P, d) with
     any P, and the other trained tensors by their names in a prompt file, with ``_`` for ``.``. A head may have any
     number of classes. A program of torch.export takes ``image`` and ``tensors``, a dict of the others.
 
     Args:
         model: one with prompts that can be folded; those of other tasks are in the same layers, and the same else was
             trained.
-        path: as of :func:`vptx.export.export_model`.
+        path: as of ``vptx.export.export_model``.
         size: of an image, H and W or one number; by default that of the network.
         uint8: whether pixels are whole numbers from 0 to 255, or else numbers in [0, 1].
 
@@ -143,7 +143,7 @@ def export_graph(
         The facts; ``inputs`` has the names of all inputs but the image.
 
     Raises:
-        ValueError: as :func:`task_tensors` and :func:`vptx.export.export_model`.
+        ValueError: as ``task_tensors`` and ``vptx.export.export_model``.
     """
     path = check_ending(path)
     tensors, names, network = task_tensors(model), _input_names(model), prompted_network(model)

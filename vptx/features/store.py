@@ -128,7 +128,7 @@ def write_features(
 
 
 def read_features(folder: Path, about: dict[str, Any]) -> Features:
-    """What :func:`write_features` wrote.
+    """What ``write_features`` wrote.
 
     Raises:
         FileNotFoundError: there is no such folder.

@@ -25,7 +25,7 @@ class ClassNamesHook(Hook):
         templates: whether the mapping gets the data set's template, too (``metainfo['template']``), as zero-shot CLIP,
             KgCoOp and ProGrad have it.
 
-    Before :class:`~vptx.hooks.DataGuardHook`, which compares the names of the data with those of the model.
+    Before ``DataGuardHook``, which compares the names of the data with those of the model.
     """
 
     priority = 'HIGH'

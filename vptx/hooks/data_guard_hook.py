@@ -32,7 +32,7 @@ class DataGuardHook(Hook):
 
     Files that the test of the same config would miss are a warning while training: no test may follow.
 
-    :class:`~vptx.hooks.PromptTuningHook` registers it.
+    ``PromptTuningHook`` registers it.
 
     Raises:
         ValueError: names the data set and what is wrong with it, or the setting to change.
@@ -227,7 +227,7 @@ def check_config(config: Config) -> None:
 
     Raises:
         FileNotFoundError: a split that is not there.
-        ValueError: of :func:`check_files`, and of the data sets.
+        ValueError: of ``check_files``, and of the data sets.
     """
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
         found = {split: _of_files(config.get(f'{split}_dataloader')) for split in ('train', 'val', 'test')}

@@ -22,9 +22,9 @@ __all__ = ['GuardHook']
 class GuardHook(Hook):
     """Before a run: is no other one in its work dir, and do all ranks begin alike? After the first iteration: has every
     trainable tensor received a gradient, and no frozen one? After each: is the loss a number?
-    :class:`~vptx.hooks.DataGuardHook` looks at the data.
+    ``DataGuardHook`` looks at the data.
 
-    :class:`~vptx.hooks.PromptTuningHook` registers it.
+    ``PromptTuningHook`` registers it.
 
     Note:
         Comes before CheckpointHook, so the last checkpoint of a run whose loss is NaN is the last good one.

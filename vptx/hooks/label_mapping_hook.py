@@ -30,7 +30,7 @@ def estimate_mapping(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]])
         vptx.estimate_mapping(model, train_loader)
 
     Args:
-        model: one that :func:`vptx.attach` gave a mapping.
+        model: one that ``vptx.attach`` gave a mapping.
         batches: images (B, 3, H, W), normalised as the network wants them, and labels: (B,), or how much of each class
             an image is, (B, C).
 
@@ -107,7 +107,7 @@ class LabelMappingHook(Hook):
     Counts are summed over all ranks, every image once, so any number of them gives the same mapping. The last epoch is
     not followed by an estimate: prompts leave the run with the mapping that they were trained for.
 
-    :class:`~vptx.hooks.PromptTuningHook` registers it.
+    ``PromptTuningHook`` registers it.
 
     Note:
         Comes after RandomStreamsHook, so that a resumed run counts what it would have counted.

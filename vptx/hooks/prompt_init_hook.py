@@ -106,7 +106,7 @@ POOLS: dict[str, Callable[..., Tensor]] = {'sample': sample, 'mean': mean, 'vipa
 
 
 def find_pool(pool: str | dict) -> Callable[..., Tensor]:
-    """One of :data:`POOLS`, by name, or ``dict(type=name, **options)``.
+    """One of ``POOLS``, by name, or ``dict(type=name, **options)``.
 
     Raises:
         ValueError: an unknown name, or options that it does not take.
@@ -128,9 +128,9 @@ def fill_from_data(prompted: PromptedNetwork, batches: Iterable[Tensor], pool: s
     Ranks fill their prompts together, from the images of all of them, and alike.
 
     Args:
-        prompted: with a prompter that holds a :class:`~vptx.prompters.PromptEmbedding`.
+        prompted: with a prompter that holds a ``PromptEmbedding``.
         batches: images (B, 3, H, W), normalised as the network wants them.
-        pool: one of :data:`POOLS`; see :func:`find_pool`.
+        pool: one of ``POOLS``; see ``find_pool``.
 
     Raises:
         ValueError: an unknown pool, a prompter whose prompts are no tokens of the network's width, or a network that

@@ -46,9 +46,9 @@ class PromptTuningHook(Hook):
             dict(type='PromptTuningHook', prompter=dict(type='DeepPrompter', num_tokens=50, dropout=0.1), tune=['head'])
         ]
 
-    It also makes checkpoints slim (:class:`~vptx.hooks.SlimCheckpointHook`), guards the run
-    (:class:`~vptx.hooks.GuardHook`) and its data (:class:`~vptx.hooks.DataGuardHook`), lets it resume bit for bit
-    (:class:`~vptx.hooks.RandomStreamsHook`, :class:`~vptx.hooks.ResumeHook`), and checks and completes a checkpoint
+    It also makes checkpoints slim (``SlimCheckpointHook``), guards the run
+    (``GuardHook``) and its data (``DataGuardHook``), lets it resume bit for bit
+    (``RandomStreamsHook``, ``ResumeHook``), and checks and completes a checkpoint
     that is loaded.
 
     The model may have a network of vptx's as its backbone, or a stock one of mmpretrain or mmsegmentation; then
@@ -57,14 +57,14 @@ class PromptTuningHook(Hook):
 
     Args:
         prompter: config of a prompter, or several one after the other, or None to tune without prompts.
-        tune: patterns over parameter names; see :func:`vptx.trainable.matches`.
+        tune: patterns over parameter names; see ``vptx.trainable.matches``.
         readout: what the head sees; by default the backbone's own choice.
         mapping: config of a label mapping, which reads the network's own classes as those of the task; the head above
-            it is then ``dict(type='ClsHead')``. :class:`~vptx.hooks.LabelMappingHook` estimates it.
+            it is then ``dict(type='ClsHead')``. ``LabelMappingHook`` estimates it.
         resume_settings: ``'checkpoint'`` or ``'config'``, whose optimizer and schedule settings a resumed run uses; see
-            :class:`~vptx.hooks.ResumeHook`.
+            ``ResumeHook``.
         part: the dotted name of the part of the model to prompt, by default ``'backbone'``; ``at`` of
-            :func:`vptx.attach`.
+            ``vptx.attach``.
         load_head: whether ``load_from`` a run's file takes its head, too. False starts from its prompts, and from what
             it tuned inside the network, with a new head, such as one for another number of classes.
 
@@ -73,7 +73,7 @@ class PromptTuningHook(Hook):
 
     Raises:
         ValueError: before the first iteration, whatever cannot be meant: two of these hooks, hooks that have seen the
-            model without prompts, nothing that trains; see also :mod:`vptx.settings`.
+            model without prompts, nothing that trains; see also ``vptx.settings``.
     """
 
     priority = 'HIGHEST'
@@ -213,7 +213,7 @@ class PromptTuningHook(Hook):
 
 
 def _make_safe(hook: Hook) -> None:
-    """Let a CheckpointHook, or a user's own kind of it, save as :class:`SafeCheckpointHook` does."""
+    """Let a CheckpointHook, or a user's own kind of it, save as ``SafeCheckpointHook`` does."""
     kind = type(hook)
     if isinstance(hook, CheckpointHook) and not isinstance(hook, SafeCheckpointHook):
         hook.__class__ = (

@@ -57,7 +57,7 @@ class RandomStreamsHook(Hook):
     in this process and in the loader's workers: a resumed run draws the same numbers as one that was never stopped, if
     it has as many processes, and validation in between changes nothing.
 
-    :class:`~vptx.hooks.PromptTuningHook` registers it.
+    ``PromptTuningHook`` registers it.
 
     Note:
         Comes before all hooks that draw random numbers.

@@ -26,11 +26,11 @@ class ResumeHook(Hook):
     """Adds to a checkpoint what MMEngine leaves out, and checks and completes a run that goes on from one.
 
     A checkpoint also holds the counts of EarlyStoppingHook, and the settings that are compared when the run goes on;
-    :class:`~vptx.hooks.SafeCheckpointHook` adds the gradients that wait for the next step. It is of the moment before
+    ``SafeCheckpointHook`` adds the gradients that wait for the next step. It is of the moment before
     the validation at its place, if there is one: a resumed run begins with this validation, so that schedulers, hooks
     and the best checkpoint see the same figures.
 
-    :class:`~vptx.hooks.PromptTuningHook` registers it.
+    ``PromptTuningHook`` registers it.
 
     Args:
         settings: whose settings of optimizer and schedule a resumed run uses: the ``'checkpoint'``'s, with a warning

@@ -32,7 +32,7 @@ class SlimCheckpointHook(Hook):
     """Leaves in a checkpoint only what trained and what training changed, EMA included, with the facts that tell what
     it belongs to; at the end of a run writes ``prompt.safetensors``, the state after the last iteration.
 
-    :class:`~vptx.hooks.PromptTuningHook` registers it.
+    ``PromptTuningHook`` registers it.
 
     Note:
         The last of all hooks, so that it slims what EMAHook has put into the checkpoint.
@@ -142,7 +142,7 @@ class SafeCheckpointHook(CheckpointHook):
     """MMEngine's CheckpointHook, but it writes the new checkpoint before it deletes old ones.
 
     A checkpoint is of the moment before its validation, which a run that goes on from it repeats
-    (:class:`~vptx.hooks.ResumeHook`); so it is not written again when that validation finds the best score. It holds
+    (``ResumeHook``); so it is not written again when that validation finds the best score. It holds
     the gradients that wait for the next step (``accumulative_counts``), those of each process.
     """
 

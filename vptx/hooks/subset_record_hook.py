@@ -16,7 +16,7 @@ __all__ = ['SubsetRecordHook']
 class SubsetRecordHook(Hook):
     """Writes ``subset_train.json`` and ``subset_val.json`` into the work dir, where these data sets have a ``subset``.
 
-    Each is a record as :class:`~vptx.datasets.Subset` writes and reads: another run with
+    Each is a record as ``Subset`` writes and reads: another run with
     ``subset=dict(shots=16, record='work_dirs/.../subset_train.json')`` has the same images.
     """
 

@@ -22,12 +22,12 @@ Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 def fill_cache(model: torch.nn.Module, batches: Batches, validation: Batches | None = None) -> None:
-    """Fill the memory of a :class:`~vptx.mappings.TipAdapterHead` from training images, in place.
+    """Fill the memory of a ``TipAdapterHead`` from training images, in place.
 
         vptx.fill_cache(model, train_loader, val_loader)
 
     Args:
-        model: one that :func:`vptx.attach` gave such a mapping.
+        model: one that ``vptx.attach`` gave such a mapping.
         batches: training images (B, 3, H, W), normalised as the network wants them, and labels (B,). It is gone through
             once for each of the mapping's ``epochs``, and has to give the images in the same order.
         validation: the same of validation images, on which alpha and beta are chosen; never test images. Without them
@@ -78,10 +78,10 @@ def _embed(prompted: PromptedNetwork, batches: Batches) -> tuple[Tensor, Tensor]
 
 @HOOKS.register_module()
 class TipAdapterHook(Hook):
-    """Fills the memory of a :class:`~vptx.mappings.TipAdapterHead` before training, over all ranks, by the training
+    """Fills the memory of a ``TipAdapterHead`` before training, over all ranks, by the training
     pipeline; then chooses alpha and beta on the validation images.
 
-    :class:`~vptx.hooks.PromptTuningHook` registers it. A resumed run goes on with the memory that it had.
+    ``PromptTuningHook`` registers it. A resumed run goes on with the memory that it had.
 
     Raises:
         ValueError: another number of training images than the mapping was made for; validation images that are the

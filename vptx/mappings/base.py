@@ -21,8 +21,8 @@ class LabelMapping(BaseModule):
 
     Attributes:
         num_classes: C; 0 where nothing is mapped.
-        bound_to: what :func:`vptx.binding.bind` bound it to, if it did.
-        adopts_classes: whether a file that is loaded names its classes, see :meth:`adopt`.
+        bound_to: what ``vptx.binding.bind`` bound it to, if it did.
+        adopts_classes: whether a file that is loaded names its classes, see ``adopt``.
     """
 
     num_classes: int = 0
@@ -51,13 +51,13 @@ class LabelMapping(BaseModule):
         return False
 
     def language(self) -> tuple[Tensor, ...]:
-        """Learnt prompts of its text side, see :meth:`vptx.prompters.Prompter.language`."""
+        """Learnt prompts of its text side, see ``vptx.prompters.Prompter.language``."""
         return ()
 
     @property
     def reads_frozen(self) -> bool:
         """Whether training compares with the network without its prompter: it then gets what that makes of the images
-        (:meth:`take_frozen`) before each forward."""
+        (``take_frozen``) before each forward."""
         return False
 
     def take_frozen(self, logits: Tensor) -> None:
@@ -73,7 +73,7 @@ class LabelMapping(BaseModule):
 
     @property
     def adds_loss(self) -> bool:
-        """Whether :meth:`loss` is to be asked."""
+        """Whether ``loss`` is to be asked."""
         return type(self).loss is not LabelMapping.loss
 
     def facts(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def check_classes(num_classes: int) -> int:
 class CountedMapping(LabelMapping):
     """A mapping that is estimated from A (K, C), how often the network takes an image of class t for an s.
 
-    :class:`~vptx.hooks.LabelMappingHook` counts, over all ranks; in a script :func:`vptx.estimate_mapping` does.
+    ``LabelMappingHook`` counts, over all ranks; in a script ``vptx.estimate_mapping`` does.
 
     Args:
         num_classes: C.

@@ -29,7 +29,7 @@ class BayesianMapping(CountedMapping):
         smoothing: Laplace's lambda.
         top: None counts the likeliest source class; a share of C, 0.15 as published for BLM+, adds up the
             probabilities of the k = top * C likeliest, at least one.
-        every, online: of :class:`~vptx.mappings.CountedMapping`.
+        every, online: of ``CountedMapping``.
 
     Raises:
         ValueError: a ``smoothing`` or a ``top`` that is not positive.

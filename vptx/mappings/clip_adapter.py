@@ -26,10 +26,10 @@ class CLIPAdapterHead(TextHead):
     Args:
         ratio: r, from 0, the plain text head, to 1.
         reduction: by how much the hidden layer is narrower than the embedding.
-        **options: of :class:`~vptx.mappings.TextHead`.
+        **options: of ``TextHead``.
 
     Raises:
-        ValueError: options out of range; see also :class:`~vptx.mappings.TextHead`.
+        ValueError: options out of range; see also ``TextHead``.
     """
 
     own_facts = ('ratio', 'reduction')

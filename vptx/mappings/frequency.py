@@ -54,7 +54,7 @@ class FrequencyMapping(CountedMapping):
         num_classes: C.
         per_class: m; logits of several are averaged.
         assign: ``'greedy'``, as published, or ``'hungarian'``.
-        **when: ``every`` and ``online`` of :class:`~vptx.mappings.CountedMapping`.
+        **when: ``every`` and ``online`` of ``CountedMapping``.
 
     Raises:
         ValueError: an unknown ``assign``; when bound, fewer than C * m source classes.
@@ -87,12 +87,12 @@ class FrequencyMapping(CountedMapping):
 
 @MAPPINGS.register_module()
 class IterativeMapping(FrequencyMapping):
-    """As :class:`FrequencyMapping`, estimated again in each epoch, with the prompts as they have become (ILM).
+    """As ``FrequencyMapping``, estimated again in each epoch, with the prompts as they have become (ILM).
 
     Args:
         num_classes: C.
         every: epochs from one estimate to the next.
-        **others: of :class:`FrequencyMapping`.
+        **others: of ``FrequencyMapping``.
     """
 
     def __init__(self, num_classes: int, every: int = 1, **others) -> None:

@@ -140,11 +140,11 @@ class ImagePull(Pull):
 class LogitPull(Pull):
     """Pulls the classes' probabilities to those of zero-shot CLIP. PromptSRC: weight 1.
 
-    :class:`~vptx.optim.ProGradOptimWrapper` uses its gradient as ProGrad does that of zero-shot CLIP.
+    ``ProGradOptimWrapper`` uses its gradient as ProGrad does that of zero-shot CLIP.
 
     Args:
         weight: a.
-        template: of the frozen features of the classes; see :class:`TextPull`.
+        template: of the frozen features of the classes; see ``TextPull``.
         average: of several templates; by default the head's.
     """
 

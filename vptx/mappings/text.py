@@ -36,11 +36,11 @@ class TextHead(LabelMapping):
         )
 
     Args:
-        tower: config of a text tower, :class:`~vptx.backbones.OpenCLIPText`, or one that is built.
-        classes, template, average, prompter, whole: of :class:`~vptx.text.PromptedText`.
+        tower: config of a text tower, ``OpenCLIPText``, or one that is built.
+        classes, template, average, prompter, whole: of ``PromptedText``.
         scale: the factor of cosines; by default the tower's own.
         pulls: terms of the loss, or their configs, that keep features near those of the frozen towers:
-            :class:`~vptx.mappings.TextPull`, :class:`~vptx.mappings.ImagePull`, :class:`~vptx.mappings.LogitPull`.
+            ``TextPull``, ``ImagePull``, ``LogitPull``.
 
     Attributes:
         text: the text side; its ``prompter`` is what trains here.
@@ -48,7 +48,7 @@ class TextHead(LabelMapping):
 
     Raises:
         ImportError: open_clip is not installed.
-        ValueError: see :class:`~vptx.text.PromptedText`; when bound, a network whose logits have another width than the
+        ValueError: see ``PromptedText``; when bound, a network whose logits have another width than the
             tower's joint space.
     """
 
@@ -113,7 +113,7 @@ class TextHead(LabelMapping):
         """Read other class names, by other templates if they are given, without training.
 
         Raises:
-            ValueError: see :meth:`vptx.text.PromptedText.set_classes`.
+            ValueError: see ``vptx.text.PromptedText.set_classes``.
         """
         self.text.set_classes(classes, template)
         self.num_classes = len(self.text.classes)

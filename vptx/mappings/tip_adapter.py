@@ -32,8 +32,8 @@ BETAS = tuple(step / 2 for step in range(1, 21))
 class TipAdapterHead(TextHead):
     """A text head and a memory of the training images: N * d numbers, which train with ``train_keys``.
 
-    In a run, :class:`~vptx.hooks.TipAdapterHook` fills the memory before training, and chooses alpha and beta on the
-    validation images. In a script, :func:`vptx.fill_cache` does. The prompt file holds keys, labels, alpha and beta,
+    In a run, ``TipAdapterHook`` fills the memory before training, and chooses alpha and beta on the
+    validation images. In a script, ``vptx.fill_cache`` does. The prompt file holds keys, labels, alpha and beta,
     and the class names, which a model takes over that loads it.
 
     Args:
@@ -42,13 +42,13 @@ class TipAdapterHead(TextHead):
         alpha, beta: how much the memory counts, and how near an image must be to a key.
         epochs: over how many augmented epochs the keys are averaged.
         search: whether alpha and beta are chosen on the validation images, if there are any; once, before training.
-        **options: of :class:`~vptx.mappings.TextHead`.
+        **options: of ``TextHead``.
 
     Attributes:
         ready: whether the memory is filled, or was loaded.
 
     Raises:
-        ValueError: options out of range; see also :class:`~vptx.mappings.TextHead`.
+        ValueError: options out of range; see also ``TextHead``.
     """
 
     adopts_classes = True

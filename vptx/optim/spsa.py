@@ -6,7 +6,7 @@ https://arxiv.org/abs/2303.14773, after Spall 1992. In step k = 0, 1, ..., with 
     g = (L(w + c_k D) - L(w - c_k D)) / (2 c_k) * 1 / D,    c_k = c / (k + 1)^gamma, averaged over some D
     m <- beta m + g,    w <- w - a_k (g + beta m),          a_k = a / (k + o)^alpha
 
-The second line is PyTorch's ``SGD(momentum=beta, nesterov=True)`` with a learning rate of :class:`InversePowerLR`, so
+The second line is PyTorch's ``SGD(momentum=beta, nesterov=True)`` with a learning rate of ``InversePowerLR``, so
 all that is new is where a gradient comes from. The public code counts from k = 1: its o = 1 is an ``offset`` of 2 here.
 """
 
@@ -39,7 +39,7 @@ class SPSAOptimWrapper(OptimWrapper):
         **options: of MMEngine's OptimWrapper.
 
     Attributes:
-        needs_backward: False; read by :class:`~vptx.hooks.GuardHook`.
+        needs_backward: False; read by ``GuardHook``.
     """
 
     needs_backward = False

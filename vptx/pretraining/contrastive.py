@@ -38,7 +38,7 @@ class ContrastivePretraining(BaseModel):
         vision_cfg: open_clip's ``vision_cfg``.
         text_cfg: its ``text_cfg``; ``vocab_size`` must be that of the vocabulary.
         vocabulary: a file of byte pair merges, as open_clip's ``SimpleTokenizer`` reads it.
-        visual: ``model`` and ``weights`` of a :class:`~vptx.backbones.TimmViT` of the same size, from which the image
+        visual: ``model`` and ``weights`` of a ``TimmViT`` of the same size, from which the image
             tower starts, but for its first norm and the projection. None starts from random numbers.
         data_preprocessor: of MMEngine's BaseModel.
 
@@ -105,7 +105,7 @@ class ContrastivePretraining(BaseModel):
 
     def forward(self, inputs: Tensor, data_samples: Sequence[Any] | None = None, mode: str = 'tensor') -> Any:
         """(B, 3, H, W) -> embeddings (B, d); in mode 'loss' the loss, with a ``caption`` in every sample; in mode
-        'predict' the samples, each with its ``answers`` to :data:`QUESTIONS`, the number of one for each."""
+        'predict' the samples, each with its ``answers`` to ``QUESTIONS``, the number of one for each."""
         images = self.clip.encode_image(inputs, normalize=True)
         if mode == 'tensor' or data_samples is None:
             return images

@@ -20,10 +20,10 @@ __all__ = ['ZeroShotAccuracy', 'ask', 'classify']
 
 @METRICS.register_module()
 class ZeroShotAccuracy(BaseMetric):
-    """Per cent of right answers to each of :data:`~vptx.datasets.mini.captioned_scenes.QUESTIONS`, and their mean.
+    """Per cent of right answers to each of ``QUESTIONS``, and their mean.
 
     A sample has a ``scene`` and ``answers``, as
-    :class:`~vptx.pretraining.contrastive.ContrastivePretraining` predicts them.
+    ``ContrastivePretraining`` predicts them.
     """
 
     default_prefix = 'zero_shot'

@@ -23,7 +23,7 @@ class AddedPrompter(Prompter):
             or one for all.
         deep: before every layer, or before the first alone.
         **embedding: ``dropout``, ``dropout_per``, ``project_dim`` and ``init`` of
-            :class:`~vptx.prompters.embedding.PromptEmbedding`.
+            ``PromptEmbedding``.
     """
 
     doors = frozenset({'tokens'})

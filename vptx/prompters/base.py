@@ -1,8 +1,8 @@
 """What is learnt: a small thing that reaches a frozen network through its doors.
 
-A prompter knows shapes (:class:`~vptx.geometry.Geometry`), never a network. The prompted network (``vptx/prompted.py``)
+A prompter knows shapes (``Geometry``), never a network. The prompted network (``vptx/prompted.py``)
 calls its methods in the order in which they stand here; those it does not override leave everything as it is. Methods
-that act in a layer get ``at``, which says where they are (:class:`~vptx.geometry.At`).
+that act in a layer get ``at``, which says where they are (``At``).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,15 +36,15 @@ class Prompter(BaseModule):
         doors: those it needs; a network that lacks one is refused when the two are put together.
         uses: those it goes through with the network that it is bound to.
         phrase: in a text tower, words before a class name in the place of the head's template; their first ones
-            are what :meth:`words` replaces.
+            are what ``words`` replaces.
         name_at: where the name stands among these: at the ``'end'``, in the ``'middle'`` or in ``'front'``.
         slots: M, how many words are replaced.
         per_class: whether each class has learnt words of its own, so that no others can be read.
         takes_note: whether it reads ``at.note``; a note that is given to another prompter is an error.
         reads_language: whether it makes its prompts of those of the text side, ``at.language``.
         prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
-        sites: once bound, the modules inside the network whose outputs go through :meth:`inside`.
-        bound_to: what :func:`vptx.binding.bind` bound it to, if it did.
+        sites: once bound, the modules inside the network whose outputs go through ``inside``.
+        bound_to: what ``vptx.binding.bind`` bound it to, if it did.
         of_training: arguments of constructors that say how the learnt numbers begin and how they are trained, not what
             they mean afterwards.
     """
@@ -95,7 +95,7 @@ class Prompter(BaseModule):
         """
 
     def geometry_after(self, geometry: Geometry) -> Geometry:
-        """The geometry for prompters that come after this one in a stack, of the images that :meth:`image` makes."""
+        """The geometry for prompters that come after this one in a stack, of the images that ``image`` makes."""
         return geometry
 
     def frozen_tensors(self) -> Iterable[tuple[str, Tensor]]:
@@ -103,7 +103,7 @@ class Prompter(BaseModule):
         return ()
 
     def image(self, image: Tensor) -> Tensor:
-        """Door 1, on the image: (B, 3, H, W) -> (B, 3, H', W'), or (B, 3+T, H', W') with a :meth:`stem` for it."""
+        """Door 1, on the image: (B, 3, H, W) -> (B, 3, H', W'), or (B, 3+T, H', W') with a ``stem`` for it."""
         return image
 
     def stem(self) -> Tensor | None:
@@ -145,7 +145,7 @@ class Prompter(BaseModule):
         return tokens
 
     def inside(self, site: Site, input: Tensor, output: Tensor, at: At) -> Tensor:
-        """Inside the network, one of :attr:`sites`: what its module made of ``input`` (..., inputs) -> (..., outputs).
+        """Inside the network, one of ``sites``: what its module made of ``input`` (..., inputs) -> (..., outputs).
 
         No prompt, but what prompts are measured against: adapters, low-rank updates, scales and shifts.
         """
@@ -164,7 +164,7 @@ class Prompter(BaseModule):
         return {}
 
     def plain(self) -> 'Prompter | None':
-        """The :class:`~vptx.prompters.DeepPrompter` that computes the same once trained, bound; None without one."""
+        """The ``DeepPrompter`` that computes the same once trained, bound; None without one."""
         return None
 
     def words(self, at: At) -> Tensor | None:
@@ -193,17 +193,17 @@ class Prompter(BaseModule):
 
     @property
     def looks(self) -> bool:
-        """Whether :meth:`look` is to be called."""
+        """Whether ``look`` is to be called."""
         return type(self).look is not Prompter.look
 
     @property
     def acts_between(self) -> bool:
-        """Whether :meth:`between` is to be called."""
+        """Whether ``between`` is to be called."""
         return type(self).between is not Prompter.between
 
     @property
     def adds_loss(self) -> bool:
-        """Whether :meth:`loss` is to be asked."""
+        """Whether ``loss`` is to be asked."""
         return type(self).loss is not Prompter.loss
 
     @property
@@ -214,14 +214,14 @@ class Prompter(BaseModule):
 
     @property
     def needs_all_tokens(self) -> bool:
-        """Whether :meth:`after_layer` or :meth:`at_end` need all tokens of the last layer, or do with those that are
+        """Whether ``after_layer`` or ``at_end`` need all tokens of the last layer, or do with those that are
         read."""
         kind = type(self)
         return kind.after_layer is not Prompter.after_layer or kind.at_end is not Prompter.at_end
 
     @property
     def needs_image_at_end(self) -> bool:
-        """Whether :meth:`at_end` needs the image, after all layers."""
+        """Whether ``at_end`` needs the image, after all layers."""
         return type(self).at_end is not Prompter.at_end
 
 
@@ -294,7 +294,7 @@ class InsidePrompter(Prompter):
 class TokenPrompter(Prompter):
     """Prompt tokens between the prefix and the patches, put in before each of ``layers``.
 
-    A subclass says what they are (:meth:`prompts`). How they get in is decided here, by what is read. If the outputs of
+    A subclass says what they are (``prompts``). How they get in is decided here, by what is read. If the outputs of
     the prompts are not used, the prompts only act as keys and values, and the same numbers come from door 3 for
     a fraction of the work; elsewhere they go in as tokens (door 2).
 
@@ -321,7 +321,7 @@ class TokenPrompter(Prompter):
         self.carry = carry
 
     def prompts(self, tokens: Tensor, at: At) -> Tensor:
-        """The prompts of ``at.layer``, one of :attr:`layers`: (P, D), or (B, P, D) if each sample has its own.
+        """The prompts of ``at.layer``, one of ``layers``: (P, D), or (B, P, D) if each sample has its own.
 
         Args:
             tokens: those that the layer is about to see (B, K+N, D), for prompts that depend on them.

@@ -19,7 +19,7 @@ class BorderPrompter(FramePrompter):
         width: T, pixels of each edge.
         init: ``'gaussian'``, as published; ``'zero'`` begins at the network as it is; ``'normalised'``.
         compose: ``'add'``, as published, or ``'replace'``, the border in place of what the image has there.
-        **others: ``space`` and ``bound`` of :class:`~vptx.prompters.image.ImagePrompter`.
+        **others: ``space`` and ``bound`` of ``ImagePrompter``.
 
     Raises:
         ValueError: no whole number of pixels; an unknown ``compose``; when bound, so many that nothing of the image is

@@ -28,7 +28,7 @@ class ConditionalContextPrompter(ContextPrompter):
     small network begins with torch's own numbers, as published, so training does not start from the template.
 
     Args:
-        num_tokens, words, position, depth: of :class:`~vptx.prompters.ContextPrompter`.
+        num_tokens, words, position, depth: of ``ContextPrompter``.
         reduction: by how much the hidden layer is narrower than the embedding.
 
     Raises:

@@ -5,7 +5,7 @@ Visual Prompting for Robust Transfer Learning", CVPR 2023, https://arxiv.org/abs
 
 [z, p] is a map of channels x H/32 x W/32 that the decoder doubles five times. The decoder and p, the trigger, are
 learnt; the encoder is another network than the one that is prompted, and stays as it is. They are few enough numbers
-to be learnt from forward calls alone: :class:`~vptx.optim.SPSAOptimWrapper`.
+to be learnt from forward calls alone: ``SPSAOptimWrapper``.
 """
 
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ class CoordinatorPrompter(ImagePrompter):
         channels: of the first map.
         strength: what the decoder's pixels are multiplied with, 0.2 to 1 as published, a data set each.
         norm: in the decoder. ``'batch'``, as published, mixes the images of a training batch; ``'group'`` does not.
-        space, bound: of :class:`~vptx.prompters.image.ImagePrompter`; ``'clamp'`` as published.
+        space, bound: of ``ImagePrompter``; ``'clamp'`` as published.
 
     Raises:
         ValueError: no whole number of channels, or an unknown norm; when bound, an encoder without a class token, or

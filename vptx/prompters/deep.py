@@ -35,7 +35,7 @@ class DeepPrompter(TokenPrompter):
             it: in CLIP's image towers a norm, through which the prompts of IVLP, MaPLe and PromptSRC go. In text
             towers they always do: it gives them the positions of the words in whose place they stand.
         **embedding: ``dropout``, ``dropout_per``, ``project_dim`` and ``init`` of
-            :class:`~vptx.prompters.embedding.PromptEmbedding`.
+            ``PromptEmbedding``.
     """
 
     def __init__(

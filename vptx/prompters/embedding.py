@@ -36,7 +36,7 @@ class PromptEmbedding(BaseModule):
             ``'batch'``, one mask for all, which keeps keys and values of a prompt shared by the batch.
         project_dim: if given, vectors of this width are learnt and one linear layer, shared by the rows, maps them
             onto D (the paper's reparametrisation).
-        init: ``'uniform'`` (:func:`uniform_bound`; by default for images), ``'normal'`` (standard deviation 0.02; by
+        init: ``'uniform'`` (``uniform_bound``; by default for images), ``'normal'`` (standard deviation 0.02; by
             default for texts, which have no patches), or a file: ``.npy`` of
             shape (rows, P, width), or ``.safetensors`` saved by vptx from a prompter of the same shape.
 

@@ -37,8 +37,8 @@ NORMS = {'group': lambda width: nn.GroupNorm(1, width), 'batch': nn.BatchNorm2d}
 
 
 class ImagePrompter(Prompter):
-    """The base of prompts that are added to the image; a subclass says which pixels (:meth:`allocate`,
-    :meth:`pattern`), and maybe where the image goes (:meth:`place`).
+    """The base of prompts that are added to the image; a subclass says which pixels (``allocate``,
+    ``pattern``), and maybe where the image goes (``place``).
 
     Args:
         space: what the prompt's numbers are: ``'normalised'``, as the network sees pixels; ``'unit'``, pixels in
@@ -89,7 +89,7 @@ class ImagePrompter(Prompter):
         return bounded if self.compose == 'add' else torch.cat([bounded, torch.ones_like(bounded[:1])])
 
     def allocate(self, geometry: Geometry) -> None:
-        """Draw the parameters for a canvas of :attr:`size`."""
+        """Draw the parameters for a canvas of ``size``."""
         raise NotImplementedError(f'{type(self).__name__} must define allocate(geometry)')
 
     def place(self, image: Tensor) -> Tensor:
@@ -98,8 +98,8 @@ class ImagePrompter(Prompter):
         return image
 
     def pattern(self, canvas: Tensor) -> Tensor:
-        """What is added to a canvas (B, C, H, W), in :attr:`space`, squashed and zero outside of the mask: (C, H, W),
-        or (B, C, H, W) where it differs from sample to sample; with one more channel where :meth:`squash` has one."""
+        """What is added to a canvas (B, C, H, W), in ``space``, squashed and zero outside of the mask: (C, H, W),
+        or (B, C, H, W) where it differs from sample to sample; with one more channel where ``squash`` has one."""
         raise NotImplementedError(f'{type(self).__name__} must define pattern(canvas)')
 
     def image(self, image: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class FramePrompter(ImagePrompter):
     """The base of prompts around something: C * (H * W - h * w) numbers around a hole of h x w.
 
     Attributes:
-        margins: top, bottom, left and right, in pixels; a subclass sets them before :meth:`allocate`.
+        margins: top, bottom, left and right, in pixels; a subclass sets them before ``allocate``.
     """
 
     margins: tuple[int, int, int, int]
@@ -139,7 +139,7 @@ class PlacedPrompter(ImagePrompter):
 
     Args:
         side: of the square, in pixels. Images that come in this size are not resized.
-        **others: of :class:`ImagePrompter`.
+        **others: of ``ImagePrompter``.
 
     Raises:
         ValueError: no whole number of pixels, or, when bound, as many as the network's images have.

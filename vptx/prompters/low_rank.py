@@ -21,7 +21,7 @@ class LowRankPrompter(ImagePrompter):
 
     Args:
         rank: r.
-        space, bound: of :class:`~vptx.prompters.image.ImagePrompter`.
+        space, bound: of ``ImagePrompter``.
 
     Raises:
         ValueError: a rank that is no whole number of at least 1.

@@ -3,7 +3,7 @@ removes this file.
 
 A class that defines an old name gets the new one, which calls it; a base class answers to the old names too, so that
 ``super().enter(tokens, layer)`` works. Where an old method expects the number of a layer, it gets one that knows the
-rest of :class:`~vptx.geometry.At`, and that methods of a base class take in its place.
+rest of ``At``, and that methods of a base class take in its place.
 """
 
 import inspect

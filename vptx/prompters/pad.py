@@ -28,7 +28,7 @@ class PadPrompter(FramePrompter):
         pad_size: T, pixels on each side. Patches have to divide the larger image.
         init: ``'normalised'``, U(0, 1) pixels, converted to ``space`` (the paper's); ``'gaussian'``, N(0, 1) in that
             space; ``'zero'``, the network's mean colour, or black with ``space='unit'``.
-        **others: ``space`` and ``bound`` of :class:`~vptx.prompters.image.ImagePrompter`.
+        **others: ``space`` and ``bound`` of ``ImagePrompter``.
 
     Raises:
         ValueError: no whole number of pixels, an unknown ``init``; when bound, a network that takes images of one size

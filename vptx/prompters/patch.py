@@ -27,7 +27,7 @@ class PatchPrompter(ImagePrompter):
             ``position``.
         init: ``'gaussian'``, as published; ``'zero'``, ``'normalised'``.
         compose: ``'add'``, as published, or ``'replace'``, the patch in place of what is under it.
-        **others: ``space`` and ``bound`` of :class:`~vptx.prompters.image.ImagePrompter`.
+        **others: ``space`` and ``bound`` of ``ImagePrompter``.
 
     Raises:
         ValueError: no whole number of pixels; an unknown ``compose``; when bound, a patch that is not on the image.

@@ -15,7 +15,7 @@ class PixelPrompter(ImagePrompter):
     """One image added to every image: 3 * H * W numbers.
 
     Args:
-        **options: ``space``, ``bound`` and ``init`` of :class:`~vptx.prompters.image.ImagePrompter`.
+        **options: ``space``, ``bound`` and ``init`` of ``ImagePrompter``.
     """
 
     def allocate(self, geometry: Geometry) -> None:

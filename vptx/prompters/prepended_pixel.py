@@ -26,7 +26,7 @@ class PrependedPixelPrompter(TokenPrompter):
 
     Args:
         num_tokens: P.
-        init: ``'uniform'``, U(-v, v) with the bound of :func:`~vptx.prompters.embedding.uniform_bound`; ``'gaussian'``,
+        init: ``'uniform'``, U(-v, v) with the bound of ``uniform_bound``; ``'gaussian'``,
             N(0, 1); ``'normalised'``, U(0, 1) pixels. The first two are numbers of ``space``, the last is converted to
             it.
         space: what the learnt numbers are: ``'normalised'``, as the network sees pixels; ``'unit'``, pixels in [0, 1];

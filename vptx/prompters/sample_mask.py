@@ -28,7 +28,7 @@ class SampleMaskPrompter(ImagePrompter):
     Args:
         layers: of the mask's network: 5, published for ResNets, or 6, for ViTs.
         norm: in that network. ``'batch'``, as published, mixes the images of a training batch; ``'group'`` does not.
-        **others: ``space``, ``bound`` and ``init`` of :class:`~vptx.prompters.image.ImagePrompter`.
+        **others: ``space``, ``bound`` and ``init`` of ``ImagePrompter``.
 
     Raises:
         ValueError: fewer than 4 layers, or an unknown norm.

@@ -25,7 +25,7 @@ class ScalePrompter(PlacedPrompter):
 
     Args:
         side: pixels of a side of the image initially.
-        space, bound, init: of :class:`~vptx.prompters.image.ImagePrompter`.
+        space, bound, init: of ``ImagePrompter``.
     """
 
     def __init__(self, side: int = 128, space: str = 'unit', bound: str = 'sigmoid', init: str = 'zero') -> None:

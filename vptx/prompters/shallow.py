@@ -21,9 +21,9 @@ class ShallowPrompter(TokenPrompter):
 
     Args:
         num_tokens: P.
-        embedded: of :class:`~vptx.prompters.DeepPrompter`.
+        embedded: of ``DeepPrompter``.
         **embedding: ``dropout``, ``dropout_per``, ``project_dim`` and ``init`` of
-            :class:`~vptx.prompters.embedding.PromptEmbedding`.
+            ``PromptEmbedding``.
     """
 
     def __init__(self, num_tokens: int = 50, embedded: bool = False, **embedding) -> None:

@@ -102,7 +102,7 @@ class CheckedLoadAnnotations(LoadAnnotations):
         return turn(mask, header.tag) if turned and self.drawn_on == 'stored' else mask, reason
 
     def _to_classes(self, mask: np.ndarray, results: dict[str, Any]) -> np.ndarray:
-        """Labels of a file -> classes from 0, or :data:`NO_CLASS`; (H, W), uint8."""
+        """Labels of a file -> classes from 0, or ``NO_CLASS``; (H, W), uint8."""
         offset = results.get('reduce_zero_label', False)
         if self.reduce_zero_label is not None and self.reduce_zero_label != offset:
             raise ValueError(

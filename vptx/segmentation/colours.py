@@ -23,7 +23,7 @@ def dataset_meta(dataset: Mapping[str, Any] | None, classes: Sequence[str] | Non
     """Names and colours of classes: ``dict(classes=[...], palette=[...])``, or ``{}`` where there are no names.
 
     Args:
-        dataset: config of the data set. Its colours are taken by name, or those of its class, or :func:`colours`.
+        dataset: config of the data set. Its colours are taken by name, or those of its class, or ``colours``.
         classes: names in the order of the head, as a prompt file has them; None takes those of ``dataset``.
     """
     data: Mapping[str, Any] = dataset or {}

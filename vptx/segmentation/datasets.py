@@ -71,7 +71,7 @@ class CustomMasks(BaseSegDataset):
     Raises:
         FileNotFoundError: a folder, images or masks that are not there.
         ValueError: a split without images, two images or masks of one name, masks saved as JPEG, classes or labels that
-            do not fit together; also what :mod:`vptx.segmentation.stock` finds.
+            do not fit together; also what ``vptx.segmentation.stock`` finds.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class PascalContext(Checked, PascalContextDataset):
 
 @DATASETS.register_module()
 class MiniADE(Checked, BaseSegDataset):
-    """Scenes in the file layout of ADE20K (:mod:`vptx.datasets.mini.scenes`): 0 in a mask is no class, 1 the first."""
+    """Scenes in the file layout of ADE20K (``vptx.datasets.mini.scenes``): 0 in a mask is no class, 1 the first."""
 
     METAINFO = dict(classes=scenes.CLASSES, palette=scenes.PALETTE)
     HOW_TO_GET = 'Write it, in half a minute: python tools/make_mini_ade.py'

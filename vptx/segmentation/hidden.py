@@ -35,7 +35,7 @@ class HiddenIoUMetric(CheckedIoUMetric):
     their harmonic mean (``mIoU_H``).
 
     Args:
-        hidden: labels of the classes that training did not see, as of :class:`HideClasses`.
+        hidden: labels of the classes that training did not see, as of ``HideClasses``.
         **options: of mmseg's ``IoUMetric``.
 
     Raises:

@@ -10,13 +10,13 @@ __all__ = ['SegInferencer']
 
 
 class SegInferencer(MMSegInferencer):
-    """``MMSegInferencer``, which builds models from configs only, on a model from :func:`vptx.init_model`.
+    """``MMSegInferencer``, which builds models from configs only, on a model from ``vptx.init_model``.
 
         inferencer = SegInferencer(vptx.init_model('config.py', 'prompt.safetensors'))
         inferencer('photo.jpg', out_dir='predictions')
 
     Args:
-        model: with a prompter, weights and class names, as :func:`vptx.init_model` returns it.
+        model: with a prompter, weights and class names, as ``vptx.init_model`` returns it.
         **arguments: of ``MMSegInferencer``: ``device``, ``show_progress``, ...
     """
 

@@ -25,7 +25,7 @@ def predict(
     Photographs are read and prepared as the test of the model's config does it.
 
     Args:
-        model: from :func:`vptx.init_model`.
+        model: from ``vptx.init_model``.
         paths: of images of any size.
         bands: which three channels to draw as red, green and blue, or which one as grey, counted from 1.
 

@@ -1,6 +1,6 @@
 """What is checked of every data set of mmsegmentation, its own or those of vptx; added to ``BaseSegDataset`` on import.
 
-When it is made: names of classes and colours, whether all files are there, and :data:`SAMPLE` masks, evenly chosen,
+When it is made: names of classes and colours, whether all files are there, and ``SAMPLE`` masks, evenly chosen,
 read from beginning to end: a run ends before its first iteration, and a data set of any size is checked in seconds. All
 other masks are checked when they are read.
 """

@@ -42,7 +42,7 @@ class ReadsWords(BaseDecodeHead):
     A head of your own reads class names by ``class Mine(ReadsWords, FCNHead): pass``.
 
     Args:
-        words: of :class:`~vptx.mappings.TextHead`: tower, classes, template, prompter. Their order is that of the
+        words: of ``TextHead``: tower, classes, template, prompter. Their order is that of the
             labels. The prompter trains where ``tune`` names the head.
         channels: what the head's own convolutions give, which has to be d, the width of the joint space.
         **options: of the head of mmseg.
@@ -89,7 +89,7 @@ class ReadsWords(BaseDecodeHead):
         """Read other class names, without training.
 
         Raises:
-            ValueError: see :meth:`vptx.mappings.TextHead.set_classes`; fewer than two.
+            ValueError: see ``vptx.mappings.TextHead.set_classes``; fewer than two.
         """
         if len(classes) < 2:
             raise ValueError(f'{type(self).__name__} needs two class names or more, not {list(classes)}')
@@ -108,7 +108,7 @@ class TextSegHead(ReadsWords):
 
     Args:
         in_channels: d.
-        words: of :class:`ReadsWords`.
+        words: of ``ReadsWords``.
         **options: of mmseg's ``BaseDecodeHead``; ``dropout_ratio`` is 0 by default.
     """
 

@@ -320,18 +320,18 @@ def studies(
         configs: config files; ``grid``, ``method_grid``, ``variants`` and ``final`` in them are explained in
             ``docs/experiment.md``.
         out: folder of the runs.
-        tasks: names in :data:`~vptx.datasets.suites.TASKS`; None is the config's own; ``['all']`` is every task of
+        tasks: names in ``TASKS``; None is the config's own; ``['all']`` is every task of
             the suite of the first config.
         options: settings to override in every config, ``{'key.of.setting': value}``.
-        features: folder of features that frozen networks make of images (:class:`~vptx.hooks.FeatureCacheHook`), where
+        features: folder of features that frozen networks make of images (``FeatureCacheHook``), where
             a config has such a network; None computes them in every epoch.
         nets: names of files in ``_base_/nets``, each put in place of the configs' own; None is their own.
         factors: of each config's learning rate, these and no others, for configs without a grid; by default
-            :data:`FACTORS`, and more while the best is at an end, up to :data:`GROWS`.
-        seeds: of the runs on the test split; by default what the config says, or :data:`SEEDS`.
+            ``FACTORS``, and more while the best is at an end, up to ``GROWS``.
+        seeds: of the runs on the test split; by default what the config says, or ``SEEDS``.
 
     Raises:
-        ValueError: of :class:`Study`; no such net; ``'all'`` where the first config's data are no task of a suite.
+        ValueError: of ``Study``; no such net; ``'all'`` where the first config's data are no task of a suite.
     """
     if list(tasks) == ['all']:
         own = read_config(configs[0]).train_dataloader.dataset.get('task')
@@ -382,17 +382,17 @@ def experiment(
     """Run studies by the protocol at the head of this file, each run in a process of its own.
 
     What is finished is kept and not run again; what fails is reported, is run again the next time, and takes nothing
-    else with it. :func:`report` leaves in ``out`` what is known so far.
+    else with it. ``report`` leaves in ``out`` what is known so far.
 
     Args:
-        found: of :func:`studies`.
+        found: of ``studies``.
         out: folder of the results.
         jobs: how many runs go side by side; PyTorch's threads are divided among them.
         say: takes a line for each run that has ended.
 
     Raises:
         FileNotFoundError: a split, images or lists that are not there, the test split's too: before anything runs.
-        ValueError: no jobs, or what :func:`check_data` finds.
+        ValueError: no jobs, or what ``check_data`` finds.
     """
     check_data(found)
     failed: set[str] = set()

@@ -147,7 +147,7 @@ def _from_json(value: Any) -> Any:
 def read_config(
     path: Path, parts: Sequence[str] = ('model', 'custom_hooks', 'test_dataloader'), download: bool = False
 ) -> Config:
-    """A config that :func:`config_text` has written, from which ``parts`` may be built.
+    """A config that ``config_text`` has written, from which ``parts`` may be built.
 
     Args:
         path: of the file.

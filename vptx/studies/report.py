@@ -79,7 +79,7 @@ class Found:
         return {o.task: o for o in self.outcomes if o.method == method}
 
     def reached(self, method: str) -> dict[str, list[float]]:
-        """Test accuracies of each task that has some, in per cent, in the order of :meth:`tasks`."""
+        """Test accuracies of each task that has some, in per cent, in the order of ``tasks``."""
         of = self.of(method)
         return {task: of[task].test for task in self.tasks() if task in of and of[task].test}
 
@@ -472,7 +472,7 @@ def write(
     """Write ``report.html``, with its figures inside, and ``report.md``, with its figures next to it, into ``out``.
 
     Args:
-        found: of :func:`read`.
+        found: of ``read``.
         out: folder.
         title: of the page.
         look: tasks whose class tokens are drawn, and what they attend to, of every method with a prompt file.
@@ -480,7 +480,7 @@ def write(
 
     Raises:
         ValueError: a task to look at of which there is no prompt file, or whose config asks for code, addresses or
-            weights that are not in the cache (:func:`~vptx.studies.records.read_config`).
+            weights that are not in the cache (``read_config``).
     """
     out, sections = Path(out), list(_sections(found, look, download))
     seeds = sum(len(o.test) for o in found.outcomes)

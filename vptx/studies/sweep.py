@@ -1,7 +1,7 @@
 """Studies in parallel, by Ray Tune: on the processors and GPUs of this machine, or on a Ray cluster.
 
-What a run is, where its result lies and what counts as done is :mod:`~vptx.studies.trials`' and
-:mod:`~vptx.studies.protocol`'s business: Ray is asked to run what has no result yet. So a sweep that was killed goes
+What a run is, where its result lies and what counts as done is ``trials``' and
+``protocol``'s business: Ray is asked to run what has no result yet. So a sweep that was killed goes
 on, a finished run is never repeated, and ``tools/experiment.py`` can finish what a sweep began.
 
     selection   every point of every study, the scheduler stops those that fall behind others of their study
@@ -168,11 +168,11 @@ def sweep(
     judge_every: int | None = None,
     say: Callable[[str], None] = print,
 ) -> tuple[list[Outcome], list[str]]:
-    """Run studies by the paper's protocol, side by side; :func:`connect` first.
+    """Run studies by the paper's protocol, side by side; ``connect`` first.
 
     Args:
-        found: of :func:`~vptx.studies.protocol.studies`; their folder must be one that all machines see.
-        out: where :func:`~vptx.studies.protocol.report` leaves what is known.
+        found: of ``studies``; their folder must be one that all machines see.
+        out: where ``report`` leaves what is known.
         cpus: processors for each run, which is how many threads it has.
         gpus: share of a GPU for each run: with 0.25, four runs share one; by default a whole one, where there are any.
         asha: stop runs of the selection that fall behind three quarters of their study's. One that was stopped is not
@@ -184,7 +184,7 @@ def sweep(
         What each study came to, and the names of runs that failed.
 
     Raises:
-        FileNotFoundError: of :func:`~vptx.studies.protocol.check_data`.
+        FileNotFoundError: of ``check_data``.
         ValueError: runs that may be stopped, of a config that counts iterations; of ``check_data``.
     """
     out = Path(out)

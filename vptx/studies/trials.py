@@ -206,7 +206,7 @@ def transfer_loader(config: Config, task: str) -> Any:
     """The test loader of a config on another task, with all of its classes.
 
     Raises:
-        ValueError: an unknown task, or a config whose test data are no :class:`~vptx.datasets.CoOpTask`.
+        ValueError: an unknown task, or a config whose test data are no ``CoOpTask``.
     """
     loader = deepcopy(config.test_dataloader)
     if loader.dataset.type != 'CoOpTask' or task not in COOP:

@@ -1,7 +1,7 @@
 """Load public checkpoints: convert tensor names and sizes to those of a timm model, and report what happened to every
 tensor.
 
-:func:`load_weights` is the one entry. ``read.py`` makes a file named tensors, ``hub.py`` finds the files that timm
+``load_weights`` is the one entry. ``read.py`` makes a file named tensors, ``hub.py`` finds the files that timm
 publishes, ``layouts/`` knows the names that others give, ``report.py`` is the table, ``export.py`` the inverse.
 Besides ``vptx.backbones`` this is the only package that imports timm: the converters of its models are used here.
 """

@@ -41,7 +41,7 @@ def fetch(source: str) -> Path:
 
 
 def is_cached(source: str) -> bool:
-    """Whether :func:`fetch` of ``'timm://NAME'`` asks for no network.
+    """Whether ``fetch`` of ``'timm://NAME'`` asks for no network.
 
     Raises:
         ValueError: timm knows no such weights.

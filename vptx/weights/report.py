@@ -9,7 +9,7 @@ __all__ = ['Report']
 
 @dataclass
 class Report:
-    """What :func:`vptx.weights.load_weights` did.
+    """What ``vptx.weights.load_weights`` did.
 
     Attributes:
         title: the file, its layout, and the class of the model.

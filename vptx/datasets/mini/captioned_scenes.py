@@ -24,7 +24,7 @@ class Question(NamedTuple):
     """What is asked of a scene.
 
     Attributes:
-        attributes: of :data:`~vptx.datasets.mini.figures.ATTRIBUTES`; an answer has a word of each.
+        attributes: of ``ATTRIBUTES``; an answer has a word of each.
         templates: sentences with a place for an answer.
     """
 
@@ -60,7 +60,7 @@ QUESTIONS = dict(
 class CaptionedScenes(BaseDataset):
     """Scenes of figures, each drawn when it is asked for: dict(img=(64, 64, 3) uint8 BGR, scene=Scene, ...).
 
-    Scene i of a split is the same on every machine. :class:`WriteCaption` adds a caption, another each time.
+    Scene i of a split is the same on every machine. ``WriteCaption`` adds a caption, another each time.
 
     Args:
         length: how many scenes.

@@ -2,8 +2,8 @@
 
     [a photo of] [two] [small] [red] [striped] circles [on a blue gridded ground] [at the top]
 
-A sentence leaves out some of what there is to say. :data:`SYNONYMS` are the words that may stand for one of
-:data:`~vptx.datasets.mini.figures.ATTRIBUTES`; the first of each is the usual one.
+A sentence leaves out some of what there is to say. ``SYNONYMS`` are the words that may stand for one of
+``ATTRIBUTES``; the first of each is the usual one.
 """
 
 from numpy.random import Generator

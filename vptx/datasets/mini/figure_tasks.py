@@ -5,7 +5,7 @@
     relief     grey and lit from a corner: edges alone
 
 The 20 classes are the same in all three. An image shows one figure, in any colour that is not held out with its shape.
-CLIP-mini never saw ten of the pairs together (:func:`~vptx.datasets.mini.figures.is_held_out`). Both halves of the
+CLIP-mini never saw ten of the pairs together (``is_held_out``). Both halves of the
 list, base and new classes, have five of these, and each texture twice; no shape is in both.
 """
 
@@ -59,7 +59,7 @@ class FigureTask(ArrayDataset):
         split: 'train' (640 images), 'val' (200), 'trainval' (840), 'test' (1,000).
         part: 'all', or the images of the 'base' or of the 'new' classes, the first and the second half. Labels of new
             classes begin at 0 again.
-        subset: as of :class:`~vptx.datasets.image_list.ImageList`: some of the images of the split; None for all. The
+        subset: as of ``ImageList``: some of the images of the split; None for all. The
             images drawn of a class do not depend on ``part``.
         seed: of all that is drawn at random; another seed is other images.
         kwargs: of mmpretrain's BaseDataset.

@@ -4,7 +4,7 @@ A scene is one to four equal figures on a ground. Its facts are drawn at random 
 
     image = style(ground + alpha * (figure - ground)),   alpha = the figures' coverage in [0, 1]
 
-Some pairs of a shape with a colour, and of a shape with a texture, are held out: :func:`is_held_out` says which. A
+Some pairs of a shape with a colour, and of a shape with a texture, are held out: ``is_held_out`` says which. A
 network that is trained on scenes without them has seen each of their two halves, and never both together.
 """
 
@@ -42,7 +42,7 @@ _FINE = 2  # figures are drawn this many times finer, then averaged down
 
 @dataclass(frozen=True)
 class Scene:
-    """The facts of a scene; each is a word of :data:`ATTRIBUTES`."""
+    """The facts of a scene; each is a word of ``ATTRIBUTES``."""
 
     shape: str
     colour: str

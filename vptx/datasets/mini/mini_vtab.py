@@ -5,7 +5,7 @@ images, in the three groups of Zhai et al. 2019, https://arxiv.org/abs/1910.0486
     Specialized    surfaces by their spectrum; vessels of a retina and stain of a tissue, measured
     Structured     how many, how far apart, which way, where
 
-Photographs come with scikit-image and scikit-learn; drawings from :mod:`~vptx.datasets.mini.formula`. No split shows
+Photographs come with scikit-image and scikit-learn; drawings from ``formula``. No split shows
 pixels of a photograph, a written digit or a drawing that another shows. Image i of a split is made from the seed, the
 task, the split and i, so that it is the same on every machine.
 """
@@ -292,9 +292,9 @@ class MiniVTAB(ArrayDataset):
     """A task of the mini VTAB.
 
     Args:
-        task: a name in :data:`MINI_VTAB`.
+        task: a name in ``MINI_VTAB``.
         split: 'train' (200 images), 'val' (100), 'trainval' (300), 'test' (500).
-        subset: as of :class:`~vptx.datasets.image_list.ImageList`: some of the images of the split; None for all.
+        subset: as of ``ImageList``: some of the images of the split; None for all.
         seed: of all that is drawn at random.
         kwargs: of mmpretrain's BaseDataset.
     """

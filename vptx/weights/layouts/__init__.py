@@ -2,7 +2,7 @@
 
 A layout is a module with ``NAME``, ``knows(names) -> bool`` and ``convert(tensors, model) -> tensors``. It renames what
 it knows and passes on the rest, so nothing that was not asked for can take a place in the model, and all of it is
-reported. Add one: write the module, put it into :data:`LAYOUTS`.
+reported. Add one: write the module, put it into ``LAYOUTS``.
 """
 
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Converted(NamedTuple):
 
 
 def to_timm(tensors: Mapping[str, Tensor], model: nn.Module, positions: str) -> Converted:
-    """The tensors of a file, in any of :data:`LAYOUTS`, named and sized as those of ``model``.
+    """The tensors of a file, in any of ``LAYOUTS``, named and sized as those of ``model``.
 
     Raises:
         ValueError: tensors that cannot be made fit.
