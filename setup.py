@@ -85,7 +85,7 @@ setup(
         'onedl-mmpretrain>=1.3',
         'fvcore>=0.1.5',
         'safetensors>=0.4.3',
-        'huggingface_hub>=0.23',
+        'huggingface_hub>=1.31',
         'numpy>=1.26',
         'scipy>=1.11',
         'matplotlib>=3.7',

@@ -14,6 +14,7 @@ from vptx.export import export_model
 from vptx.hooks import estimate_mapping, fill_cache
 from vptx.pixel_file import export_pixels
 from vptx.prompt_file import load_prompt, save_prompt
+from vptx.publish import push_to_hub
 from vptx.trainable import print_trainable_parameters
 
 __version__ = '0.1.0'
@@ -28,6 +29,7 @@ __all__ = [
     'init_model',
     'load_prompt',
     'print_trainable_parameters',
+    'push_to_hub',
     'save_prompt',
     'set_classes',
 ]

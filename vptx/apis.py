@@ -26,7 +26,8 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
 
     Args:
         config: a config, the path of one, or the name of one that comes with vptx, such as ``mini/digits_vpt_deep``.
-        prompt_file: ``.safetensors`` or ``.pth`` of a run; None leaves prompts and head as they were drawn.
+        prompt_file: ``.safetensors`` or ``.pth`` of a run, or ``hf://user/name`` on the Hugging Face Hub; None leaves
+            prompts and head as they were drawn.
         device: where to put it.
 
     Raises:

@@ -16,6 +16,7 @@ from vptx.datasets import CustomImages
 from vptx.datasets.pipeline import set_test_pipeline, test_pipeline
 from vptx.datasets.random_views import with_views
 from vptx.hooks.prompt_tuning_hook import refuse_sharding
+from vptx.hub import local
 from vptx.prompt_file import read_prompt
 from vptx.settings import check_config, check_options
 from vptx.shipped import find_config
@@ -103,8 +104,9 @@ def load_config(args: argparse.Namespace) -> Config:
             if str(hook['type']).rpartition('.')[2] == 'PromptTuningHook':
                 hook['resume_settings'] = 'config'
     if given.get('checkpoint'):
-        _load_from(config, args.checkpoint)
-        _name_classes(config, args.checkpoint)
+        found = local(args.checkpoint)
+        _load_from(config, found)
+        _name_classes(config, found)
     if given.get('amp'):
         half = 'AmpOptimWrapper' if torch.cuda.is_available() else 'BFloat16OptimWrapper'
         config.optim_wrapper.type = half

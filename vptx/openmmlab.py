@@ -29,6 +29,7 @@ from mmengine.fileio import LocalBackend, file_client, register_backend
 from mmengine.runner import CheckpointLoader, checkpoint
 
 from vptx.files import download, existing, read_safetensors, safe_load, write_whole
+from vptx.hub import local
 from vptx.image_depth import loss
 from vptx.shipped import find_config
 
@@ -77,6 +78,12 @@ def _without_configs(found: Any, where: str) -> Any:
 def load_from_http(filename: str, map_location: Any = None, **_: Any) -> Any:
     """MMEngine's loader of remote checkpoints: downloaded to its own folder in torch's cache, then loaded safely."""
     return load_from_local(str(download(filename)), map_location)
+
+
+@CheckpointLoader.register_scheme(prefixes='hf://', force=True)
+def load_from_hub(filename: str, map_location: Any = None, **_: Any) -> Any:
+    """A prompt file on the Hugging Face Hub, which the config names as ``load_from``."""
+    return load_from_local(str(local(filename)), map_location)
 
 
 # The schemes that name a model of OpenMMLab's or torchvision's zoo go through these.

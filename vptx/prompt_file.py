@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from vptx.attach import find_mapping, find_prompted_network, prompted_network
 from vptx.files import read_safetensors, safe_load, write_whole
 from vptx.fingerprint import fingerprints, other_weights
+from vptx.hub import fetch, is_address
 from vptx.kept import file_names, find_place, head_names, kept_names, place_of
 from vptx.mappings.base import LabelMapping
 from vptx.prompted import PromptedNetwork
@@ -385,19 +386,23 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
 
     Args:
         model: one that ``vptx.attach`` prompted. Values are cast to the type of its parameters.
-        path: of the file.
+        path: of the file, or the address of one on the Hugging Face Hub, such as ``hf://user/name`` (``vptx.hub``).
         head: whether the head is loaded, too. Without it, prompts go to another number of classes: what is outside the
             prompted network, the network's own classifier, a label mapping and the class names stay as they are.
 
     Returns:
-        The facts in the file: ``network``, ``classes``, ``config``, ...
+        The facts in the file: ``network``, ``classes``, ``config``, ...; of one on the hub also ``address``, with its
+        commit.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or the hub cannot be asked.
         ValueError: not a prompt file, or one of another model; the model is left as it was.
     """
+    where = str(path)
+    if is_address(path):
+        path, where = fetch(where)
     tensors, facts = read_prompt(path)
-    check(model, tensors, facts, path, head)
+    check(model, tensors, facts, where, head)
     prompted = prompted_network(model)
     left_out = set() if head else head_names(prompted, tensors)
     loaded = {
@@ -406,5 +411,5 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
     model.load_state_dict(loaded, strict=False)  # looked at: check() found every trained name and no other
     if head and not find_mapping(model).is_open:
         find_mapping(model).adopt(facts.get('mapping', {}))
-        prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(path))
-    return facts
+        prompted.classes = ClassNames(tuple(facts.get('classes', ())), where)
+    return facts if where == str(path) else facts | dict(address=where)

@@ -24,6 +24,7 @@ COMMANDS = (
     'zero-shot',
     'list',
     'export',
+    'push',
     'doctor',
     'export-pixels',
     'export-backbone',

@@ -16,7 +16,7 @@ from vptx_cli.arguments import add_config_arguments
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
-    parser.add_argument('prompt_file', help="a prompt file (.safetensors), or a run's .pth")
+    parser.add_argument('prompt_file', help="a prompt file (.safetensors), hf://user/name, or a run's .pth")
     parser.add_argument('out', type=Path, help='.onnx, .xml (OpenVINO) or .pt2 (torch.export); .safetensors of --task')
     parser.add_argument('--size', type=int, nargs='+', metavar='PIXELS', help="of an image, H W; else the network's")
     parser.add_argument('--uint8', action='store_true', help='images of whole numbers from 0 to 255; else from 0 to 1')

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
-    parser.add_argument('prompt_file', help="a prompt file (.safetensors), a run's .pth, or none")
+    parser.add_argument('prompt_file', help="a prompt file (.safetensors), hf://user/name, a run's .pth, or none")
     parser.add_argument('images', nargs='+', help='image files, or folders of them')
     parser.add_argument('--out-dir', type=Path, default=Path('predictions'), help='for what is written')
     parser.add_argument('--device', default='cpu', help='such as cuda:0')

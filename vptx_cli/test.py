@@ -11,7 +11,7 @@ from vptx_cli.arguments import add_common_arguments, read
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser)
-    parser.add_argument('checkpoint', help="a run's .pth, or a prompt file (.safetensors)")
+    parser.add_argument('checkpoint', help="a run's .pth, a prompt file (.safetensors), or hf://user/name")
     parser.add_argument('--tta', action='store_true', help="average over the views of the config's tta_pipeline")
     parser.add_argument('--tpt', action='store_true', help='tune the words of a text head for each image (TPT)')
     parser.add_argument('--out', help='write the metrics to this JSON file')

@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 
+import clips
 import numpy as np
 import pytest
 import torch
-from covering import covering
+from clips import NAMES
+from covering import covering, refusal
 from mmseg.structures import SegDataSample
-from networks import NETWORKS, SIZE, config, tiny
+from networks import HUGGING_FACE, NETWORKS, SIZE, config, tiny
 from runs import environment
 from safetensors import safe_open
 from safetensors.numpy import load_file
@@ -21,10 +23,13 @@ from vptx.attach import find_prompted_network
 from vptx.export import export_graph, export_model, export_task
 from vptx.export import files as export_files
 from vptx.export.deployed import Deployed
+from vptx.export.files import FORMATS
+from vptx.fingerprint import fingerprints
 from vptx.prompters import Prompter
 from vptx.registry import PROMPTERS
 
 PROMPTERS.import_from_location()
+CONTEXT = dict(type='ContextPrompter', num_tokens=4)
 ort = pytest.importorskip('onnxruntime')
 onnx = pytest.importorskip('onnx')
 
@@ -68,12 +73,19 @@ def test_onnx_is_the_model_for_any_batch(tmp_path, fold):
     for number in (1, 2, 3, 8):
         logits = found.run(['logits'], dict(image=images(number).numpy()))[0]
         assert close(logits, asked(model, images(number)))
+    many = found.run(['logits'], dict(image=images(64).numpy()))[0]
+    assert (many.argmax(1) == asked(model, images(64)).argmax(1).numpy()).all()
     # A graph that has lost its prompts would be far from it.
-    assert not close(logits, asked(vptx.attach(tiny(), None).eval(), images(8)))
+    bare = asked(vptx.attach(tiny(), None).eval(), images(8)).numpy()
+    assert np.abs(logits - bare).max() > 10 * np.abs(logits - asked(model, images(8)).numpy()).max() + 0.01
     assert facts['folded'] == ([0, 1, 2] if fold else []) and not find_prompted_network(model).folded
     written = json.loads(found.get_modelmeta().custom_metadata_map['vptx'])
     assert written['classes'][3] == 'class 3' and written['size'] == [SIZE, SIZE]
     assert written['pixels'] == 'RGB, 0 to 1, float32' and written['network'] == _geometry(model).name
+    assert written['fingerprint'] == fingerprints(model) and written['prompter'] == 'DeepPrompter'
+    assert written['mean'] == pytest.approx(_geometry(model).mean) and written['std'] == pytest.approx(
+        _geometry(model).std
+    )
     graph = onnx.load(tmp_path / 'model.onnx').graph
     assert {node.domain for node in graph.node} <= {'', 'ai.onnx'}
     assert not [node for node in graph.node if 'flash' in node.op_type.lower()]
@@ -97,6 +109,10 @@ def test_a_process_without_vptx_runs_the_file(tmp_path, suffix):
     files = [str(path), str(tmp_path / 'pixels.npy'), str(tmp_path / 'logits.npy')]
     subprocess.run([sys.executable, '-c', code, *files], env=environment(), check=True)
     assert close(np.load(tmp_path / 'logits.npy'), asked(model, pixels.float() / 255))
+    for number in (1, 2, 3, 8):
+        pixels = (images(number) * 255).round().to(torch.uint8)
+        found = FORMATS[suffix][1](path)(image=pixels).detach().numpy()
+        assert close(found, asked(model, pixels.float() / 255))
 
 
 def test_prompts_act_in_the_graph_as_in_the_model(tmp_path):
@@ -172,10 +188,18 @@ def test_a_model_without_prompts_is_no_prompted_model(tmp_path):
         export_model(tiny(), tmp_path / 'model.onnx')
 
 
-def test_an_image_of_another_size_is_refused_by_the_graph(tmp_path):
-    export_model(prompted(), tmp_path / 'model.onnx')
-    with pytest.raises(Exception, match='image'):
-        session(tmp_path / 'model.onnx').run(None, dict(image=np.zeros((1, 3, 2 * SIZE, SIZE), np.float32)))
+@pytest.mark.parametrize('suffix', ['.onnx', '.pt2', pytest.param('.xml', marks=pytest.mark.slow)])
+def test_an_image_of_another_size_is_refused_by_the_graph(tmp_path, suffix):
+    export_model(prompted(), tmp_path / f'model{suffix}')
+    run = FORMATS[suffix][1](tmp_path / f'model{suffix}')
+    with pytest.raises(Exception, match=rf'(?s)(image|\[).*({2 * SIZE}|{SIZE})'):
+        run(image=torch.zeros(1, 3, 2 * SIZE, SIZE))
+
+
+def test_a_size_that_the_network_cannot_take(tmp_path):
+    with pytest.raises(ValueError, match=r'image|32') as error:
+        export_model(prompted('swin'), tmp_path / 'model.pt2', size=30)
+    assert '\n' not in str(error.value) and not list(tmp_path.iterdir())
 
 
 def test_an_export_that_is_not_the_model_is_not_written(tmp_path, monkeypatch):
@@ -200,7 +224,12 @@ def test_one_graph_for_tasks_of_any_number_of_prompts_and_classes(tmp_path, netw
     second = tiny(network)
     second.reset_classifier(4)
     second = vptx.attach(second, dict(type='DeepPrompter', num_tokens=5), tune=['head']).eval()
-    for model in (first, second):
+    scaled = [prompted(network, tune=['head']) for _ in range(2)]
+    for model, scale in zip(scaled, (0.0, 10.0)):  # a graph in which prompts have a constant weight would differ
+        with torch.no_grad():
+            for parameter in find_prompted_network(model).prompter.parameters():
+                parameter.mul_(scale)
+    for model in (first, second, *scaled):
         facts = export_task(model, tmp_path / 'task.safetensors')
         assert facts['fingerprint']
         task = load_file(tmp_path / 'task.safetensors')
@@ -227,6 +256,95 @@ def test_prompts_of_two_tasks_in_one_batch(tmp_path):
     for index, model in enumerate(models):
         mine = [i for i, task in enumerate(of) if task == index]
         assert close(found[mine].numpy(), asked(model, image)[mine])
+
+
+def test_vectors_of_classes_are_inputs_of_a_graph_with_a_text_head(tmp_path):
+    models = [
+        clips.prompted(CONTEXT, dict(type='DeepPrompter', num_tokens=2), names, 1) for names in (NAMES, NAMES[:2])
+    ]
+    export_graph(models[0], tmp_path / 'graph.pt2')
+    graph = torch.export.load(tmp_path / 'graph.pt2').module()
+    image = torch.rand(3, 3, SIZE, SIZE)
+    for model in models:
+        export_task(model, tmp_path / 'task.safetensors')
+        task = {n: torch.from_numpy(v) for n, v in sorted(load_file(tmp_path / 'task.safetensors').items())}
+        memory = {n: v.expand(3, *v.shape) if n.startswith(('key_', 'value_')) else v for n, v in task.items()}
+        with torch.no_grad():
+            found = graph(image=image, tensors=memory)
+        assert found.shape == (3, model.mapping.num_classes) and close(found.numpy(), asked(model, image))
+    adapted = clips.prompted(None, dict(type='DeepPrompter', num_tokens=2), type='CLIPAdapterHead')
+    with pytest.raises(ValueError, match='is no linear layer'):
+        export_task(adapted, tmp_path / 'task.safetensors')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('suffix', ['.onnx', '.xml'])
+def test_a_text_head_is_in_the_file(tmp_path, suffix):
+    model, path = clips.prompted(CONTEXT, dict(type='DeepPrompter', num_tokens=2)), tmp_path / f'model{suffix}'
+    assert export_model(model, path)['classes'] == list(NAMES)
+    for number in (1, 2, 3, 8):
+        assert close(FORMATS[suffix][1](path)(image=images(number)).numpy(), asked(model, images(number)))
+
+
+def test_a_model_of_transformers(tmp_path):
+    model = vptx.attach(HUGGING_FACE['hf vit, classifier'](), dict(type='DeepPrompter', num_tokens=2)).eval()
+    assert export_model(model, tmp_path / 'model.pt2')['difference'] < 1e-4
+    with pytest.raises(ValueError, match='gives a BaseModelOutputWithPooling and no logits: export a model with'):
+        export_model(vptx.attach(HUGGING_FACE['hf vit'](), dict(type='DeepPrompter')), tmp_path / 'bare.pt2')
+    assert [path.name for path in tmp_path.iterdir()] == ['model.pt2']
+
+
+def test_after_detach_the_graph_is_the_library_s_own():
+    image, model = images(2), tiny().eval()
+    detached = vptx.detach(vptx.attach(tiny(), dict(type='DeepPrompter', num_tokens=3))).eval()
+    shapes = ({0: torch.export.Dim.AUTO},)
+    found, wanted = (torch.export.export(m, (image,), dynamic_shapes=shapes) for m in (detached, model))
+    assert str(found.graph) == str(wanted.graph)
+    assert all(torch.equal(found.state_dict[name], tensor) for name, tensor in wanted.state_dict.items())
+
+
+@pytest.mark.parametrize(
+    'network, kind', [case.values for case in covering(PAIRS, lambda network, kind: kind) if not case.marks]
+)
+def test_torch_jit_trace_is_the_model_or_says_what_can(network, kind):
+    if refusal(network, kind) is not None or kind in (
+        'ContextPrompter',
+        'ConditionalContextPrompter',
+        'CoupledPrompter',
+    ):
+        return  # no such model
+    torch.manual_seed(0)
+    model = vptx.attach(tiny(network), config(kind)).eval()
+    if kind == 'ChannelPrompter':
+        with pytest.raises(RuntimeError, match=r'torch\.jit\.trace cannot record .*: use torch\.export\.export'):
+            torch.jit.trace(model, images(2), check_trace=False)
+        return
+    traced = torch.jit.trace(model, images(2), check_trace=False)
+    with torch.no_grad():
+        assert close(traced(images(3)).numpy(), model(images(3)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('network, kind', PAIRS)
+def test_onnxruntime_and_openvino_give_what_the_model_gives(network, kind, tmp_path):
+    """Every prompter on every network, in one graph for all batches, far from what the network gives without."""
+    torch.manual_seed(0)
+    try:
+        model = vptx.attach(tiny(network), config(kind)).eval()
+    except ValueError:  # the two do not go together: the contract's tests ask that
+        return
+    with torch.no_grad():
+        for parameter in find_prompted_network(model).prompter.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    export_model(model, tmp_path / 'model.onnx')
+    openvino = pytest.importorskip('openvino')
+    read = openvino.compile_model(tmp_path / 'model.onnx', 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
+    found = session(tmp_path / 'model.onnx')
+    for number in (1, 2, 3, 8):
+        wanted = asked(model, images(number))
+        assert close(found.run(None, dict(image=images(number).numpy()))[0], wanted)
+        assert close(read(dict(image=images(number).numpy()))[0], wanted)
+    assert not close(wanted.numpy(), asked(vptx.detach(model).eval(), images(8)))
 
 
 def test_a_folded_model_stays_folded(tmp_path):

@@ -79,7 +79,14 @@ class Deployed(nn.Module):
             return self.model.encode_decode(inputs, [dict(img_shape=self.size, ori_shape=self.size)])
         if hasattr(self.model, 'extract_feat'):  # of mmpretrain
             return self.model(inputs, mode='tensor')
-        return self.model(inputs)
+        output = self.model(inputs)
+        output = getattr(output, 'logits', output)  # of transformers
+        if not isinstance(output, Tensor):
+            raise ValueError(
+                f'{prompted_network(self.model).net.geometry.name} gives a {type(output).__name__} and no logits: '
+                'export a model with a classifier or a decode head'
+            )
+        return output
 
     def example(self, number: int = 2) -> Tensor:
         """Random images of the kind that it takes, always the same."""

@@ -2,8 +2,9 @@
 
 ``export_graph`` writes the frozen network once. Next to ``image`` the graph takes, of each layer with prompts, their
 keys and values, ``key_0`` and ``value_0`` (B, heads, P, d), and every other tensor that was trained, such as the head's
-weight. ``export_task`` writes those of one model, some kilobytes. Prompts of several tasks may stand in one batch; a
-head is of one task.
+weight. A text head comes as the vectors of its classes, ``classes_weight`` (C, d) and ``classes_bias`` (C).
+``export_task`` writes those of one model, some kilobytes. Prompts of several tasks may stand in one batch; a head is of
+one task.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.export import Dim
@@ -24,6 +26,8 @@ from vptx.export.deployed import Deployed, check_repeatable, evaluated
 from vptx.export.files import as_size, check_ending, facts_of, save, trace
 from vptx.files import write_whole
 from vptx.geometry import At, KeyValue
+from vptx.kept import place_of
+from vptx.mappings import LabelMapping, TextHead
 from vptx.prompt_file import names_in_file
 from vptx.prompters import Prompter
 
@@ -40,6 +44,27 @@ class _GivenMemory(Prompter):
 
     def memory(self, tokens: Tensor, at: At) -> KeyValue | None:
         return None if at.layer is None else _given.get().get(at.layer)
+
+
+class _GivenClasses(LabelMapping):
+    """A text head as the vectors of its classes, which are inputs of a graph: no tower is in it."""
+
+    def __init__(self, head: TextHead) -> None:
+        super().__init__()
+        self.classes = head.linear()
+        self.num_classes = self.classes.out_features
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return self.classes(F.normalize(logits, dim=-1))
+
+
+def _mapping(network: Any) -> LabelMapping:
+    """Without what texts are read by.
+
+    Raises:
+        ValueError: a text head that is no linear layer: one with an adapter, or whose classes depend on the image.
+    """
+    return _GivenClasses(network.mapping) if isinstance(network.mapping, TextHead) else network.mapping
 
 
 class _Graph(nn.Module):
@@ -66,15 +91,20 @@ class _Graph(nn.Module):
 
 def _input_names(model: nn.Module) -> dict[str, str]:
     """Of all that was trained but the prompts: the name of the input -> that in the model."""
-    kept = names_in_file(model)
-    return {named.replace('.', '_'): name for name, named in kept.items() if not named.startswith('prompter.')}
+    names = {named: name for name, named in names_in_file(model).items() if not named.startswith('prompter.')}
+    if isinstance(prompted_network(model).mapping, TextHead):  # texts come as vectors of classes
+        place = place_of(model)
+        names = {named: name for named, name in names.items() if not named.startswith('mapping.')}
+        names |= {f'classes.{part}': f'{place}mapping.classes.{part}' for part in ('weight', 'bias')}
+    return {named.replace('.', '_'): name for named, name in names.items()}
 
 
 def task_tensors(model: nn.Module) -> dict[str, Tensor]:
     """What was learnt, as the graph of ``export_graph`` takes it; keys and values (heads, P, d), of one image.
 
     Raises:
-        ValueError: no prompted model; prompts that are not keys and values alone, or differ from image to image.
+        ValueError: no prompted model; prompts that are not keys and values alone, or differ from image to image; a text
+            head with an adapter, or whose classes depend on the image.
     """
     network = prompted_network(model)
     uses = network.prompter.uses
@@ -96,6 +126,8 @@ def task_tensors(model: nn.Module) -> dict[str, Tensor]:
             if not was_folded:
                 network.unfold()
     state = model.state_dict()
+    place = place_of(model)
+    state |= {f'{place}mapping.{name}': tensor for name, tensor in _mapping(network).state_dict().items()}
     return {name: tensor.detach().clone() for name, tensor in found.items()} | {
         given: state[name].detach().clone() for given, name in _input_names(model).items()
     }
@@ -152,7 +184,7 @@ def export_graph(
     copy = deepcopy(model)
     bare = prompted_network(copy)
     bare.unfold()
-    bare.set_prompter(_GivenMemory(), bare.readout, bare.mapping)
+    bare.set_prompter(_GivenMemory(), bare.readout, _mapping(bare))
     with evaluated(model), torch.no_grad():
         deployed = Deployed(model, size, uint8)
         check_repeatable(deployed)

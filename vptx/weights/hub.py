@@ -14,7 +14,7 @@ from timm.models._hub import download_cached_file, get_cache_dir, hf_split
 
 from vptx.files import download
 
-__all__ = ['fetch', 'is_cached']
+__all__ = ['fetch', 'hub_id', 'is_cached']
 
 
 def fetch(source: str) -> Path:
@@ -51,6 +51,14 @@ def is_cached(source: str) -> bool:
         repository, revision = hf_split(config.hf_hub_id)
         return _cached(repository, revision, _names(config.hf_hub_filename)) is not None
     return Path(get_cache_dir(), Path(urlparse(config.url).path).name).is_file()
+
+
+def hub_id(source: str) -> str | None:
+    """The repository in which timm publishes ``'timm://NAME'``; None if it does so elsewhere, or not at all."""
+    try:
+        return _published(source).hf_hub_id or None
+    except ValueError:
+        return None
 
 
 def _published(source: str) -> Any:
