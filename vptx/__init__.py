@@ -9,7 +9,7 @@ from vptx import openmmlab  # noqa: F401  closes gaps of MMEngine, before others
 # isort: split
 from vptx import hooks, metrics, optim, tpt  # noqa: F401  they register themselves
 from vptx.apis import init_model, set_classes
-from vptx.attach import attach, detach, fold
+from vptx.attach import attach, detach, fold, merge, unmerge
 from vptx.export import export_model
 from vptx.hooks import estimate_mapping, fill_cache
 from vptx.pixel_file import export_pixels
@@ -27,7 +27,9 @@ __all__ = [
     'fold',
     'init_model',
     'load_prompt',
+    'merge',
     'print_trainable_parameters',
     'save_prompt',
     'set_classes',
+    'unmerge',
 ]
