@@ -552,13 +552,13 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         return True
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
+        self.unmerge()
         if not self.prompter.state_dict() and any(name.startswith(f'{prefix}prompter.') for name in state):
             raise ValueError(
                 'this checkpoint holds prompts, and the model has none: add PromptTuningHook, or call vptx.attach, '
                 'with the prompter that they were trained with'
             )
         self.unfold()  # other prompts have other keys and values
-        self.unmerge()
         super()._load_from_state_dict(state, prefix, *others)
 
     def train(self, mode: bool = True) -> 'PromptedNetwork':
