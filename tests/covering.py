@@ -19,10 +19,14 @@ FINITE = [name for name in NETWORKS if 'window does not divide' not in name]
 
 
 @cache
-def ways_in(kind: str | type[Prompter]) -> Hashable:
-    """What kind of prompter it is: the doors that it enters by, and whether attention may have it as memory."""
+def ways_in(kind: str | type[Prompter]) -> str:
+    """What kind of prompter it is: whether it acts on the image alone, inside layers, as memory, or on tokens."""
     prompter = PROMPTERS.get(kind) if isinstance(kind, str) else kind
-    return prompter.doors, prompter.memory is not Prompter.memory
+    if prompter.doors == {'image'}:
+        return 'image'
+    if 'inside' in prompter.doors:
+        return 'inside'
+    return 'memory' if prompter.memory is not Prompter.memory else 'tokens'
 
 
 @cache
@@ -72,6 +76,14 @@ REFUSALS = {
         lambda facts: not {'qkv', 'q'} & {site.name for site in facts.sites},
         'LoRA acts on q, qkv, v, and layer 0 of .* calls no such module, only norm1, ',
     ),
+    'GatedPrompter': (
+        lambda facts: not {'qkv', 'q'} & {site.name for site in facts.sites},
+        'GatedPrompter acts on q, qkv, and layer 0 of .* calls no such module, only norm1, ',
+    ),
+    'Convpass': (
+        lambda facts: facts.windowed or not {'attn'} & {site.name for site in facts.sites},
+        'Convpass convolves what goes into attention as one map|Convpass acts on attn, ',
+    ),
 }
 
 
@@ -79,7 +91,7 @@ def refusal(network: str, kind: str | type[Prompter]) -> str | None:
     """What the error must say where the two do not go together; None where they must."""
     facts = wrap_backbone(tiny(network)).geometry
     if not (PROMPTERS.get(kind) if isinstance(kind, str) else kind).doors <= facts.doors:
-        return 'enters by .*, but .* has no door .*, only image'
+        return 'enters by .*, but .* has no door .*, only '
     refuses, message = REFUSALS.get(kind, (lambda facts: False, ''))
     return message if refuses(facts) else None
 
@@ -100,6 +112,6 @@ def few_pairs(networks: Iterable[str], kinds: Iterable[str]) -> list[tuple[str, 
     chosen = covering(
         pairs,
         lambda network, kind: kind,
-        lambda network, kind: (layer_kind(network), ways_in(kind)[1]),
+        lambda network, kind: (layer_kind(network), ways_in(kind) == 'memory'),
     )
     return [case.values for case in chosen if not case.marks]

@@ -9,7 +9,7 @@ from vptx import openmmlab  # noqa: F401  closes gaps of MMEngine, before others
 # isort: split
 from vptx import hooks, metrics, optim, tpt  # noqa: F401  they register themselves
 from vptx.apis import init_model, set_classes
-from vptx.attach import attach, detach, fold
+from vptx.attach import attach, detach, fold, merge, unmerge
 from vptx.export import export_model
 from vptx.hooks import estimate_mapping, fill_cache
 from vptx.pixel_file import export_pixels
@@ -28,8 +28,10 @@ __all__ = [
     'fold',
     'init_model',
     'load_prompt',
+    'merge',
     'print_trainable_parameters',
     'push_to_hub',
     'save_prompt',
     'set_classes',
+    'unmerge',
 ]

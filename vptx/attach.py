@@ -19,7 +19,16 @@ from vptx.readout import OWN, Readout, read_maps
 from vptx.registry import MAPPINGS, PROMPTERS, build
 from vptx.trainable import freeze
 
-__all__ = ['attach', 'detach', 'find_mapping', 'find_prompted_network', 'fold', 'prompted_network']
+__all__ = [
+    'attach',
+    'detach',
+    'find_mapping',
+    'find_prompted_network',
+    'fold',
+    'merge',
+    'prompted_network',
+    'unmerge',
+]
 
 
 class AttachState(NamedTuple):
@@ -254,6 +263,7 @@ def detach(model: nn.Module) -> nn.Module:
     if prompted is None or prompted.attach_state is None:
         raise ValueError(f'{type(model).__name__} has no prompter')
     _refuse_parallel(model)
+    prompted.unmerge()
     state, library = prompted.attach_state, prompted.net.model
     if not state.own_network and prompted is not model:
         _replace(model, prompted, library)
@@ -277,4 +287,34 @@ def fold(model: nn.Module) -> nn.Module:
         raise ValueError(f'{type(model).__name__} has no prompter')
     model.eval()
     prompted.fold()
+    return model
+
+
+def merge(model: nn.Module) -> nn.Module:
+    """Put what the prompter does into the frozen weights, for inference; puts ``model`` in eval mode and returns it.
+
+    LoRA, SSF, RepAdapter and FacT vanish, and the model runs the frozen network's forward; of Adapter+, the scales go
+    into its own maps. Of several prompters, those that can be are merged. Exact to rounding; ``unmerge`` gives the
+    saved weights back, and so do training and ``detach``. A merged model saves no prompt file.
+
+    Raises:
+        ValueError: the model has no prompter, or it cannot be merged, see
+            ``merge``; the model is as it was.
+    """
+    prompted = prompted_network(model)
+    model.eval()
+    prompted.merge()
+    return model
+
+
+def unmerge(model: nn.Module) -> nn.Module:
+    """Undo ``merge``: the weights as they were, bit for bit, and the prompter. Returns ``model``.
+
+    Raises:
+        ValueError: nothing is merged.
+    """
+    prompted = prompted_network(model)
+    if prompted.merged is None:
+        raise ValueError(f'{type(model).__name__} is not merged')
+    prompted.unmerge()
     return model

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ['DOORS', 'At', 'Geometry', 'KeyValue', 'MixedMemory', 'Site', 'join_memories']
+__all__ = ['DOORS', 'Affine', 'At', 'Geometry', 'KeyValue', 'MixedMemory', 'Site', 'join_memories']
 
 DOORS = ('image', 'words', 'tokens', 'memory', 'inside', 'logits')
 
@@ -45,6 +45,10 @@ class At(NamedTuple):
             that enter there (..., P, D) -> (..., P, D): the norm of CLIP's image towers, the positions of texts. None
             elsewhere.
         language: the learnt prompts of the text side, of each layer from the first on, (P, D) each; empty without.
+        kept: what a prompter that acts inside keeps from one module of the layer to another one; a dict of this pass
+            through this layer alone. None outside of the layers.
+        recall: in ``between``, what the attention of the layer gathers from a memory alone, for tokens as they are:
+            ``recall(tokens (B, M, D), memory (P, D) or (B, P, D)) -> (B, M, D)``. None elsewhere.
     """
 
     layer: int | None
@@ -54,6 +58,20 @@ class At(NamedTuple):
     note: Any = None
     admit: Callable[[Tensor], Tensor] | None = None
     language: tuple[Tensor, ...] = ()
+    kept: dict[str, Tensor] | None = None
+    recall: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+class Affine(NamedTuple):
+    """The numbers of an affine map, or of a norm: what it gives is linear in them.
+
+    Attributes:
+        weight: (outputs, inputs), (outputs, channels, height, width) of a convolution, or (outputs,) of a norm.
+        bias: (outputs,), or None.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
 
 
 class KeyValue(NamedTuple):
@@ -122,6 +140,7 @@ class Geometry:
             is neutral.
         joint: of a text tower, d, the width of the space that it shares with the images; 0 elsewhere.
         language: (P, D) of each of the text side's prompts (``At.language``), for a prompter that is made of them.
+        windowed: whether attention sees windows of the map in some layer.
     """
 
     name: str
@@ -144,6 +163,7 @@ class Geometry:
     word_vectors: Callable[[str], Tensor] | None = field(default=None, compare=False, repr=False)
     joint: int = 0
     language: tuple[tuple[int, int], ...] = ()
+    windowed: bool = False
 
     def head_width(self, layer: int) -> int:
         """d, of a key and of a value in ``layer``."""
@@ -157,6 +177,16 @@ class Geometry:
     def length(self, layer: int) -> int:
         """K + N before ``layer``, of an image of that size."""
         return self.lengths[layer] if self.lengths else self.tokens
+
+    def grid(self, layer: int) -> tuple[int, int]:
+        """(H', W') of the patches before ``layer``, of an image of that size."""
+        patches = self.length(layer) - self.prefix
+        first = [(side // patch, -(-side // patch)) for side, patch in zip(self.image, self.patch, strict=True)]
+        whole, padded = zip(*first, strict=True)
+        rows, columns = whole if prod(whole) == self.length(0) - self.prefix else padded
+        while rows * columns > patches:  # merged two by two
+            rows, columns = -(-rows // 2), -(-columns // 2)
+        return rows, columns
 
     def resized(self, image: tuple[int, int]) -> 'Geometry':
         """The geometry of the same network for images of another size, which its patches divide."""

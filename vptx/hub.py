@@ -85,7 +85,7 @@ def is_address(path: str | Path) -> bool:
 
 
 def local(path: str | Path) -> str | Path:
-    """``path`` itself, or where the hub's file of this address lies after :func:`fetch`."""
+    """``path`` itself, or where the hub's file of this address lies after ``fetch``."""
     return fetch(str(path))[0] if is_address(path) else path
 
 

@@ -1,6 +1,7 @@
 """One layer of a frozen network with a prompter: what the forward of images and the forward of texts have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -15,9 +16,11 @@ from vptx.backbones.memory import Memory
 from vptx.geometry import At, Site
 from vptx.prompters.base import Prompter
 
-__all__ = ['OUTSIDE', 'PromptedLayers', 'stamp']
+__all__ = ['OUTSIDE', 'PromptedLayers', 'stamp', 'unprompted']
 
 OUTSIDE = At(None)
+#: Of a forward of the frozen network, in which no prompter acts inside.
+UNPROMPTED = At(-1)
 #: Where the forward that is running is, for prompters that act inside: one network may serve several threads.
 _here: ContextVar[At] = ContextVar('here', default=OUTSIDE)
 
@@ -51,7 +54,7 @@ class PromptedLayers(BaseModule):
         ]
 
     def _at(self, layer: int, grid: tuple[int, int], seen: Any = None, note: Any = None) -> At:
-        return At(layer, grid, None, seen, note, self.net.admit if layer == 0 else None)
+        return At(layer, grid, None, seen, note, self.net.admit if layer == 0 else None, kept={})
 
     def _pass(
         self, tokens: Tensor, at: At, context: Context, memory: Memory | None, rows: int | None = None
@@ -78,7 +81,11 @@ class PromptedLayers(BaseModule):
         return self.prompter.after_layer(tokens, at), first is not None
 
     def _block(self, tokens: Tensor, at: At, context: Context, memory: Memory | None) -> Tensor:
-        between = partial(self.prompter.between, at=at) if self.prompter.acts_between else None
+        between = None
+        if self.prompter.acts_between:
+            assert at.layer is not None
+            recall = partial(self.net.recall, layer=at.layer, context=context)
+            between = partial(self.prompter.between, at=at._replace(recall=recall))
         inputs = tokens, at.layer, context, memory, self._exact, between
         if not (self.with_cp and torch.is_grad_enabled()):
             return self._called(at, self.net.block, *inputs)
@@ -104,7 +111,19 @@ class PromptedLayers(BaseModule):
 
     def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         at = self._compiled_at if torch.compiler.is_compiling() else _here.get()
+        if at is UNPROMPTED:
+            return output
         return self.prompter.inside(site, inputs[0], output, at)
+
+
+@contextmanager
+def unprompted() -> Iterator[None]:
+    """Within it, no prompter acts inside the networks that this thread calls."""
+    token = _here.set(UNPROMPTED)
+    try:
+        yield
+    finally:
+        _here.reset(token)
 
 
 def stamp(tensor: Tensor) -> tuple[int, int]:

@@ -364,6 +364,7 @@ def save_prompt(
         ValueError: ``plain`` of a prompter that has no such form.
     """
     prompted = prompted_network(model)
+    _check_unmerged(prompted)
     learnt, found = prompted.prompter, prompted.prompter.plain() if plain else prompted.prompter
     if found is None:
         raise ValueError(
@@ -376,6 +377,14 @@ def save_prompt(
         write_prompt(path, {name: state[actual] for actual, name in names_in_file(model).items()}, facts)
     finally:
         prompted.prompter = learnt
+
+
+def _check_unmerged(prompted: PromptedNetwork) -> None:
+    if prompted.merged is not None:
+        raise ValueError(
+            f'{type(prompted.merged.prompter).__name__} is merged into the frozen weights, and a prompt file belongs '
+            'to the weights that they were: vptx.unmerge(model) first'
+        )
 
 
 def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[str, Any]:
@@ -402,8 +411,9 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
     if is_address(path):
         path, where = fetch(where)
     tensors, facts = read_prompt(path)
-    check(model, tensors, facts, where, head)
     prompted = prompted_network(model)
+    _check_unmerged(prompted)
+    check(model, tensors, facts, where, head)
     left_out = set() if head else head_names(prompted, tensors)
     loaded = {
         actual: tensors[name] for actual, name in names_in_file(model).items() if name in tensors.keys() - left_out

@@ -8,6 +8,7 @@ read    finish -> at_end -> readout
 import logging
 from bisect import bisect_left
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,9 +20,10 @@ from vptx.backbones.base import Context, LayerOutput, Net
 from vptx.backbones.memory import Memory
 from vptx.binding import bind, check_free, hold, release
 from vptx.geometry import At, KeyValue
-from vptx.layers import OUTSIDE, PromptedLayers, stamp
+from vptx.layers import OUTSIDE, PromptedLayers, stamp, unprompted
 from vptx.library_methods import LibraryMethods, call_with_images
 from vptx.mappings.base import LabelMapping
+from vptx.merged import Merged, NetWeights, restore
 from vptx.prompters.base import AMONG_TOKENS, Prompter
 from vptx.readout import FIRST_ROWS, MAPS, OWN, READOUTS, READS_PROMPTS, Maps, Readout, check_readout, read_maps
 from vptx.registry import MODELS, NETS, build
@@ -74,6 +76,7 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         mapping: how the network's own classes are read as others; a ``LabelMapping`` that does
             nothing while there is none.
         frozen_from: the checkpoint that filled a stock backbone after it was prompted; empty for all others.
+        merged: what ``merge`` changed, for ``unmerge`` to restore; None while nothing is merged.
         classes: the names of the classes of what is learnt, with who gave them
             (``ClassNames``), as soon as a file or the data have named them.
         attach_state: what ``vptx.attach`` changed, for ``vptx.detach`` to restore; None while no prompter is
@@ -88,6 +91,7 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         self.map_norms = nn.ModuleList()
         self.folded: set[int] = set()
         self._folded_from: list[tuple] = []
+        self.merged: Merged | None = None
         self.attach_state: Any = None
         self.frozen_from = ''
         self.classes: Any = None
@@ -235,15 +239,28 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
             )
         if not self.prompter.doors:
             return logits.detach()
-        kept = {name: getattr(self, name) for name in ('prompter', '_exact', '_first_rows', 'folded')}
-        try:
-            self.prompter, self._exact, self._first_rows, self.folded = Prompter(), True, None, set()
-            frozen = self.forward_unmapped(image)
-        finally:
-            for name, value in kept.items():
-                setattr(self, name, value)
+        with unprompted():
+            frozen = self._without_prompter().forward_unmapped(image)
         assert isinstance(frozen, Tensor)
         return frozen
+
+    def _without_prompter(self) -> 'PromptedNetwork':
+        """The same network with no prompter; it shares all else, and is for ``unprompted``."""
+        other = copy(self)
+        other._modules = {**self._modules, 'prompter': Prompter(), 'mapping': LabelMapping()}
+        other._exact, other._first_rows, other.folded = True, None, set()
+        return other
+
+    @torch.no_grad()
+    def _query(self, image: Tensor) -> Tensor:
+        """What the network without its prompter makes of the images, after its final norm: the class token, or the
+        average of the patches: (B, 3, H, W) -> (B, D)"""
+        net = self.net
+        with unprompted():
+            bare = self._without_prompter()
+            state = bare.layers(bare.embed(image), net.geometry.depth)
+            tokens = net.finish(state.tokens)
+        return tokens[:, 0] if net.has_class_token else tokens[:, net.geometry.prefix :].mean(1)
 
     def embed(self, image: Tensor, note: Any = None) -> State:
         """First step, with the prompter on the image: (B, 3, H, W) -> tokens before the first layer, B > 0."""
@@ -257,7 +274,8 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         if strip is not None:
             prefix, prompts = net.geometry.prefix, net.embed_pixels(strip).expand(tokens.shape[0], -1, -1)
             tokens = torch.cat([tokens[:, :prefix], prompts, tokens[:, prefix:]], dim=1)
-        seen = prompter.look(image, tokens) if prompter.looks else None
+        more = (self._query(image),) if prompter.asks_query else ()
+        seen = prompter.look(image, tokens, *more) if prompter.looks else None
         return State(tokens, 0, context, image, seen, note)
 
     def layers(self, state: State, end: int | None = None) -> State:
@@ -443,6 +461,64 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
                     found[layer] = net.keys_values(memory, layer)
         return found
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def merge(self) -> 'PromptedNetwork':
+        """Put what the prompter does into the weights of the network, for inference; training again unmerges.
+
+        What is left of the prompter, if anything, stays. The output on two random images is compared with that before:
+        a network that computes something else from its weights than its modules do is left as it was.
+
+        Raises:
+            ValueError: nothing of the prompter is another weight; a module that would change has a hook or a
+                parametrisation, is quantised, or is no plain affine map; or the output would be another one.
+        """
+        self.unmerge()
+        self.unfold()
+        self.eval()
+        prompter, probe = self.prompter, next(self.net.parameters())
+        generator = torch.Generator().manual_seed(0)
+        image = torch.randn(2, self.net.geometry.channels, *self.net.geometry.image, generator=generator).to(probe)
+        expected = self._last_tokens(image)
+        self._set_left(Prompter())  # takes the hooks of the prompter itself off
+        weights = NetWeights(self.net)
+        try:
+            left = prompter.merge(weights)
+            self.merged = Merged(prompter, weights.write())
+            self._set_left(left or Prompter())
+            found = self._last_tokens(image)
+            scale = expected.abs().max()
+            if not (found - expected).abs().max() <= 3 * torch.finfo(found.dtype).eps ** 0.5 * scale:
+                raise ValueError(
+                    f'{self.net.geometry.name} with {type(prompter).__name__} merged into its weights gives another '
+                    'output: it computes something else from them than its modules do. Nothing was changed'
+                )
+        except Exception:
+            self.merged = self.merged or Merged(prompter, [])
+            self.unmerge()
+            raise
+        return self
+
+    def _last_tokens(self, image: Tensor) -> Tensor:
+        depth = self.net.geometry.depth
+        return self.net.finish(self.layers(self.embed(image), depth).tokens)
+
+    def _set_left(self, prompter: Prompter) -> None:
+        """Another prompter under the same readout, mapping and class names."""
+        classes, mapping = self.classes, self.mapping if self.mapping.num_classes else None
+        self.set_prompter(prompter, self.readout, mapping)
+        self.classes = classes
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        """Undo ``merge``: the saved weights, bit for bit, and the prompter."""
+        if self.merged is None:
+            return
+        merged, self.merged = self.merged, None
+        restore(merged.saved)
+        self._set_left(merged.prompter)
+
     def unfold(self) -> None:
         """Forget folded keys and values."""
         for layer in self.folded:
@@ -476,6 +552,7 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         return True
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *others: Any) -> None:
+        self.unmerge()
         if not self.prompter.state_dict() and any(name.startswith(f'{prefix}prompter.') for name in state):
             raise ValueError(
                 'this checkpoint holds prompts, and the model has none: add PromptTuningHook, or call vptx.attach, '
@@ -486,6 +563,8 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
 
     def train(self, mode: bool = True) -> 'PromptedNetwork':
         """Training mode for the prompter and for the tuned parts of the network; what is frozen stays in eval mode."""
+        if mode:
+            self.unmerge()
         super().train(mode)
         set_mode(self.net, mode)
         set_mode(self.prompter, mode, partly=True)

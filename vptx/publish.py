@@ -43,7 +43,7 @@ def push_to_hub(
     the hub. The text of the run's config, which a prompt file holds, goes there with it.
 
     Args:
-        source: a model that :func:`vptx.attach` prompted, a prompt file, or a run's ``.pth``.
+        source: a model that ``vptx.attach`` prompted, a prompt file, or a run's ``.pth``.
         repository: ``'user/name'``; made if it is not there.
         results: what it reached, for the card: ``{'accuracy/top1': 91.2}``; or a file, of ``vptx test --out``, a
             run's ``result.json``, or the ``results.json`` of an experiment.

@@ -335,6 +335,12 @@ class Net(BaseModule):
         spelling = self.spelling(layer)
         return spelling.attention.keys_values(spelling.norm(memory))
 
+    def recall(self, tokens: Tensor, memory: Tensor, layer: int, context: Context) -> Tensor:
+        """What the attention of ``layer`` gathers for the tokens from a memory alone, both as they are, without a norm:
+        (B, M, D), and (P, D) or (B, P, D) -> (B, M, D); through its last map, and its layer scale and drop path."""
+        how = self.spelling(layer, context, tokens.shape[1])
+        return how.project(how.attention.recall(tokens, how.attention.keys_values(memory)))
+
     def key_value_weights(self, layer: int) -> tuple[Tensor, Tensor]:
         """Of the maps that make keys and values of the normed tokens in ``layer``, each (heads * d, D).
 
@@ -365,6 +371,15 @@ class Net(BaseModule):
         module = _at_site(self.module_of(site.layer), site.name)
         assert module is not None
         return module
+
+    def affine_at(self, site: Site) -> nn.Module:
+        """The module that makes what a site gives, as a rule that at the site: of an embedding, its norm or its map."""
+        module: Any = self.module_at(site)
+        if site.name != 'embed' or 'weight' in module._parameters:
+            return module
+        patches, norm = self.patch_modules()
+        last = norm if norm is not None and not isinstance(norm, nn.Identity) else patches
+        return last if isinstance(last, nn.Module) else module
 
     def is_used(self, name: str, layer: int) -> bool:
         """Whether a prompter acts at the site ``name`` of ``layer``."""

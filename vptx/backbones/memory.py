@@ -30,6 +30,7 @@ __all__ = [
     'Spelling',
     'attend',
     'attend_first',
+    'gather',
     'project',
     'same',
     'split_heads',
@@ -55,6 +56,9 @@ class Attends(Protocol):
 
     def keys_values(self, x: Tensor) -> KeyValue:
         """(P, D) or (B, P, D) -> their keys and values."""
+
+    def recall(self, x: Tensor, memory: KeyValue) -> Tensor:
+        """Of tokens without positions, to the memory alone: (B, M, D) -> (B, M, heads * d)"""
 
 
 @dataclass
@@ -87,6 +91,11 @@ class SelfAttention:
     def keys_values(self, x: Tensor) -> KeyValue:
         key, value = project(x, self.weight, self.bias, self.heads, first=1)
         return KeyValue(self.norms[1](key), value)
+
+    def recall(self, x: Tensor, memory: KeyValue) -> Tensor:
+        rows = self.weight.shape[0] // 3
+        query = linear(x, self.weight[:rows], None if self.bias is None else self.bias[:rows])
+        return gather(self.norms[0](split_heads(query, self.heads, 1)[0]), memory)
 
 
 class Spelling(NamedTuple):
@@ -141,6 +150,12 @@ def attend(
     if torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value, *seen)):
         return _joined(_Apart.apply(*inputs))
     return _joined(_apart(*inputs)[0])
+
+
+def gather(query: Tensor, memory: KeyValue, scale: float | None = None) -> Tensor:
+    """Attention of (B, heads, M, d) to a memory alone, (heads, P, d) or (B, heads, P, d) -> (B, M, heads * d)"""
+    key, value = (part.expand(query.shape[0], -1, -1, -1).to(query.dtype) for part in memory)
+    return _joined(_whole(query, key, value, None, 0.0, scale))
 
 
 def _joined(heads: Tensor) -> Tensor:

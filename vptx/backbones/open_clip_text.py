@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from vptx.backbones.base import Context, Net
 from vptx.backbones.linear import linear, run
-from vptx.backbones.memory import KeyValue, Spelling, attend, project, split_heads
+from vptx.backbones.memory import KeyValue, Spelling, attend, gather, project, split_heads
 from vptx.backbones.spelling import has_global_hooks, is_plain
 from vptx.geometry import Geometry, Site
 from vptx.registry import TEXT_TOWERS
@@ -336,6 +336,10 @@ class _Attends:
 
     def keys_values(self, x: Tensor) -> KeyValue:
         return self.module.keys_values(x)
+
+    def recall(self, x: Tensor, memory: KeyValue) -> Tensor:
+        query = split_heads(run(self.module.qkv, x), self.module.heads)[0]
+        return _through(self.module.proj, gather(query, memory))
 
 
 def _feed(block: nn.Module, x: Tensor) -> Tensor:

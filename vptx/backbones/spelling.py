@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-__all__ = ['ReplacedForwardError', 'has_global_hooks', 'is_plain', 'is_unseen', 'is_untouched', 'stand_in']
+__all__ = ['ReplacedForwardError', 'has_global_hooks', 'is_affine', 'is_plain', 'is_unseen', 'is_untouched', 'stand_in']
 
 
 class ReplacedForwardError(ValueError):
@@ -45,6 +45,20 @@ def is_plain(module: nn.Module | None, kinds: Iterable[type[nn.Module]]) -> bool
     if module is None:
         return True
     return type(module) in kinds and is_untouched(module) and all(map(_is_ordinary, module._parameters.values()))
+
+
+def is_affine(module: nn.Module) -> bool:
+    """Whether it is a linear map, a convolution or a norm of a library, with ordinary weights and nothing on it."""
+    weight = module._parameters.get('weight')
+    return (
+        weight is not None
+        and weight.is_floating_point()
+        and set(module._parameters) <= {'weight', 'bias'}
+        and not module._modules
+        and is_untouched(module)
+        and type(module).__module__.startswith(_LIBRARIES)
+        and all(map(_is_ordinary, module._parameters.values()))
+    )
 
 
 def is_untouched(module: nn.Module) -> bool:

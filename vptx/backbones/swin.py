@@ -43,7 +43,9 @@ class SwinNet(Net):
             grids.append(windows.halved(grids[-1]))
         lengths = tuple(grids[stage][0] * grids[stage][1] for stage, _ in self._places)
         widths = tuple(self._first_norm(self.module_of(layer)).weight.numel() for layer in range(len(lengths)))
-        return dict(patch=patch, image=image, prefix=0, tokens=lengths[0], lengths=lengths, widths=widths)
+        return dict(
+            patch=patch, image=image, prefix=0, tokens=lengths[0], lengths=lengths, widths=widths, windowed=True
+        )
 
     def _first_norm(self, block: nn.Module) -> nn.Module:
         return block.norm1

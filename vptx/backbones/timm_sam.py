@@ -53,6 +53,7 @@ class TimmSAM(TimmTransformer):
             image=tuple(embed.img_size),
             prefix=0,
             tokens=embed.num_patches,
+            windowed=any(block.window_size for block in model.blocks) if plain else False,
             doors=frozenset({'image', 'logits'} | ({'tokens', 'inside'} if plain else set())),
             sites=self.find_sites(widths) if plain else (),
             any_size=model.rope_global is None,

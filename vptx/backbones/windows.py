@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vptx.backbones.memory import KeyValue, attend, project, split_heads
+from vptx.backbones.memory import KeyValue, attend, gather, project, split_heads
 from vptx.backbones.spelling import stand_in
 
 __all__ = ['WindowAttention', 'Windows', 'call', 'halved', 'merge']
@@ -126,6 +126,10 @@ class WindowAttention:
 
     def keys_values(self, x: Tensor) -> KeyValue:
         return KeyValue(*_project(self.attn, x, first=1))
+
+    def recall(self, x: Tensor, memory: KeyValue) -> Tensor:
+        """A memory is that of every window."""
+        return gather(_project(self.attn, x)[0], memory, _scale(self.attn))
 
 
 def call(attn: nn.Module, x: Tensor, grid: tuple[int, int], windows: Windows) -> Tensor:

@@ -5,18 +5,27 @@ calls its methods in the order in which they stand here; those it does not overr
 that act in a layer get ``at``, which says where they are (``At``).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from vptx.geometry import At, Geometry, KeyValue, MixedMemory, Site
+from vptx.geometry import Affine, At, Geometry, KeyValue, MixedMemory, Site
 from vptx.prompters.arguments import asked, plain
 from vptx.prompters.old_names import adapt, give_old_names
 
-__all__ = ['AMONG_TOKENS', 'InsidePrompter', 'Prompter', 'TokenPrompter', 'check_whole', 'pick_layers']
+__all__ = [
+    'AMONG_TOKENS',
+    'InsidePrompter',
+    'Prompter',
+    'TokenPrompter',
+    'check_grid',
+    'check_whole',
+    'pick_layers',
+    'pick_sites',
+]
 
 #: The doors by which a prompter changes what goes on among the tokens.
 AMONG_TOKENS = frozenset({'tokens', 'memory'})
@@ -40,6 +49,7 @@ class Prompter(BaseModule):
         name_at: where the name stands among these: at the ``'end'``, in the ``'middle'`` or in ``'front'``.
         slots: M, how many words are replaced.
         per_class: whether each class has learnt words of its own, so that no others can be read.
+        asks_query: whether ``look`` gets the feature of the frozen network, too.
         takes_note: whether it reads ``at.note``; a note that is given to another prompter is an error.
         reads_language: whether it makes its prompts of those of the text side, ``at.language``.
         prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
@@ -56,6 +66,7 @@ class Prompter(BaseModule):
     name_at: str = 'end'
     slots: int = 0
     per_class: bool = False
+    asks_query: bool = False
     takes_note: bool = False
     reads_language: bool = False
     prompts_at_end: bool = False
@@ -122,8 +133,14 @@ class Prompter(BaseModule):
         Args:
             image: as the forward was given it (B, 3, H, W).
             tokens: before the first layer (B, K+N, D).
+
+        With ``asks_query = True`` it is ``look(image, tokens, query)``, and ``query`` what the frozen network without
+        any prompter makes of the image (B, D): its class token after the final norm, or the average of its patches.
         """
         return None
+
+    def begin_task(self, task: int) -> None:
+        """Of a run that learns one task after the other: which one begins, counted from 0."""
 
     def memory(self, tokens: Tensor, at: At) -> Tensor | KeyValue | MixedMemory | None:
         """Door 3: what the layer attends to and never updates; or None.
@@ -166,6 +183,21 @@ class Prompter(BaseModule):
     def plain(self) -> 'Prompter | None':
         """The ``DeepPrompter`` that computes the same once trained, bound; None without one."""
         return None
+
+    def merge(self, weights: MutableMapping[Site, Affine]) -> 'Prompter | None':
+        """For inference: put what it does into weights of the network, as far as that is exact.
+
+        Args:
+            weights: of the module at each site of the geometry, which may be exchanged. Reading those of a module that
+                is no plain affine map is an error.
+
+        Returns:
+            The prompter that is left, bound, or None if nothing is.
+
+        Raises:
+            ValueError: nothing of it is another weight.
+        """
+        raise ValueError(f'{type(self).__name__} cannot be merged: what it does is no change of weights')
 
     def words(self, at: At) -> Tensor | None:
         """Door ``words`` of a text tower: the vectors in the slots of each sentence, before positions are added: (M, D)
@@ -242,11 +274,49 @@ def pick_layers(layers: Sequence[int] | None, geometry: Geometry) -> tuple[int, 
     return tuple(sorted({layer % depth for layer in asked}))
 
 
+def check_grid(asker: str, geometry: Geometry) -> None:
+    """Refuse a network that has no grid of patches, such as a text tower.
+
+    Raises:
+        ValueError: says which network.
+    """
+    if 'words' in geometry.doors or not geometry.widths:
+        raise ValueError(f'{asker} convolves the grid of the patches of an image, and {geometry.name} has none')
+
+
 def check_listed(layers: Sequence[int] | None) -> Sequence[int] | None:
     """``layers``, or a ValueError that says what they must be."""
     if layers is not None and (isinstance(layers, (str, int)) or len(layers) == 0):
         raise ValueError(f'layers must be a list of at least one layer, or None for all; not {layers!r}')
     return layers
+
+
+def pick_sites(
+    asker: str, geometry: Geometry, layers: Sequence[int] | None, names: Iterable[str], around: bool = False
+) -> tuple[Site, ...]:
+    """The network's sites of these names in ``layers``.
+
+    Args:
+        asker: who asks, for errors.
+        geometry: of the network.
+        layers: of ``pick_layers``.
+        names: of sites.
+        around: whether those before and after the layers are meant too, where all layers are.
+
+    Raises:
+        ValueError: layers that the network does not have, or one that calls no such module.
+    """
+    wanted, picked = set(names), pick_layers(layers, geometry)
+    places = {*picked, *((None,) if around and layers is None else ())}
+    sites = tuple(site for site in geometry.sites if site.name in wanted and site.layer in places)
+    lacking = sorted(set(picked) - {site.layer for site in sites}, key=int)
+    if lacking:
+        there = dict.fromkeys(site.name for site in geometry.sites if site.layer == lacking[0])
+        raise ValueError(
+            f'{asker} acts on {", ".join(sorted(wanted))}, and layer {lacking[0]} of {geometry.name} '
+            f'calls no such module, only {", ".join(there) or "none"}'
+        )
+    return sites
 
 
 class InsidePrompter(Prompter):
@@ -274,17 +344,7 @@ class InsidePrompter(Prompter):
             names: of sites.
             around: whether those before and after the layers are meant too, where all layers are.
         """
-        wanted, layers = set(names), pick_layers(self._asked, geometry)
-        places = {*layers, *((None,) if around and self._asked is None else ())}
-        sites = tuple(site for site in geometry.sites if site.name in wanted and site.layer in places)
-        lacking = sorted(set(layers) - {site.layer for site in sites}, key=int)
-        if lacking:
-            there = dict.fromkeys(site.name for site in geometry.sites if site.layer == lacking[0])
-            raise ValueError(
-                f'{type(self).__name__} acts on {", ".join(sorted(wanted))}, and layer {lacking[0]} of {geometry.name} '
-                f'calls no such module, only {", ".join(there) or "none"}'
-            )
-        return sites
+        return pick_sites(type(self).__name__, geometry, self._asked, names, around)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from vptx.geometry import Geometry
 from vptx.prompters.base import check_whole
+from vptx.prompters.encoder import encode, frozen_net
 from vptx.prompters.image import NORMS, ImagePrompter
 from vptx.prompters.pixels import check_choice
-from vptx.registry import NETS, PROMPTERS, build
+from vptx.registry import PROMPTERS
 
 CELL = 2**5  # pixels of a side of what a cell of the first map becomes
 
@@ -63,7 +64,7 @@ class CoordinatorPrompter(ImagePrompter):
     def allocate(self, geometry: Geometry) -> None:
         self.encoder, seen = None, 0
         if self._asked is not None:
-            self.encoder = _frozen(self._asked)
+            self.encoder = frozen_net(self._asked, type(self).__name__)
             if self.encoder.geometry.channels != geometry.channels:
                 raise ValueError(
                     f'{geometry.name} takes images of {geometry.channels} channels, and the encoder of '
@@ -94,26 +95,7 @@ class CoordinatorPrompter(ImagePrompter):
 
     def encode(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> the class token of the encoder's last layer, without its final norm: (B, D)"""
-        # Its parameters are buffers, so only an image that is learnt or attacked has gradients here.
-        net = self.encoder.eval()  # whatever the prompter's mode
-        tokens, context = net.embed(image)
-        for layer in range(net.geometry.depth):
-            tokens, context = net.merge(tokens, layer, context)
-            tokens = net.block(tokens, layer, context)
-        return tokens[:, 0]
+        return encode(self.encoder, image)[:, 0]
 
     def frozen_tensors(self) -> Iterable[tuple[str, Tensor]]:
         return () if self.encoder is None else self.encoder.named_buffers()
-
-
-def _frozen(config: dict) -> Any:
-    """A net whose numbers are buffers that no file keeps: nothing trains, counts or saves them."""
-    net: Any = build(NETS, config)
-    if not net.has_class_token:
-        raise ValueError(f'CoordinatorPrompter reads the class token of its encoder, and {net.geometry.name} has none')
-    for part in net.modules():
-        tensors = {**dict(part.named_parameters(recurse=False)), **dict(part.named_buffers(recurse=False))}
-        for name, tensor in tensors.items():
-            delattr(part, name)
-            part.register_buffer(name, tensor.detach(), persistent=False)
-    return net

@@ -34,7 +34,7 @@ class DeepPrompter(TokenPrompter):
         embedded: whether the prompts of the first layer go through what the network does to embedded patches before
             it: in CLIP's image towers a norm, through which the prompts of IVLP, MaPLe and PromptSRC go. In text
             towers they always do: it gives them the positions of the words in whose place they stand.
-        **embedding: ``dropout``, ``dropout_per``, ``project_dim`` and ``init`` of
+        **embedding: ``dropout``, ``project_dim``, ``segments``, ``init`` and others of
             ``PromptEmbedding``.
     """
 
@@ -65,8 +65,9 @@ class DeepPrompter(TokenPrompter):
         return self.embedding(0 if self.shared else self.layers.index(at.layer), tokens.shape[0])
 
     def plain(self) -> 'DeepPrompter':
-        """The same prompts, without projection and dropout."""
-        return make_plain(self, self.embedding, self.layers, self.shared, self.carry)
+        """The same prompts, without projection, masks and dropout."""
+        prompts = [self.embedding.value(row) for row in range(len(self.embedding.rows))]
+        return make_plain(self, prompts, self.layers, self.shared, self.carry)
 
     @property
     def shares_prefix(self) -> bool:
@@ -75,14 +76,13 @@ class DeepPrompter(TokenPrompter):
 
 @torch.no_grad()
 def make_plain(
-    prompter: TokenPrompter, embedding: PromptEmbedding, layers: Sequence[int], shared: bool, carry: bool
+    prompter: TokenPrompter, prompts: Sequence[Tensor], layers: Sequence[int], shared: bool, carry: bool
 ) -> DeepPrompter:
-    """The DeepPrompter with the prompts of ``embedding``, bound to what ``prompter`` is bound to."""
-    plain = DeepPrompter(prompter.num_tokens, layers, shared, carry, prompter.embedded)
+    """The DeepPrompter with these prompts, (P, D) of each layer, bound to what ``prompter`` is bound to."""
+    plain = DeepPrompter(len(prompts[0]), layers, shared, carry, prompter.embedded)
     with torch.random.fork_rng(devices=[]):  # what is drawn first is not kept
         bind(plain, *(prompter.bound_to or ()))
-    first = embedding.rows[0]
-    plain.to(first.device, first.dtype)
-    for mine, row in zip(plain.embedding.rows, embedding.rows, strict=True):
-        mine.copy_(embedding.project(row))
+    plain.to(prompts[0].device, prompts[0].dtype)
+    for mine, row in zip(plain.embedding.rows, prompts, strict=True):
+        mine.copy_(row)
     return plain

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import sqrt
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -34,8 +35,16 @@ class PromptEmbedding(BaseModule):
         dropout: probability that a component of a prompt is zeroed while training.
         dropout_per: ``'sample'``, a mask for every sample (the public code; the paper uses 0.1 for deep prompts), or
             ``'batch'``, one mask for all, which keeps keys and values of a prompt shared by the batch.
-        project_dim: if given, vectors of this width are learnt and one linear layer, shared by the rows, maps them
-            onto D (the paper's reparametrisation).
+        project_dim: if given, vectors of this width are learnt and a linear layer maps them onto D (the
+            reparametrisation of Jia et al.).
+        project_per: ``'network'``, one linear layer for all rows, or ``'layer'``, one for each: with
+            ``project_bias=False`` the factors P_r = A_r B_r of Wang et al., "Attention to the Burstiness in Visual
+            Prompt Tuning!", ICCV 2025, https://arxiv.org/abs/2506.22908 (BPT-bilinear): P * c + c * D numbers each,
+            more than P * D above c = P D / (P + D), as in the published deep setting of P = c = 50.
+        project_bias: whether these layers have a bias.
+        segments: if given, S: a learnt factor for each vector, and one for each of its S segments, which are the
+            components s, s + S, s + 2 S, ...: P + P * S numbers that all rows share. They are what E2VPT prunes by;
+            see ``vptx.prompters.pruning``.
         init: ``'uniform'`` (``uniform_bound``; by default for images), ``'normal'`` (standard deviation 0.02; by
             default for texts, which have no patches), or a file: ``.npy`` of
             shape (rows, P, width), or ``.safetensors`` saved by vptx from a prompter of the same shape.
@@ -52,6 +61,9 @@ class PromptEmbedding(BaseModule):
         dropout: float = 0.0,
         dropout_per: str = 'sample',
         project_dim: int | None = None,
+        project_per: str = 'network',
+        project_bias: bool = True,
+        segments: int | None = None,
         init: str | None = None,
     ) -> None:
         super().__init__()
@@ -59,16 +71,37 @@ class PromptEmbedding(BaseModule):
             raise ValueError(f"dropout_per must be 'sample' or 'batch', not '{dropout_per}'")
         if not 0 <= dropout < 1:
             raise ValueError(f'dropout must be in [0, 1), not {dropout}')
-        if project_dim is not None and (project_dim < 1 or len(set(widths)) > 1):
-            raise ValueError(f'project_dim={project_dim} needs to be at least 1, and all layers of one width {widths}')
+        if project_per not in ('network', 'layer'):
+            raise ValueError(f"project_per must be 'network' or 'layer', not {project_per!r}")
+        one_width = project_per == 'layer' or len(set(widths)) == 1
+        if project_dim is not None and (project_dim < 1 or not one_width):
+            raise ValueError(
+                f'project_dim={project_dim} needs to be at least 1, and all layers of one width {widths} or '
+                "project_per='layer'"
+            )
         lengths = [num_tokens] * len(widths) if isinstance(num_tokens, int) else num_tokens
         shapes = [(length, project_dim or width) for length, width in zip(lengths, widths, strict=True)]
         self.rows = nn.ParameterList(torch.empty(shape) for shape in shapes)
-        self.project = nn.Linear(project_dim, widths[0]) if project_dim else nn.Identity()
+        self.project: nn.Module = nn.Identity()
+        if project_dim and project_per == 'network':
+            self.project = nn.Linear(project_dim, widths[0], bias=project_bias)
+        elif project_dim:
+            self.project = nn.ModuleList(nn.Linear(project_dim, width, bias=project_bias) for width in widths)
+        self.segments = segments
+        if segments is not None:
+            whole = isinstance(segments, int) and segments > 0 and not any(width % segments for width in widths)
+            if not whole or len(set(lengths)) > 1:
+                raise ValueError(
+                    f'segments={segments!r} must be a number that divides the widths {widths}, with as many prompts in '
+                    f'each layer, not {lengths}'
+                )
+            self.token_mask = nn.Parameter(torch.ones(lengths[0]))
+            self.segment_mask = nn.Parameter(torch.ones(lengths[0], segments))
         self.dropout = nn.Dropout(dropout)
         self.per_sample = dropout_per == 'sample'
-        if isinstance(self.project, nn.Linear):
-            nn.init.kaiming_normal_(self.project.weight, a=0, mode='fan_out')
+        for module in self.project.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight, a=0, mode='fan_out')
         # One bound for all rows: the public code takes the first width for every stage of a Swin too.
         of_texts = 'words' in geometry.doors
         if of_texts and init == 'uniform':
@@ -113,9 +146,18 @@ class PromptEmbedding(BaseModule):
         check_numbers(dict(zip(wanted, found, strict=True)), wanted, path)
         return list(zip(wanted.values(), found, strict=True))
 
+    def value(self, row: int) -> Tensor:
+        """Prompts of a row without dropout: (P, D)"""
+        project: Any = self.project
+        prompts = (project[row] if isinstance(project, nn.ModuleList) else project)(self.rows[row])
+        if self.segments is None:
+            return prompts
+        factors = self.token_mask[:, None] * self.segment_mask
+        return prompts * factors.repeat(1, prompts.shape[1] // self.segments)
+
     def forward(self, row: int, batch: int) -> Tensor:
         """Prompts of a row: (P, D), or (batch, P, D) where each sample has its own mask."""
-        prompts = self.project(self.rows[row])
+        prompts = self.value(row)
         if self.training and self.per_sample and self.dropout.p > 0:
             prompts = prompts.expand(batch, -1, -1)
         return self.dropout(prompts)

@@ -7,15 +7,15 @@ A frozen linear map gets a learnt update of low rank (equation 3), by default th
 It begins as the network itself, with B = 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from math import sqrt
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vptx.geometry import At, Geometry, Site
-from vptx.prompters.base import InsidePrompter, check_whole
+from vptx.geometry import Affine, At, Geometry, Site
+from vptx.prompters.base import InsidePrompter, Prompter, check_whole
 from vptx.registry import PROMPTERS
 
 # The queries, keys and values of most networks are the three parts of one map; elsewhere there are three maps.
@@ -85,3 +85,16 @@ class LoRA(InsidePrompter):
             if part in self.targets:
                 parts[index] = parts[index] + self.scale * self.updates[f'{part}_{site.layer}'](input)
         return torch.cat(parts, dim=-1)
+
+    def merge(self, weights: MutableMapping[Site, Affine]) -> Prompter | None:
+        for site in self.sites:
+            weight, bias = weights[site]
+            parts = _PARTS if site.name == 'qkv' else (site.name,)
+            rows = list(weight.chunk(len(parts)))
+            for index, part in enumerate(parts):
+                if part in self.targets:
+                    update: Any = self.updates[f'{part}_{site.layer}']
+                    down, up = update
+                    rows[index] = rows[index] + self.scale * up.weight @ down.weight
+            weights[site] = Affine(torch.cat(rows), bias)
+        return None

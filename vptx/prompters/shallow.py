@@ -22,7 +22,7 @@ class ShallowPrompter(TokenPrompter):
     Args:
         num_tokens: P.
         embedded: of ``DeepPrompter``.
-        **embedding: ``dropout``, ``dropout_per``, ``project_dim`` and ``init`` of
+        **embedding: ``dropout``, ``project_dim``, ``segments``, ``init`` and others of
             ``PromptEmbedding``.
     """
 
@@ -44,4 +44,4 @@ class ShallowPrompter(TokenPrompter):
 
     def plain(self) -> DeepPrompter:
         """Deep prompts of the first layer alone, which travel on."""
-        return make_plain(self, self.embedding, [0], shared=False, carry=True)
+        return make_plain(self, [self.embedding.value(0)], [0], shared=False, carry=True)

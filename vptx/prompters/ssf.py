@@ -7,11 +7,13 @@ channel (equation 2):
     y <- gamma * y + beta,    gamma ~ N(1, 0.02^2), beta ~ N(0, 0.02^2)
 """
 
+from collections.abc import MutableMapping
+
 import torch
 from torch import Tensor, nn
 
-from vptx.geometry import At, Geometry, Site
-from vptx.prompters.base import InsidePrompter
+from vptx.geometry import Affine, At, Geometry, Site
+from vptx.prompters.base import InsidePrompter, Prompter
 from vptx.registry import PROMPTERS
 
 _SCALED = ('embed', 'norm1', 'qkv', 'q', 'k', 'v', 'proj', 'norm2', 'fc1', 'fc2', 'norm')
@@ -34,3 +36,10 @@ class SSF(InsidePrompter):
     def inside(self, site: Site, input: Tensor, output: Tensor, at: At) -> Tensor:
         index = self.sites.index(site)
         return self.scales[index] * output + self.shifts[index]
+
+    def merge(self, weights: MutableMapping[Site, Affine]) -> Prompter | None:
+        for site, scale, shift in zip(self.sites, self.scales, self.shifts, strict=True):
+            weight, bias = weights[site]
+            scaled = scale.view(-1, *[1] * (weight.dim() - 1)) * weight
+            weights[site] = Affine(scaled, shift if bias is None else scale * bias + shift)
+        return None

@@ -3,7 +3,7 @@
 prompter=[dict(type='BorderPrompter'), dict(type='DeepPrompter', num_tokens=10)]
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vptx.binding import bind
-from vptx.geometry import At, Geometry, KeyValue, MixedMemory, Site, join_memories
+from vptx.geometry import Affine, At, Geometry, KeyValue, MixedMemory, Site, join_memories
 from vptx.prompters.base import Prompter
 from vptx.registry import PROMPTERS, build
 
@@ -35,6 +35,7 @@ class StackedPrompter(Prompter):
         self.prompters = nn.ModuleList(built)
         self.doors = frozenset().union(*(prompter.doors for prompter in built))
         self.takes_note = any(prompter.takes_note for prompter in built)
+        self.asks_query = any(prompter.asks_query for prompter in built)
         self.reads_language = any(prompter.reads_language for prompter in built)
 
     @property
@@ -134,9 +135,35 @@ class StackedPrompter(Prompter):
     def pixels(self) -> Tensor | None:
         return next((strip for prompter in self.prompters if (strip := prompter.pixels()) is not None), None)
 
-    def look(self, image: Tensor, tokens: Tensor) -> tuple:
+    def look(self, image: Tensor, tokens: Tensor, query: Tensor | None = None) -> tuple:
         """What each of them sees, or None of those that do not look."""
-        return tuple(prompter.look(image, tokens) if prompter.looks else None for prompter in self.prompters)
+        seen = []
+        for prompter in self.prompters:
+            more = (query,) if prompter.asks_query else ()
+            seen.append(prompter.look(image, tokens, *more) if prompter.looks else None)
+        return tuple(seen)
+
+    def begin_task(self, task: int) -> None:
+        for prompter in self.prompters:
+            prompter.begin_task(task)
+
+    def merge(self, weights: MutableMapping[Site, Affine]) -> Prompter | None:
+        """Those that can be; the others are left."""
+        left, reasons = list[Prompter](), list[str]()
+        for prompter in self.prompters:
+            try:
+                rest = prompter.merge(weights)
+            except ValueError as error:
+                reasons.append(str(error))
+                rest = prompter
+            left += [] if rest is None else [rest]
+        if len(reasons) == len(self.prompters):
+            raise ValueError('; '.join(reasons))
+        if not left:
+            return None
+        rest = StackedPrompter(left)
+        bind(rest, *(self.bound_to or ()))
+        return rest
 
     def _asked(self, at: At) -> Iterator[tuple[Any, At]]:
         """Each prompter, and ``at`` with what that one has seen."""

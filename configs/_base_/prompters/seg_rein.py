@@ -1,0 +1,3 @@
+"""Rein under decode heads."""
+
+custom_hooks = [dict(type='PromptTuningHook', prompter=dict(type='Rein'), tune=['decode_head|auxiliary_head'])]
