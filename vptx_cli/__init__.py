@@ -24,6 +24,7 @@ COMMANDS = (
     'zero-shot',
     'list',
     'export',
+    'serve',
     'doctor',
     'export-pixels',
     'export-backbone',

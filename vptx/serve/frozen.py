@@ -86,7 +86,7 @@ class FrozenNetwork:
         with torch.no_grad():
             probe = next(self.net.parameters())
             image = probe.new_zeros(1, self.net.geometry.channels, *self.net.geometry.image)
-            feature = self._features(self._network_of(None), image, None)
+            feature = self._features(self.network_of(None), image, None)
         if feature.dim() != 2 or (classifier is not None and feature.shape[1] != classifier.in_features):
             raise ValueError(
                 f'a bank reads one vector of features of an image, and {name} with readout={self.readout!r} gives '
@@ -94,7 +94,7 @@ class FrozenNetwork:
             )
         return int(feature.shape[1])
 
-    def _network_of(self, kind: Kind | None) -> PromptedNetwork:
+    def network_of(self, kind: Kind | None) -> PromptedNetwork:
         """The network for samples of a kind; the bare one for None."""
         with self._lock:
             if kind not in self._networks:
@@ -114,7 +114,7 @@ class FrozenNetwork:
 
     def features(self, images: Tensor, kind: Kind, prompters: Sequence[Prompter | None]) -> Tensor:
         """(B, 3, H, W), and the prompter of each -> (B, D)."""
-        return self._features(self._network_of(kind), images, prompters)
+        return self._features(self.network_of(kind), images, prompters)
 
     # Files
 
@@ -178,7 +178,7 @@ class FrozenNetwork:
         if facts.get('pixels') and self.pixels and facts['pixels'] != self.pixels:
             raise ValueError(f'{where} is for pixels normalised by {facts["pixels"]}, this bank has {self.pixels}')
         mapped = facts.get('mapping', {}).get('type', 'LabelMapping') != 'LabelMapping'
-        here = repr(OWN) if mapped else readout_name(self._network_of(None))
+        here = repr(OWN) if mapped else readout_name(self.network_of(None))
         there = facts.get('readout', here)
         if there != here or (mapped and self.readout != OWN):
             raise ValueError(f'{where} was trained with readout={there}, this bank has readout={here}')
