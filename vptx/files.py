@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from safetensors import safe_open
+from safetensors.torch import load
 from torch import Tensor
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     'download',
     'existing',
     'loads_again',
+    'parse_safetensors',
     'read_array',
     'read_arrays',
     'read_json',
@@ -188,6 +190,18 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], Any]:
     with _reading(path, 'a safetensors file'), safe_open(path, 'pt') as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
         return tensors, json.loads((file.metadata() or {}).get('vptx', '{}'))
+
+
+def parse_safetensors(content: bytes, where: str | Path) -> tuple[dict[str, Tensor], Any]:
+    """As ``read_safetensors``, of the content of a file.
+
+    Raises:
+        ValueError: begins with ``where``; truncated, or not of this format.
+    """
+    with _reading(Path(where), 'a safetensors file'):
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], 'little')])
+        return tensors, json.loads((header.get('__metadata__') or {}).get('vptx', '{}'))
 
 
 def safe_load(path: str | Path, map_location: Any = 'cpu') -> Any:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ['DOORS', 'Affine', 'At', 'Geometry', 'KeyValue', 'MixedMemory', 'Site', 'join_memories']
+__all__ = ['DOORS', 'Affine', 'At', 'EachMemory', 'Geometry', 'KeyValue', 'MixedMemory', 'Site', 'join_memories']
 
 DOORS = ('image', 'words', 'tokens', 'memory', 'inside', 'logits')
 
@@ -78,10 +78,16 @@ class KeyValue(NamedTuple):
     """Memory as the attention of a layer sees it; both (heads, P, head width) or (B, heads, P, head width).
 
     Raw, as a prompter may give them: no norm, no projection and no position is applied to them.
+
+    Attributes:
+        key, value: see above.
+        hidden: (B, P), which of them are not there: what they hold is finite, and nothing attends to it. None where
+            all are there.
     """
 
     key: Tensor
     value: Tensor
+    hidden: Tensor | None = None
 
 
 class MixedMemory(NamedTuple):
@@ -96,6 +102,19 @@ class MixedMemory(NamedTuple):
     ready: KeyValue
 
 
+class EachMemory(NamedTuple):
+    """Another memory for each run of samples that follow one another in a batch.
+
+    Attributes:
+        parts: of each run (P, D), or keys and values (heads, P, d), or these of each of its samples, (n, P, D) or
+            (n, heads, P, d); any P, and None for no memory.
+        counts: the samples n of each run.
+    """
+
+    parts: tuple[Any, ...]
+    counts: tuple[int, ...]
+
+
 def join_memories(parts: Sequence[Tensor | KeyValue]) -> Any:
     """Memories of one kind as one; attention asks no order of keys.
 
@@ -108,7 +127,7 @@ def join_memories(parts: Sequence[Tensor | KeyValue]) -> Any:
     if len(parts) == 1:
         return parts[0]
     if isinstance(parts[0], KeyValue):
-        return KeyValue(*(join_memories(tensors) for tensors in zip(*parts, strict=True)))
+        return KeyValue(*(join_memories([part[i] for part in parts]) for i in (0, 1)))  # type: ignore[misc]
     batch = torch.broadcast_shapes(*(part.shape[:-2] for part in parts))
     return torch.cat([part.expand(*batch, *part.shape[-2:]) for part in parts], dim=-2)
 

@@ -38,10 +38,13 @@ __all__ = [
     'check_frozen',
     'class_counts',
     'describe',
+    'fill',
     'load_prompt',
     'names_in_file',
     'parse_prompt',
+    'pixels_of',
     'read_prompt',
+    'readout_name',
     'save_prompt',
     'write_prompt',
 ]
@@ -54,7 +57,9 @@ NEEDED = {
         network='text', fingerprint='hashes', image='sizes', prompter='text', prompter_settings='dict', prompts='names'
     ),
 }
-MORE = dict(classes='names', config='text', frozen_from='text', at='text', mapping='dict', readout='text')
+MORE = dict(
+    classes='names', config='text', frozen_from='text', at='text', mapping='dict', readout='text', pixels='dict'
+)
 
 
 class ClassNames(NamedTuple):
@@ -80,15 +85,26 @@ def describe(model: nn.Module, config: str = '', classes: Sequence[str] = ()) ->
         prompter=type(prompted.prompter).__name__,
         prompter_settings=prompted.prompter.settings,
         prompts=[f'prompter.{name}' for name, _ in prompted.prompter.named_parameters()],
-        readout=_readout(prompted),
+        readout=readout_name(prompted),
         classes=[str(name) for name in classes or mapping.class_names],
         config=config,
         frozen_from=prompted.frozen_from,
         mapping=dict(type=type(mapping).__name__, **mapping.facts()),
+        pixels=pixels_of(model),
     )
 
 
-def _readout(prompted: PromptedNetwork) -> str:
+def pixels_of(model: nn.Module) -> dict[str, list[float]]:
+    """Mean and standard deviation of the pixels of a prompted model, in [0, 1], of each channel: those of the
+    ``data_preprocessor`` around the network, or else the network's own; empty where neither is known."""
+    preprocessor, facts = getattr(model, 'data_preprocessor', None), prompted_network(model).net.geometry
+    found = [getattr(preprocessor, name, None) for name in ('mean', 'std')]
+    if all(isinstance(values, Tensor) for values in found):
+        return {n: [round(v, 6) for v in (t.flatten() / 255).tolist()] for n, t in zip(('mean', 'std'), found)}
+    return dict(mean=[round(v, 6) for v in facts.mean], std=[round(v, 6) for v in facts.std]) if facts.mean else {}
+
+
+def readout_name(prompted: PromptedNetwork) -> str:
     """What is made of the last tokens. The network's own pooling goes by its name."""
     net, readout = prompted.net, prompted.readout
     maps = read_maps(readout, net.geometry.depth, net.stages, net.map_norm)
@@ -246,7 +262,7 @@ def _check_use(prompted: PromptedNetwork, mapping: LabelMapping, facts: Mapping[
     """That readout and mapping are those of training, as far as the file says."""
     recorded, kind = facts.get('mapping', {}).get('type'), type(mapping).__name__
     for what, there, here in (
-        ('readout', facts.get('readout'), _readout(prompted)),
+        ('readout', facts.get('readout'), readout_name(prompted)),
         ('mapping', recorded, kind),
     ):
         if there not in (None, here):
@@ -411,9 +427,17 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
     if is_address(path):
         path, where = fetch(where)
     tensors, facts = read_prompt(path)
-    prompted = prompted_network(model)
-    _check_unmerged(prompted)
+    _check_unmerged(prompted_network(model))
     check(model, tensors, facts, where, head)
+    fill(model, tensors, facts, where, head)
+    return facts if where == str(path) else facts | dict(address=where)
+
+
+def fill(
+    model: nn.Module, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], where: str | Path, head: bool = True
+) -> None:
+    """Give ``model`` the trained tensors of a file, which ``check`` has found to be its own."""
+    prompted = prompted_network(model)
     left_out = set() if head else head_names(prompted, tensors)
     loaded = {
         actual: tensors[name] for actual, name in names_in_file(model).items() if name in tensors.keys() - left_out
@@ -421,5 +445,4 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
     model.load_state_dict(loaded, strict=False)  # looked at: check() found every trained name and no other
     if head and not find_mapping(model).is_open:
         find_mapping(model).adopt(facts.get('mapping', {}))
-        prompted.classes = ClassNames(tuple(facts.get('classes', ())), where)
-    return facts if where == str(path) else facts | dict(address=where)
+        prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(where))

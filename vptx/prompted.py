@@ -267,7 +267,7 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         net, prompter = self.net, self.prompter
         if note is not None:
             self._check_note(image, note)
-        prompted, stem = prompter.image(image), prompter.stem()
+        prompted, stem = prompter.image_at(image, OUTSIDE._replace(note=note)), prompter.stem()
         embed = (net.embed, prompted) if stem is None else (net.embed_widened, prompted, stem)
         tokens, context = self._called(OUTSIDE._replace(note=note), *embed)
         strip = prompter.pixels()
@@ -441,9 +441,9 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
             raise ValueError(f'{name} cannot be folded: its prompts depend on the image')
         for layer, ready in small.items():
             other = large.get(layer)
-            if other is None or not all(map(torch.equal, ready, other)):
+            if other is None or not all(map(torch.equal, ready[:2], other[:2])):
                 raise ValueError(f"{name} cannot be folded: its prompts depend on the image's size")
-            for part, tensor in zip(('key', 'value'), ready, strict=True):
+            for part, tensor in zip(('key', 'value'), ready[:2], strict=True):
                 self.register_buffer(f'{part}_{layer}', tensor, persistent=False)
         self.folded = set(small)
         self._folded_from = [(tensor, *stamp(tensor)) for tensor in self._sources()]

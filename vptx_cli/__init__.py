@@ -25,6 +25,7 @@ COMMANDS = (
     'list',
     'export',
     'push',
+    'serve',
     'doctor',
     'export-pixels',
     'export-backbone',

@@ -5,23 +5,20 @@ figure 9 of their supplement.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from itertools import islice
 from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from matplotlib import colormaps
 from matplotlib.figure import Figure  # without pyplot: no window, no global state
 from mmengine.config import Config
 from mmengine.runner import Runner
 from sklearn.manifold import TSNE
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
+from vptx.analysis.attention import Listen, parted
 from vptx.attach import find_prompted_network
 
 __all__ = ['attention_shares', 'batches_of', 'draw_shares', 'draw_tsne', 'features']
@@ -53,35 +50,6 @@ def features(model: nn.Module, batches: Iterable[dict]) -> tuple[np.ndarray, np.
     return torch.cat(seen).numpy(), np.array(labels)
 
 
-class _Listen(TorchFunctionMode):
-    """Notes, of every attention that ``network`` computes in its context, what the first query pays: (B, keys)."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.paid: list[tuple[int, Tensor]] = []
-
-    def __enter__(self) -> '_Listen':
-        # No short ways: with plain arithmetic, memory and tokens are attended to at once; and where a hook looks at
-        # the tokens, the last layer computes them all.
-        self._undo = ExitStack()
-        self._undo.enter_context(sdpa_kernel(SDPBackend.MATH))
-        for module in self.network.modules():
-            self._undo.enter_context(module.register_forward_hook(lambda *_: None))
-        return super().__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        self._undo.close()
-
-    def __torch_function__(self, func: Any, types: Any, args: Sequence = (), kwargs: dict | None = None) -> Any:
-        if func is F.scaled_dot_product_attention:
-            query, key = args[0], args[1]
-            scores = query[:, :, :1] @ key.mT / query.shape[-1] ** 0.5
-            self.paid.append((query.shape[2], scores.softmax(-1).mean(1)[:, 0]))
-        return func(*args, **(kwargs or {}))
-
-
 @torch.no_grad()
 def attention_shares(model: nn.Module, batches: Iterable[dict]) -> np.ndarray:
     """Of the attention that the class token pays in each layer, the shares of prefix, prompts and patches: (L, 3).
@@ -98,19 +66,14 @@ def attention_shares(model: nn.Module, batches: Iterable[dict]) -> np.ndarray:
     for batch in batches:
         data = model.data_preprocessor(batch, training=False)
         patches = prompted.net.geometry.length(0) - prefix
-        with _Listen(prompted.net.model) as listening:
+        with Listen(prompted.net.model) as listening:
             model.extract_feat(data['inputs'])
         if len(listening.paid) != depth:
             raise ValueError(
                 f'{depth} layers computed {len(listening.paid)} attentions: this network attends otherwise'
             )
         for queries, paid in listening.paid:
-            # Memory comes before all tokens, other prompts between class token and patches.
-            start = 0 if queries < paid.shape[1] else prefix
-            prompts = paid.shape[1] - prefix - patches
-            given = paid[:, start : start + prompts].sum(1)
-            own = paid[:, prompts : prompts + prefix] if start == 0 else paid[:, :prefix]
-            own = own.sum(1)
+            own, given, _ = (part.sum(1) for part in parted(queries, paid, prefix, patches))
             rows.append(torch.stack([own, given, 1 - own - given], 1).mean(0))
     return torch.stack(rows).unflatten(0, (-1, depth)).mean(0).cpu().numpy()
 

@@ -21,9 +21,9 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vptx.backbones.memory import KeyValue, Memory, Spelling, same
+from vptx.backbones.memory import KeyValue, Memory, Spelling, each_ready, same
 from vptx.backbones.spelling import has_global_hooks, is_plain
-from vptx.geometry import Geometry, MixedMemory, Site, join_memories
+from vptx.geometry import EachMemory, Geometry, MixedMemory, Site, join_memories
 from vptx.registry import NETS
 
 __all__ = [
@@ -245,6 +245,8 @@ class Net(BaseModule):
             ValueError: the layer has to be called, and its own forward takes no keys and values, or nothing between
                 attention and MLP; keys and values of other shapes than the layer's.
         """
+        if isinstance(memory, EachMemory) and not self.is_spelt(layer):
+            memory = self._as_tokens(memory, layer)
         if between is not None or (memory is not None and not isinstance(memory, Tensor)):
             if not self.is_spelt(layer):
                 what = 'keys and values' if between is None else 'prompter between attention and MLP'
@@ -265,6 +267,22 @@ class Net(BaseModule):
         longer = torch.cat([tokens[:, :prefix], memory, tokens[:, prefix:]], dim=1)
         longer = self.call(longer, layer, context)
         return torch.cat([longer[:, :prefix], longer[:, prefix + prompts :]], dim=1)
+
+    def _as_tokens(self, memory: EachMemory, layer: int) -> Tensor | None:
+        """Memories of runs of samples as tokens (B, P, D) of a layer that is called.
+
+        Raises:
+            ValueError: they are of several lengths, or keys and values.
+        """
+        if all(part is None for part in memory.parts):
+            return None
+        if any(not isinstance(part, Tensor) or part.shape[-2] != memory.parts[0].shape[-2] for part in memory.parts):
+            raise ValueError(
+                f'layer {layer} of {self.geometry.name} has to be called, where prompts are tokens, as many of every '
+                'sample: samples with more and with fewer prompts go in two batches'
+            )
+        runs = zip(memory.parts, memory.counts, strict=True)
+        return torch.cat([part.expand(count, -1, -1) for part, count in runs])
 
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
         """The library's own forward of a layer: (B, M, D) -> (B, M, D), prompts between prefix and patches."""
@@ -315,17 +333,21 @@ class Net(BaseModule):
         on their way (``is_unseen``)."""
         return None
 
-    def keys_values(self, memory: Memory, layer: int) -> KeyValue:
-        """(P, D) or (B, P, D) -> its keys and values in ``layer``; what ``vptx.fold`` keeps.
+    def keys_values(self, memory: Memory, layer: int) -> Any:
+        """(P, D) or (B, P, D) -> its keys and values in ``layer``; what ``vptx.fold`` keeps. None where a memory
+        for each run of samples has none.
 
         Raises:
             ValueError: a memory of keys and values whose shapes are not those of the layer.
         """
+        if isinstance(memory, EachMemory):
+            parts = [None if part is None else self.keys_values(part, layer) for part in memory.parts]
+            return each_ready(parts, memory.counts)
         if isinstance(memory, MixedMemory):
             return join_memories([self.keys_values(part, layer) for part in memory])
         if isinstance(memory, KeyValue):
             heads, width = self.geometry.heads[layer], self.geometry.head_width(layer)
-            shapes = [tuple(part.shape) for part in memory]
+            shapes = [tuple(part.shape) for part in memory[:2]]
             if any(shape[-3:-2] + shape[-1:] != (heads, width) for shape in shapes):
                 raise ValueError(
                     f'keys and values of {shapes[0]} and {shapes[1]} do not fit layer {layer} of '

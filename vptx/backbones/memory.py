@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vptx.backbones.fused import may_fuse, transforms
 from vptx.backbones.linear import linear
-from vptx.geometry import KeyValue, MixedMemory
+from vptx.geometry import EachMemory, KeyValue, MixedMemory
 
 __all__ = [
     'KeyValue',
@@ -30,6 +30,8 @@ __all__ = [
     'Spelling',
     'attend',
     'attend_first',
+    'each_ready',
+    'for_each',
     'gather',
     'project',
     'same',
@@ -41,7 +43,7 @@ _attention_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 
 #: What a layer attends to besides its own tokens.
-Memory = Tensor | KeyValue | MixedMemory
+Memory = Tensor | KeyValue | MixedMemory | EachMemory
 
 
 def same(x: Tensor) -> Tensor:
@@ -132,6 +134,7 @@ def attend(
     Args:
         query, key, value: of the tokens, rotated already where positions are rotated.
         memory: of all (heads, P, d), or (b, heads, P, d), each of which serves the next B / b of the batch; or None.
+            Where some of it is hidden, one attention sees all keys.
         dropout: of the weights.
         bias: added to the scores of the tokens' own keys: (heads, M, M), or (B, heads, M, M). A memory has none.
         scale: of the scores; d ** -0.5 by default.
@@ -142,19 +145,19 @@ def attend(
     if memory is None:
         return _joined(_whole(query, key, value, bias, dropout, scale))
     # Folded, a memory is in the precision of the parameters, whatever autocast makes of tokens.
-    parts = zip(memory, (key, value), strict=True)
+    parts = zip(memory[:2], (key, value), strict=True)
     seen = KeyValue(*((part if part.dim() == 4 else part[None]).to(own.dtype) for part, own in parts))
-    inputs = (query, key, value, *seen, bias, scale)
-    if not _is_apart(query, key, value, seen, dropout, bias):
-        return _joined(_together(*inputs, dropout=dropout))
-    if torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value, *seen)):
+    inputs = (query, key, value, *seen[:2], bias, scale)
+    if memory.hidden is not None or not _is_apart(query, key, value, seen, dropout, bias):
+        return _joined(_together(*inputs, dropout=dropout, hidden=memory.hidden))
+    if torch.is_grad_enabled() and any(part.requires_grad for part in (query, key, value, *seen[:2])):
         return _joined(_Apart.apply(*inputs))
     return _joined(_apart(*inputs)[0])
 
 
 def gather(query: Tensor, memory: KeyValue, scale: float | None = None) -> Tensor:
     """Attention of (B, heads, M, d) to a memory alone, (heads, P, d) or (B, heads, P, d) -> (B, M, heads * d)"""
-    key, value = (part.expand(query.shape[0], -1, -1, -1).to(query.dtype) for part in memory)
+    key, value = (part.expand(query.shape[0], -1, -1, -1).to(query.dtype) for part in memory[:2])
     return _joined(_whole(query, key, value, None, 0.0, scale))
 
 
@@ -177,7 +180,7 @@ def attend_first(
         x: normed tokens.
         rows: fewer than d, or it is more work.
         weight, bias, heads: as of ``project``.
-        memory: keys and values (heads, P, d) or (B, heads, P, d), or None.
+        memory: as of ``attend``.
     """
     to_query, to_key, to_value = weight.unflatten(0, (3, heads, -1))  # (heads, d, D)
     no_bias = bias is None
@@ -191,7 +194,11 @@ def attend_first(
     if not no_bias:
         scores = scores + (query * of_key).sum(-1, keepdim=True)
     if memory is not None:
-        scores = torch.cat([query @ memory.key.transpose(-1, -2), scores], dim=-1)
+        memory = for_each(memory, x.shape[0])
+        to_memory = query @ memory.key.transpose(-1, -2)
+        if memory.hidden is not None:
+            to_memory = to_memory.masked_fill(memory.hidden[:, None, None], -torch.inf)
+        scores = torch.cat([to_memory, scores], dim=-1)
     weights = scores.softmax(-1).to(x.dtype)
     # Slices: of a split, torch's compiler computes the backward pass in place, and wrongly (torch 2.14).
     prompts = scores.shape[-1] - x.shape[1]
@@ -236,7 +243,7 @@ def _is_apart(query: Tensor, key: Tensor, value: Tensor, memory: KeyValue, dropo
     if torch.compiler.is_compiling():
         return not _is_exporting() and query.numel() > 0
     # Of all devices, whatever the name says; a compiler cannot ask.
-    return torch.backends.cuda.flash_sdp_enabled() and may_fuse(query, key, value, *memory)
+    return torch.backends.cuda.flash_sdp_enabled() and may_fuse(query, key, value, *memory[:2])
 
 
 def _is_exporting() -> bool:
@@ -253,22 +260,79 @@ def _together(
     scale: float | None,
     dropout: float = 0.0,
     attention: Callable[..., Tensor] | None = None,
+    hidden: Tensor | None = None,
 ) -> Tensor:
     """The same in one: keys and values of the memory before each sample's."""
+    own_keys = key.shape[2]
     key, value = (
-        torch.cat([_for_each(part, own), own], dim=2) for part, own in ((memory_key, key), (memory_value, value))
+        torch.cat([_for_each(part, own.shape[0]), own], dim=2)
+        for part, own in ((memory_key, key), (memory_value, value))
     )
     if bias is not None:
-        bias = F.pad(bias, (key.shape[2] - bias.shape[-1], 0))
+        bias = F.pad(bias, (key.shape[2] - own_keys, 0))
+    if hidden is not None:
+        unseen = _for_each(torch.zeros_like(hidden, dtype=query.dtype).masked_fill(hidden, -torch.inf), query.shape[0])
+        unseen = F.pad(unseen, (0, own_keys))[:, None, None]
+        bias = unseen if bias is None else bias + unseen
     return (attention or _whole)(query, key, value, bias, dropout, scale)
 
 
-def _for_each(memory: Tensor, own: Tensor) -> Tensor:
-    """(b, heads, P, d) -> (B, heads, P, d), each for the next B / b of the batch."""
-    times = own.shape[0] // memory.shape[0]
+def for_each(memory: KeyValue, batch: int) -> KeyValue:
+    """A memory of all, or b memories, as (B, heads, P, d) of each of a batch; those of all stay as they are."""
+    if memory.key.dim() == 3:
+        return memory
+    key, value, hidden = (None if part is None else _for_each(part, batch) for part in memory)
+    assert key is not None and value is not None
+    return KeyValue(key, value, hidden)
+
+
+def _for_each(memory: Tensor, batch: int) -> Tensor:
+    """(b, ...) -> (B, ...), each for the next B / b of the batch."""
+    times = batch // memory.shape[0]
     if _is_exporting():  # a view asks how many there are, and the graph would be for that many
-        return memory[:, None].repeat(1, times, 1, 1, 1).flatten(0, 1)
-    return memory[:, None].expand(-1, times, -1, -1, -1).flatten(0, 1)
+        return memory[:, None].repeat(1, times, *[1] * (memory.dim() - 1)).flatten(0, 1)
+    return memory[:, None].expand(-1, times, *[-1] * (memory.dim() - 1)).flatten(0, 1)
+
+
+def each_ready(parts: Sequence[KeyValue | None], counts: Sequence[int]) -> KeyValue | None:
+    """Keys and values of runs of samples, as ``EachMemory`` has them, as one: of any lengths.
+
+    Args:
+        parts: of each run (heads, P, d), or (n, heads, P, d) of each of its samples, or None.
+        counts: the samples n of each run.
+
+    Returns:
+        (b, heads, P, d) of the longest P; with what is hidden where they differ in length. None without any memory.
+    """
+    lengths = [0 if part is None else part.key.shape[-2] for part in parts]
+    longest, first = max(lengths), next((part for part in parts if part is not None and part.key.shape[-2]), None)
+    if first is None:
+        return None
+    if len(parts) == 1:
+        return first
+    shared = len(set(counts)) == 1 and all(part is None or part.key.dim() == 3 for part in parts)
+    rows = [1] * len(parts) if shared else list(counts)
+
+    def padded(index: int) -> Tensor:
+        found = []
+        for part, length, number in zip(parts, lengths, rows, strict=True):
+            if part is None:
+                found.append(
+                    first[index].new_zeros(number, *first[index].shape[-3:-2], longest, first[index].shape[-1])
+                )
+                continue
+            tensor = part[index] if part[index].dim() == 4 else part[index][None]
+            tensor = tensor if length == longest else F.pad(tensor, (0, 0, 0, longest - length))
+            found.append(tensor.expand(number, -1, -1, -1))
+        return torch.cat(found)
+
+    hidden = None
+    if min(lengths) < longest:
+        ends = torch.tensor(lengths, device=first.key.device).repeat_interleave(
+            torch.tensor(rows, device=first.key.device)
+        )
+        hidden = torch.arange(longest, device=first.key.device) >= ends[:, None]
+    return KeyValue(padded(0), padded(1), hidden)
 
 
 def _whole(

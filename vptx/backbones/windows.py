@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vptx.backbones.memory import KeyValue, attend, gather, project, split_heads
+from vptx.backbones.memory import KeyValue, attend, for_each, gather, project, split_heads
 from vptx.backbones.spelling import stand_in
 
 __all__ = ['WindowAttention', 'Windows', 'call', 'halved', 'merge']
@@ -109,8 +109,7 @@ class WindowAttention:
         query, key, value = (part.flatten(0, 1) for part in _project(attn, cut))
         if prompts:
             own_query, *own = _project(attn, x[:, :prompts])
-            before = [] if memory is None else [KeyValue(*(part.expand(batch, -1, -1, -1) for part in memory))]
-            memory = KeyValue(*(torch.cat(parts, dim=2) for parts in zip(*before, own, strict=True)))
+            memory = KeyValue(*own) if memory is None else _joined(memory, own)
         bias, mask = _position_bias(attn), windows.mask(grid, cut)
         if mask is not None:
             bias = (bias + mask[:, None]).repeat(batch, 1, 1, 1)
@@ -130,6 +129,14 @@ class WindowAttention:
     def recall(self, x: Tensor, memory: KeyValue) -> Tensor:
         """A memory is that of every window."""
         return gather(_project(self.attn, x)[0], memory, _scale(self.attn))
+
+
+def _joined(memory: KeyValue, own: Sequence[Tensor]) -> KeyValue:
+    """A memory and (B, h, P, d) of prompts that are tokens, as one."""
+    batch, prompts = own[0].shape[0], own[0].shape[2]
+    memory = for_each(memory, batch)
+    key, value = (torch.cat([part.expand(batch, -1, -1, -1), mine], dim=2) for part, mine in zip(memory[:2], own))
+    return KeyValue(key, value, None if memory.hidden is None else F.pad(memory.hidden, (0, prompts)))
 
 
 def call(attn: nn.Module, x: Tensor, grid: tuple[int, int], windows: Windows) -> Tensor:

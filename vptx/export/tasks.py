@@ -120,7 +120,7 @@ def task_tensors(model: nn.Module) -> dict[str, Tensor]:
             found = {
                 f'{part}_{i}': getattr(network, f'{part}_{i}')
                 for i in sorted(network.folded)
-                for part in KeyValue._fields
+                for part in KeyValue._fields[:2]
             }
         finally:
             if not was_folded:

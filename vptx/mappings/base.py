@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModule
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = ['CountedMapping', 'LabelMapping']
 
@@ -21,11 +21,13 @@ class LabelMapping(BaseModule):
 
     Attributes:
         num_classes: C; 0 where nothing is mapped.
+        unit: whether it makes the source logits of each image one of length 1 first.
         bound_to: what ``vptx.binding.bind`` bound it to, if it did.
         adopts_classes: whether a file that is loaded names its classes, see ``adopt``.
     """
 
     num_classes: int = 0
+    unit: bool = False
     adopts_classes: bool = False
     bound_to: tuple | None = None
 
@@ -92,6 +94,18 @@ class LabelMapping(BaseModule):
 
     def adopt(self, facts: Mapping[str, Any]) -> None:
         """Take over what a file says, and its tensors cannot, when they are loaded; nothing by default."""
+
+    def as_linear(self) -> nn.Linear:
+        """The linear layer that it is, (B, K) -> (B, C); where ``unit``, of logits of length 1.
+
+        Raises:
+            ValueError: it is none.
+        """
+        matrix = self.matrix()
+        sources, classes = matrix.shape
+        found = nn.Linear(sources, classes, bias=False, device=matrix.device, dtype=matrix.dtype)
+        found.weight.data.copy_(matrix.T)
+        return found
 
     def matrix(self) -> Tensor:
         """(K, C): how much of each source class a target class is, for people to look at."""

@@ -30,5 +30,8 @@ class FullyConnectedMapping(LabelMapping):
     def forward(self, logits: Tensor) -> Tensor:
         return self.linear(logits)
 
+    def as_linear(self) -> nn.Linear:
+        return self.linear
+
     def matrix(self) -> Tensor:
         return self.linear.weight.detach().T

@@ -53,6 +53,7 @@ class TextHead(LabelMapping):
     """
 
     own_facts: tuple[str, ...] = ()
+    unit = True
 
     def __init__(
         self,
@@ -155,6 +156,9 @@ class TextHead(LabelMapping):
             linear.weight.copy_(matrix.T)
             linear.bias.copy_(self.text.net.logit_bias.expand(len(linear.bias)))
         return linear
+
+    def as_linear(self) -> nn.Linear:
+        return self.linear()
 
     def language(self) -> tuple[Tensor, ...]:
         return self.text.prompter.language()

@@ -12,7 +12,7 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from vptx.geometry import Affine, At, Geometry, KeyValue, MixedMemory, Site
+from vptx.geometry import Affine, At, EachMemory, Geometry, KeyValue, MixedMemory, Site
 from vptx.prompters.arguments import asked, plain
 from vptx.prompters.old_names import adapt, give_old_names
 
@@ -117,6 +117,10 @@ class Prompter(BaseModule):
         """Door 1, on the image: (B, 3, H, W) -> (B, 3, H', W'), or (B, 3+T, H', W') with a ``stem`` for it."""
         return image
 
+    def image_at(self, image: Tensor, at: At) -> Tensor:
+        """As ``image``, which it calls, for what reads ``at.note`` of the forward."""
+        return self.image(image)
+
     def stem(self) -> Tensor | None:
         """Door 1, for further channels of the image: (D, 3+T, h, w), added to the kernels of the convolution that sees
         it, which are zero on the T new channels; or None. Shapes: ``geometry.stem``."""
@@ -142,7 +146,7 @@ class Prompter(BaseModule):
     def begin_task(self, task: int) -> None:
         """Of a run that learns one task after the other: which one begins, counted from 0."""
 
-    def memory(self, tokens: Tensor, at: At) -> Tensor | KeyValue | MixedMemory | None:
+    def memory(self, tokens: Tensor, at: At) -> Tensor | KeyValue | MixedMemory | EachMemory | None:
         """Door 3: what the layer attends to and never updates; or None.
 
         Tokens (P, D), or (B, P, D), of which the layer makes keys and values, or these themselves, raw:

@@ -1,0 +1,193 @@
+"""The server on Ray Serve: one front for HTTP, and replicas of the bank behind it.
+
+A batch is collected by count and by wait alone, whatever the tasks of its samples. The task is in the request and never
+a model id of Serve, which would part batches by it. All replicas read one folder of prompt files, so that a task that
+is added, replaced or removed by one of them is so for all. What a replica was at when it died is asked of another one.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+
+from vptx.serve.app import Full, Limits, make_app
+from vptx.serve.bank import NAME, SUFFIX
+from vptx.serve.engine import Answer, Engine, Failure
+
+__all__ = ['Settings', 'application']
+
+#: Of a prediction, on as many replicas. It changes nothing, so it can be asked for again.
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of a server.
+
+    Attributes:
+        config: the text of a config, as ``Config.dump`` writes it.
+        folder: of the prompt files, which all replicas see.
+        slots: tasks that are ready at a time, of each replica.
+        device: such as ``'cuda'``.
+        batch: the most samples of a batch.
+        wait: seconds that a batch waits for more samples.
+        replicas: of the bank.
+        threads: of each replica.
+        top: the most classes of an answer.
+        token: ``token_hash`` of what changes need.
+        limits: what is taken.
+    """
+
+    config: str
+    folder: str
+    slots: int = 64
+    device: str = 'cpu'
+    batch: int = 32
+    wait: float = 0.01
+    replicas: int = 1
+    threads: int = 1
+    top: int = 1000
+    token: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def read(settings: Settings) -> Any:
+    """Its config."""
+    from mmengine.config import Config
+
+    return Config.fromstring(settings.config, '.py')
+
+
+@serve.deployment(name='Replica', max_ongoing_requests=1024)
+class Replica:
+    """A bank with its own process."""
+
+    def __init__(self, settings: Settings) -> None:
+        import torch
+
+        torch.set_num_threads(settings.threads)
+        self.settings = settings
+        self.engine = Engine(read(settings), settings.folder, settings.slots, settings.device)
+        self.batched.set_max_batch_size(settings.batch)
+        self.batched.set_batch_wait_timeout_s(settings.wait)
+
+    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.01)
+    async def batched(self, items: list[tuple[Any, str]]) -> list[Answer | Failure]:
+        return await asyncio.to_thread(self.engine.predict, items, self.settings.top)
+
+    async def predict(self, images: Sequence[Any], pairs: Sequence[tuple[int, str]]) -> list[Answer | Failure]:
+        return await asyncio.gather(*[self.batched((images[index], name)) for index, name in pairs])
+
+    async def attention(self, image: Any, name: str) -> dict | Failure:
+        return await asyncio.to_thread(self.engine.attention, image, name)
+
+    async def add(self, name: str, content: bytes) -> dict | Failure:
+        return await asyncio.to_thread(self.engine.add, name, content)
+
+    async def describe(self, name: str) -> dict | Failure:
+        return await asyncio.to_thread(self.engine.describe, name)
+
+    def facts(self) -> dict:
+        return self.engine.facts()
+
+
+class _Replicas:
+    """The backend of the front: any of the replicas."""
+
+    def __init__(self, handle: Any, folder: Path) -> None:
+        self.handle, self.folder = handle, folder
+
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        for left in reversed(range(TRIES)):
+            try:
+                return await getattr(self.handle, method).remote(*arguments)
+            except BackPressureError as error:
+                raise Full from error
+            except (RayActorError, DeploymentUnavailableError):
+                if not left:
+                    raise
+                await asyncio.sleep(0.2)
+        raise AssertionError
+
+    async def predict(self, images: Sequence[Any], pairs: Sequence[tuple[int, str]]) -> list[Answer | Failure]:
+        return await self._ask('predict', images, pairs)
+
+    async def attention(self, image: Any, name: str) -> dict | Failure:
+        return await self._ask('attention', image, name)
+
+    async def add(self, name: str, content: bytes) -> dict | Failure:
+        return await self._ask('add', name, content)
+
+    async def describe(self, name: str) -> dict | Failure:
+        return await self._ask('describe', name)
+
+    async def facts(self) -> dict:
+        return await self._ask('facts')
+
+    async def names(self) -> Sequence[str]:
+        return sorted(path.stem for path in self.folder.glob(f'*{SUFFIX}') if NAME.fullmatch(path.stem))
+
+    async def has(self, name: str) -> bool:
+        return (self.folder / f'{name}{SUFFIX}').is_file()
+
+    async def remove(self, name: str) -> Failure | None:
+        try:
+            (self.folder / f'{name}{SUFFIX}').unlink()
+        except FileNotFoundError:
+            return Failure(404, f'there is no task {name!r}')
+        return None
+
+
+@serve.deployment(name='Front', max_ongoing_requests=4096)
+@serve.ingress()
+class Front:
+    """HTTP, limits, decoding."""
+
+    def __init__(self, replicas: Any, settings: Settings) -> None:
+        from vptx.serve.pictures import Pictures
+
+        config = read(settings)
+        facts: Any = settings
+        self.app = make_app(
+            _Replicas(replicas, Path(settings.folder)),
+            Pictures(config, image_size(config), settings.limits.pixels),
+            facts.limits,
+            facts.token,
+            serve.get_replica_context().replica_id.unique_id,
+        )
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return self.app
+
+
+def image_size(config: Any) -> tuple[int, int]:
+    """Height and width of the images of a config's network."""
+    from vptx.apis import init_model
+    from vptx.attach import prompted_network
+
+    height, width = prompted_network(init_model(config, None)).net.geometry.image
+    return height, width
+
+
+def application(settings: Settings) -> serve.Application:
+    """What ``serve.run`` takes, on one machine or on a cluster.
+
+    Raises:
+        ValueError: no replicas.
+    """
+    if settings.replicas < 1:
+        raise ValueError(f'replicas must be a whole number of at least 1, not {settings.replicas}')
+    Path(settings.folder).mkdir(parents=True, exist_ok=True)
+    gpus = 1 if settings.device.startswith('cuda') else 0
+    replica = Replica.options(
+        num_replicas=settings.replicas,
+        max_queued_requests=settings.limits.queue,
+        ray_actor_options=dict(num_cpus=settings.threads, num_gpus=gpus),
+    )
+    front = Front.options(ray_actor_options=dict(num_cpus=0))
+    return front.bind(replica.bind(settings), settings)

@@ -1,0 +1,162 @@
+"""What a replica of the server does: answers of a bank to prepared images. No network, no Ray."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from vptx.analysis.attention import class_attention
+from vptx.apis import init_model
+from vptx.serve.bank import Bank, UnknownTask
+from vptx.serve.task import Task
+
+__all__ = ['Answer', 'Engine', 'Failure']
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Scores of an image under a version of a task, the largest first.
+
+    Attributes:
+        task, version: whose.
+        classes: names.
+        scores: their probabilities.
+    """
+
+    task: str
+    version: str
+    classes: list[str]
+    scores: list[float]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no answer.
+
+    Attributes:
+        status: of HTTP.
+        message: the reason.
+    """
+
+    status: int
+    message: str
+
+
+class Engine:
+    """A bank, and what stands before it.
+
+    Args:
+        config: of a classifier; its prompter and its head do not matter, each task has its own.
+        folder: of the prompt files.
+        slots: of the bank.
+        device: such as ``'cuda:0'``.
+    """
+
+    def __init__(self, config: Config, folder: str | Path, slots: int = 64, device: str = 'cpu') -> None:
+        model: Any = init_model(config, None, device)
+        self.bank = Bank(model, folder, slots)
+        self.preprocessor: nn.Module | None = getattr(model, 'data_preprocessor', None)
+        self.size = self.bank.frozen.net.geometry.image
+        self._lock = Lock()
+
+    def _images(self, inputs: Sequence[Tensor]) -> Tensor:
+        if self.preprocessor is None:
+            return torch.stack(list(inputs))
+        return self.preprocessor(dict(inputs=list(inputs)), training=False)['inputs']
+
+    def predict(self, items: Sequence[tuple[Tensor, str]], top: int = 5) -> list[Answer | Failure]:
+        """Of each image (3, H, W) with the name of a task, mixed in one batch. What is wrong with one task is no
+        concern of the others."""
+        failures: dict[str, Failure] = {}
+        for name in dict.fromkeys(name for _, name in items):
+            failure = self._failure(name)
+            if failure is not None:
+                failures[name] = failure
+        good = [i for i, (_, name) in enumerate(items) if name not in failures]
+        found: dict[int, Answer | Failure] = {}
+        if good:
+            try:
+                with self._lock:
+                    answers = self.bank.answer(self._images([items[i][0] for i in good]), [items[i][1] for i in good])
+            except UnknownTask:  # removed in the meantime
+                if len(items) == 1:
+                    return [Failure(404, f'there is no task {items[0][1]!r}')]
+                return [self.predict([item], top)[0] for item in items]
+            found = {i: answer(task, logits, top) for i, (logits, task) in zip(good, answers, strict=True)}
+        return [found.get(i) or failures[name] for i, (_, name) in enumerate(items)]
+
+    def _failure(self, name: str) -> Failure | None:
+        try:
+            self.bank.task(name)
+        except UnknownTask as error:
+            return Failure(404, str(error))
+        except ValueError as error:  # a file that was put into the folder and does not fit
+            return Failure(422, str(error))
+        return None
+
+    def add(self, name: str, content: bytes) -> dict[str, Any] | Failure:
+        """What there is to know of a task that was added or replaced, or why its file does not fit."""
+        try:
+            self.bank.add(name, content)
+            return self.describe(name)
+        except (ValueError, UnknownTask) as error:
+            return Failure(422, str(error))
+
+    def describe(self, name: str) -> dict[str, Any] | Failure:
+        failure = self._failure(name)
+        if failure is not None:
+            return failure
+        task = self.bank.task(name)
+        return dict(name=name, version=task.version, classes=list(task.classes), bytes=task.bytes)
+
+    def attention(self, image: Tensor, name: str) -> dict[str, Any] | Failure:
+        """Of the class token in each layer, to the prompts (P,) and to the patches (H' * W'), means over heads."""
+        failure = self._failure(name)
+        if failure is not None:
+            return failure
+        with self._lock, self.bank.pinned([name]) as (task,):
+            network = self.bank.frozen.network_of(task.kind)
+            try:
+                layers, grid = class_attention(network, self._images([image]), [task.prompter])
+            except ValueError as error:
+                return Failure(422, str(error))
+        parts = [
+            dict(own=own.tolist(), prompts=prompts.tolist(), patches=patches.tolist())
+            for own, prompts, patches in layers
+        ]
+        return dict(task=name, version=task.version, grid=list(grid), layers=parts)
+
+    def facts(self) -> dict[str, Any]:
+        bank = self.bank
+        ready = list(bank._ready.values())
+        return dict(
+            network=bank.frozen.net.geometry.name,
+            tasks=len(bank.names),
+            slots=bank.slots,
+            ready=len(ready),
+            loads=bank.loads,
+            bytes=sum(task.bytes for _, task in ready),
+        )
+
+
+def answer(task: Task, logits: Tensor, top: int) -> Answer:
+    scores = logits.float().softmax(-1)
+    best = scores.topk(min(top, len(scores)))
+    return Answer(
+        task.name,
+        task.version,
+        [task.classes[i] for i in best.indices.tolist()],
+        [round(s, 6) for s in best.values.tolist()],
+    )
+
+
+def as_json(found: Answer) -> dict[str, Any]:
+    """As the server says it."""
+    facts = asdict(found)
+    classes, scores = facts.pop('classes'), facts.pop('scores')
+    return dict(facts, classes=[dict(name=name, score=score) for name, score in zip(classes, scores, strict=True)])
