@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from copy import deepcopy
@@ -57,6 +58,16 @@ class TinyImages(BaseDataset):
         if idx == self.spoilt:
             image = np.full(image.shape, np.nan, np.float32)
         return self.pipeline(dict(info, img=image, img_shape=(16, 16), ori_shape=(16, 16)))
+
+
+@DATASETS.register_module(force=True)
+class SlowImages(TinyImages):
+    """Its images come late in the process of rank ``SLOW_RANK`` (environment), as from a slow disk."""
+
+    def prepare_data(self, idx: int) -> Any:
+        if os.environ.get('SLOW_RANK') == str(get_rank()):
+            time.sleep(0.1)
+        return super().prepare_data(idx)
 
 
 @HOOKS.register_module(force=True)

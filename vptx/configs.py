@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
 import torch
-import torch.distributed
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.runner import Runner
 
 from vptx.checkpoint import last_checkpoint
@@ -17,6 +17,7 @@ from vptx.datasets.pipeline import set_test_pipeline, test_pipeline
 from vptx.datasets.random_views import with_views
 from vptx.hooks.prompt_tuning_hook import refuse_sharding
 from vptx.hub import local
+from vptx.launch import join, number_of_processes
 from vptx.prompt_file import read_prompt
 from vptx.settings import check_config, check_options
 from vptx.shipped import find_config
@@ -110,6 +111,8 @@ def load_config(args: argparse.Namespace) -> Config:
     if given.get('amp'):
         half = 'AmpOptimWrapper' if torch.cuda.is_available() else 'BFloat16OptimWrapper'
         config.optim_wrapper.type = half
+    if given.get('total_batch_size'):
+        _share_batch(config, given['total_batch_size'], number_of_processes(args.launcher))
     if given.get('auto_scale_lr'):
         if 'auto_scale_lr' not in config:
             raise ValueError(f'--auto-scale-lr: {args.config} has no auto_scale_lr=dict(base_batch_size=...)')
@@ -130,6 +133,16 @@ def load_config(args: argparse.Namespace) -> Config:
     if given.get('no_validate'):
         config.val_cfg = config.val_dataloader = config.val_evaluator = None
     return config
+
+
+def _share_batch(config: Config, total: int, processes: int) -> None:
+    """Give each process its part of a batch."""
+    if total % processes:
+        raise ValueError(
+            f'--total-batch-size {total} cannot be shared equally by {processes} processes: give a multiple of '
+            f'{processes}, such as {processes * max(1, round(total / processes))}'
+        )
+    config.train_dataloader.batch_size = total // processes
 
 
 def _load_from(config: Config, path: str | Path) -> None:
@@ -166,10 +179,10 @@ def make_runner(config: Config) -> Runner:
     kind = config.get('runner_type', 'Runner')
     if kind != 'Runner':
         raise ValueError(f'runner_type={kind!r}: the tools of vptx run a Runner; leave runner_type out')
-    if config.launcher == 'pytorch' and not torch.cuda.is_available():
-        # MMEngine's own start-up asks for a GPU; it leaves a process group alone that is there already.
-        refuse_sharding(config)  # which would ask for a GPU, and says so first
-        torch.distributed.init_process_group('gloo')
+    if config.get('launcher', 'none') != 'none':
+        refuse_sharding(config)  # before torch asks for a GPU
+        join(config)  # MMEngine leaves a process group alone that is there already
+    if config.get('launcher', 'none') != 'none' and get_device() == 'cpu':
         config.model_wrapper_cfg = {**(config.get('model_wrapper_cfg') or {}), 'device_ids': None}
         config.sync_bn = None  # torch synchronises the statistics of a batch between GPUs only
     return Runner.from_cfg(config)

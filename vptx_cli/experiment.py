@@ -9,6 +9,7 @@ Finished runs are stored in --out, and are not repeated by the same command.
 """
 
 import argparse
+from pathlib import Path
 
 from vptx_cli.arguments import add_study_arguments
 
@@ -16,6 +17,21 @@ from vptx_cli.arguments import add_study_arguments
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_study_arguments(parser)
     parser.add_argument('--jobs', type=int, default=1, help='runs side by side; threads are divided among them')
+    parser.add_argument(
+        '--share',
+        type=share,
+        metavar='I/N',
+        help='run the studies I, I + N, I + 2 N, ... alone, counted from 0, as one of N jobs that share --out; the '
+        'tables of these are in its folder share_I, those of all come from the same command without --share',
+    )
+
+
+def share(text: str) -> tuple[int, int]:
+    """``'3/8'``: the fourth of eight shares."""
+    index, _, number = text.partition('/')
+    if not (index.isdecimal() and number.isdecimal() and int(index) < int(number)):
+        raise argparse.ArgumentTypeError(f'must be I/N, with I from 0 to N - 1, not {text}')
+    return int(index), int(number)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -25,11 +41,13 @@ def run(args: argparse.Namespace) -> None:
     from vptx.studies.results import markdown
 
     settings = vars(args)
-    jobs, quiet = settings.pop('jobs'), settings.pop('quiet')
+    jobs, quiet, own = settings.pop('jobs'), settings.pop('quiet'), settings.pop('share')
     find_own_modules()
     try:
-        found = studies(**settings)
-        outcomes = experiment(found, settings['out'], jobs, reporter(Progress(found), quiet))
+        found, out = studies(**settings), Path(settings['out'])
+        if own:
+            found, out = found[own[0] :: own[1]], out / f'share_{own[0]}'
+        outcomes = experiment(found, out, jobs, reporter(Progress(found), quiet))
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
     print(f'\n{markdown(outcomes)}')

@@ -10,6 +10,7 @@ from .prompt_init_hook import PromptInitHook
 from .prompt_tuning_hook import PromptTuningHook
 from .random_streams_hook import RandomStreamsHook
 from .resume_hook import ResumeHook
+from .save_and_end_hook import SaveAndEndHook
 from .slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 from .subset_record_hook import SubsetRecordHook
 from .tip_adapter_hook import TipAdapterHook, fill_cache
@@ -27,6 +28,7 @@ __all__ = [
     'RandomStreamsHook',
     'ResumeHook',
     'SafeCheckpointHook',
+    'SaveAndEndHook',
     'SlimCheckpointHook',
     'SubsetRecordHook',
     'TipAdapterHook',

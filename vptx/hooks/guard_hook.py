@@ -99,11 +99,18 @@ class GuardHook(Hook):
 
 def _check_ranks(runner: Runner) -> None:
     """Refuse ranks that go on from, or have loaded, different files."""
-    begins = [int(iteration) for iteration in all_gather(torch.tensor(runner.iter))]
+    images = len(runner.train_dataloader.dataset)
+    found = [each.tolist() for each in all_gather(torch.tensor([runner.iter, images]))]
+    begins, numbers = ([each[i] for each in found] for i in range(2))
     if len(set(begins)) > 1:
         raise RuntimeError(
             f'the processes begin at iterations {", ".join(map(str, begins))}: they all have to see the same '
             f'{runner.work_dir}, on a file system that their machines share, to resume from what is in it'
+        )
+    if len(set(numbers)) > 1:
+        raise RuntimeError(
+            f'the processes have {", ".join(map(str, numbers))} training images: they all have to see the same data, so '
+            'that their epochs have the same length'
         )
     if len(begins) == 1:
         return
@@ -111,8 +118,8 @@ def _check_ranks(runner: Runner) -> None:
     state, kept = model.state_dict(), kept_names(model)
     digests = digest((name, state[name]) for name in kept), fingerprint(model)
     for what, mine in zip(('what trains', 'the frozen network'), digests, strict=True):
-        found = [bytes(each.tolist()).hex() for each in all_gather(torch.tensor(list(bytes.fromhex(mine))))]
-        other = [rank for rank, each in enumerate(found) if each != found[0]]
+        hashes = [bytes(each.tolist()).hex() for each in all_gather(torch.tensor(list(bytes.fromhex(mine))))]
+        other = [rank for rank, each in enumerate(hashes) if each != hashes[0]]
         if other:
             raise RuntimeError(
                 f'{what} begins with other values in process {", ".join(map(str, other))} than in process 0: all of '

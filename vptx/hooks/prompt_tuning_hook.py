@@ -26,6 +26,7 @@ from vptx.hooks.label_mapping_hook import LabelMappingHook
 from vptx.hooks.prompter_loss import serve_prompter_loss
 from vptx.hooks.random_streams_hook import RandomStreamsHook
 from vptx.hooks.resume_hook import ResumeHook
+from vptx.hooks.save_and_end_hook import SaveAndEndHook
 from vptx.hooks.slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 from vptx.hooks.tip_adapter_hook import TipAdapterHook
 from vptx.mappings import TipAdapterHead
@@ -48,8 +49,8 @@ class PromptTuningHook(Hook):
 
     It also makes checkpoints slim (``SlimCheckpointHook``), guards the run
     (``GuardHook``) and its data (``DataGuardHook``), lets it resume bit for bit
-    (``RandomStreamsHook``, ``ResumeHook``), and checks and completes a checkpoint
-    that is loaded.
+    (``RandomStreamsHook``, ``ResumeHook``), ends it with a checkpoint at SIGUSR1
+    (``SaveAndEndHook``), and checks and completes a checkpoint that is loaded.
 
     The model may have a network of vptx's as its backbone, or a stock one of mmpretrain or mmsegmentation; then
     ``init_cfg`` and ``load_from`` take a model zoo's checkpoint as they do without this hook. Where ``load_from`` is
@@ -130,7 +131,8 @@ class PromptTuningHook(Hook):
             _make_safe(hook)
         # In the order in which they act.
         resume = ResumeHook(self.resume_settings)
-        for companion in (RandomStreamsHook(), DataGuardHook(), GuardHook(), resume, SlimCheckpointHook()):
+        companions = (RandomStreamsHook(), DataGuardHook(), GuardHook(), resume, SlimCheckpointHook(), SaveAndEndHook())
+        for companion in companions:
             runner.register_hook(companion)
         if isinstance(mapping, TipAdapterHead):
             runner.register_hook(TipAdapterHook())
