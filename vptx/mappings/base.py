@@ -22,11 +22,9 @@ class LabelMapping(BaseModule):
     Attributes:
         num_classes: C; 0 where nothing is mapped.
         bound_to: what :func:`vptx.binding.bind` bound it to, if it did.
-        adopts_classes: whether a file that is loaded names its classes, see :meth:`adopt`.
     """
 
     num_classes: int = 0
-    adopts_classes: bool = False
     bound_to: tuple | None = None
 
     def bind(self, sources: int) -> None:
@@ -44,6 +42,16 @@ class LabelMapping(BaseModule):
     def class_names(self) -> tuple[str, ...]:
         """Of the target classes, where it reads them by their names."""
         return ()
+
+    @property
+    def awaits_classes(self) -> bool:
+        """Whether it has no class names yet, and takes those of the first data set (``set_classes``)."""
+        return False
+
+    @property
+    def adopts_classes(self) -> bool:
+        """Whether a file that is loaded names its classes, see :meth:`adopt`."""
+        return False
 
     @property
     def is_open(self) -> bool:
