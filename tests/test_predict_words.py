@@ -32,7 +32,8 @@ def predict(tmp_path, monkeypatch, capsys):
     tower = dict(width=32, heads=2, layers=DEPTH, embed=EMBED, pretrained=str(weights))
 
     def call(prompter, *arguments, file=None, mapping='TextHead', image=None, **options):
-        mapping = dict(type=mapping, tower=tower, classes=list(runs.CLASSES), prompter=prompter, **options)
+        options.setdefault('classes', list(runs.CLASSES))
+        mapping = dict(type=mapping, tower=tower, prompter=prompter, **options)
         path = runs.write_config(
             tmp_path / 'config.py',
             tmp_path,
@@ -75,6 +76,16 @@ def test_zero_shot_without_a_prompt_file(predict):
         predict(CONTEXT, file='none')
     with pytest.raises(SystemExit, match='the TipAdapterHead would be as they were drawn'):
         predict(None, file='none', mapping='TipAdapterHead', num_images=3)
+
+
+def test_names_are_those_of_the_file_where_the_config_has_none(predict, tmp_path):
+    predict(CONTEXT)
+    rows, _ = predict(CONTEXT, file=tmp_path / 'p.safetensors', classes=None)
+    assert {row['class'] for row in rows} <= set(runs.CLASSES)
+    rows, _ = predict(CONTEXT, '--classes', 'owl', 'cat', file=tmp_path / 'p.safetensors', classes=None)
+    assert {row['class'] for row in rows} <= {'owl', 'cat'}
+    with pytest.raises(SystemExit, match='neither the config nor the prompt file names classes for the text head'):
+        predict(None, file='none', classes=None)
 
 
 def test_words_for_each_image(predict):

@@ -18,7 +18,15 @@ from vptx.attach import find_mapping, find_prompted_network
 from vptx.files import safe_load
 from vptx.fingerprint import other_weights
 from vptx.kept import head_names
-from vptx.prompt_file import ClassNames, check_fit, check_frozen, class_counts, names_in_file, parse_prompt
+from vptx.prompt_file import (
+    ClassNames,
+    adopt_classes,
+    check_fit,
+    check_frozen,
+    class_counts,
+    names_in_file,
+    parse_prompt,
+)
 from vptx.tensors import check_layout, check_numbers
 
 __all__ = [
@@ -78,9 +86,7 @@ def complete(
         stored: tensors[name] for stored, name in names_in_file(model).items() if name in tensors.keys() - left_out
     }
     checkpoint['state_dict'] = {**state, **loaded}
-    if head and not find_mapping(model).is_open:
-        find_mapping(model).adopt(facts.get('mapping', {}))
-        prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(where))
+    adopt_classes(prompted, find_mapping(model), facts, where, head)
 
 
 def _facts(checkpoint: Any) -> Any:
@@ -179,7 +185,7 @@ def _has_nan(state: Any) -> bool:
 
 def check_classes(model: nn.Module, classes: Sequence[str] | None, data: str) -> None:
     """Make sure that the classes of a data set are those of ``model``: as many, and of the same names in the same
-    order. The first data set names those of a model that has no names yet.
+    order. The first data set names those of a model that has no names yet, and those that a text head reads.
 
     Args:
         model: prompted.
@@ -191,6 +197,9 @@ def check_classes(model: nn.Module, classes: Sequence[str] | None, data: str) ->
     """
     if not classes:
         return
+    mapping: Any = find_mapping(model)
+    if mapping.awaits_classes:
+        mapping.set_classes([*map(str, classes)])
     for part, count in class_counts(model).items():
         if len(classes) != count:
             raise ValueError(
@@ -200,7 +209,6 @@ def check_classes(model: nn.Module, classes: Sequence[str] | None, data: str) ->
     prompted = find_prompted_network(model)
     if prompted is None:
         return
-    mapping = find_mapping(model)
     named = mapping.class_names
     if sorted(named) == sorted(_plain(classes)):  # others may be other words for the same
         kind = type(mapping).__name__

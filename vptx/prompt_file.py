@@ -32,6 +32,7 @@ from vptx.tensors import check_layout, check_numbers
 
 __all__ = [
     'ClassNames',
+    'adopt_classes',
     'check',
     'check_content',
     'check_fit',
@@ -403,6 +404,17 @@ def _check_unmerged(prompted: PromptedNetwork) -> None:
         )
 
 
+def adopt_classes(
+    prompted: PromptedNetwork, mapping: LabelMapping, facts: Mapping[str, Any], where: str | Path, head: bool = True
+) -> None:
+    """Take over the class names of a file whose tensors have been loaded: where what it has learnt is of these classes,
+    or where a text head has no names yet."""
+    if head and mapping.adopts_classes:
+        mapping.adopt(facts.get('mapping', {}))
+    if head and not mapping.is_open:
+        prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(where))
+
+
 def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[str, Any]:
     """Load a prompt file into ``model``, prompted as it was when the file was written.
 
@@ -443,6 +455,4 @@ def fill(
         actual: tensors[name] for actual, name in names_in_file(model).items() if name in tensors.keys() - left_out
     }
     model.load_state_dict(loaded, strict=False)  # looked at: check() found every trained name and no other
-    if head and not find_mapping(model).is_open:
-        find_mapping(model).adopt(facts.get('mapping', {}))
-        prompted.classes = ClassNames(tuple(facts.get('classes', ())), str(where))
+    adopt_classes(prompted, find_mapping(model), facts, where, head)

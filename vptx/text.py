@@ -187,6 +187,20 @@ class PromptedText(PromptedLayers):
             ValueError: no names, one that is too long with what stands around it, or a prompter that has learnt
                 something for each class.
         """
+        names, templates, sentences = self.check_classes(classes, template)
+        if self._started:
+            self._sentences = sentences
+        self.classes, self.templates = names, templates
+        self._known.clear()
+
+    def check_classes(
+        self, classes: Any, template: str | Sequence[str] | None = None
+    ) -> tuple[tuple[str, ...], tuple[str, ...], list[Sentences]]:
+        """What other class names, and other templates, would be: names, templates, and sentences if it has started.
+
+        Raises:
+            ValueError: see ``set_classes``.
+        """
         names = check_names(classes)
         templates = self.templates if template is None else check_templates(template)
         if self.prompter.per_class and names != self.classes:
@@ -194,10 +208,7 @@ class PromptedText(PromptedLayers):
                 f'{type(self.prompter).__name__} has learnt vectors for each of its {len(self.classes)} classes, which '
                 'are no others: train one that all classes share (class_specific=False)'
             )
-        if self._started:
-            self._sentences = self._write(names, templates)
-        self.classes, self.templates = names, templates
-        self._known.clear()
+        return names, templates, self._write(names, templates) if self._started else []
 
     # Sentences
 

@@ -71,6 +71,7 @@ def predict(args: argparse.Namespace) -> None:
         check_untrained(model)
     if args.classes:
         vptx.set_classes(model, args.classes)
+    check_named(model)
     draws = args.show_prompt and show_words(model, args.out_dir)
     if draws and args.tpt:
         raise ValueError('--show-prompt draws the images of one plain forward each: leave --tpt out')
@@ -107,6 +108,18 @@ def check_untrained(model: 'nn.Module') -> None:
             f'without a prompt file {", ".join(names[:3])} would be as they were drawn: give the file of a run. None '
             'is for models in which nothing trains, such as a text head without a prompter'
         )
+
+
+def check_named(model: 'nn.Module') -> None:
+    """Refuse to predict by a text head without class names.
+
+    Raises:
+        ValueError: says what to give.
+    """
+    from vptx.attach import find_mapping, find_prompted_network
+
+    if find_prompted_network(model) is not None and find_mapping(model).awaits_classes:
+        raise ValueError('neither the config nor the prompt file names classes for the text head: give --classes')
 
 
 def show_words(model: 'nn.Module', out_dir: Path) -> bool:

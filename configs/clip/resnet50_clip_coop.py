@@ -23,7 +23,6 @@ custom_hooks = [
         mapping=dict(
             type='TextHead',
             tower=dict(model='RN50-quickgelu', pretrained='openai'),
-            classes=['something'],  # ClassNamesHook gives those of the data
             prompter=dict(type='ContextPrompter', num_tokens=16),
         ),
         tune=[],

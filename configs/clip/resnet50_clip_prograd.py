@@ -26,7 +26,6 @@ custom_hooks = [
         mapping=dict(
             type='TextHead',
             tower=dict(model='RN50-quickgelu', pretrained='openai'),
-            classes=['something'],  # ClassNamesHook gives those of the data
             prompter=dict(type='ContextPrompter', num_tokens=16, words='a photo of a', zeros_ahead=True),
             pulls=[dict(type='LogitPull')],  # what guides
         ),

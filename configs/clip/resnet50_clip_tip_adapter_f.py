@@ -46,6 +46,7 @@ test_cfg = dict()
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=rate, eps=1e-4))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=epochs, end=epochs, by_epoch=True, convert_to_iter_based=True)]
 grid = {'optim_wrapper.optimizer.lr': [rate]}
+final = dict(validation=True)  # alpha and beta are chosen there
 
 custom_hooks = [
     dict(
@@ -54,7 +55,6 @@ custom_hooks = [
             type='TipAdapterHead',
             train_keys=True,
             tower=dict(model='RN50-quickgelu', pretrained='openai'),
-            classes=['something'],  # ClassNamesHook gives those of the data
         ),
         tune=[],
     )

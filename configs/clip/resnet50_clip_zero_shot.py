@@ -24,7 +24,6 @@ custom_hooks = [
         mapping=dict(
             type='TextHead',
             tower=dict(model='RN50-quickgelu', pretrained='openai'),
-            classes=['something'],  # ClassNamesHook gives those of the data
         ),
         tune=[],
     )

@@ -27,7 +27,6 @@ custom_hooks = [
         mapping=dict(
             type='TextHead',
             tower=dict(model='ViT-B-16-quickgelu', pretrained='openai'),
-            classes=['something'],  # ClassNamesHook gives those of the data
             prompter=dict(type='ContextPrompter', num_tokens=4, words='a photo of a', depth=9),
             pulls=[
                 dict(type='TextPull', weight=25.0, distance='l1', template='imagenet', average='raw'),

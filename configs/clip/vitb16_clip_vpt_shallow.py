@@ -25,7 +25,6 @@ custom_hooks = [
         mapping=dict(
             type='TextHead',
             tower=dict(model='ViT-B-16-quickgelu', pretrained='openai'),
-            classes=['something'],  # ClassNamesHook gives those of the data
         ),
         tune=[],
     )

@@ -22,7 +22,6 @@ custom_hooks = [
         mapping=dict(
             type='TextHead',
             tower=dict(model='ViT-B-32-quickgelu', pretrained='openai'),
-            classes=['something'],  # ClassNamesHook gives those of the data
             template='This is a photo of a {}',
         ),
         tune=[],

@@ -98,10 +98,25 @@ def test_alpha_and_beta_are_not_chosen_on_test_images(changes, tmp_path):
         run.train()
 
 
+def test_alpha_and_beta_are_not_left_as_they_are_in_silence(changes, tmp_path, caplog):
+    options = changes(alpha=2.0)
+    options.update(val_dataloader=None, val_evaluator=None, val_cfg=None)
+    with pytest.raises(ValueError, match='no validation images to choose alpha and beta on: give a val_dataloader, or'):
+        runs.runner(tmp_path / 'work', **deepcopy(options)).train()
+    options['hooks'][0]['mapping']['search'] = False
+    run = runs.runner(tmp_path / 'given', **options)
+    run.train()
+    assert find_prompted_network(run.model).mapping.alpha == 2
+    model = prompted(type='TipAdapterHead')
+    batch = [(torch.randn(3, 3, 16, 16), torch.arange(3))]
+    vptx.fill_cache(model, batch)
+    assert 'without validation images alpha=1 and beta=5.5 of TipAdapterHead stay as they were given' in caplog.text
+
+
 @pytest.mark.parametrize('train_keys', [False, True])
 def test_classes_and_their_number_of_images_are_those_of_the_data_and_of_the_file(changes, tmp_path, train_keys):
     options = changes()
-    options['hooks'][0]['mapping'].update(classes=['something'], num_images=None, train_keys=train_keys)
+    options['hooks'][0]['mapping'].update(classes=None, num_images=None, train_keys=train_keys)
     options['hooks'].append(dict(type='ClassNamesHook'))
     run = runs.runner(tmp_path / 'work', **deepcopy(options))
     run.train()

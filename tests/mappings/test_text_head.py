@@ -16,7 +16,7 @@ import vptx
 from vptx.attach import find_prompted_network
 from vptx.backbones import OpenCLIPText
 from vptx.checkpoint import check_classes
-from vptx.prompt_file import read_prompt
+from vptx.prompt_file import read_prompt, write_prompt
 
 CONTEXT = dict(type='ContextPrompter', num_tokens=4)
 TEMPLATES = [f'a photo of a {name}.' for name in NAMES]
@@ -84,6 +84,41 @@ def test_a_file_has_the_prompts_alone_and_serves_other_classes(tmp_path):
     fresh = prompted(dict(CONTEXT, depth=DEPTH), dict(type='DeepPrompter', num_tokens=2), names=['owl', 'cat'], seed=3)
     vptx.load_prompt(fresh, path, head=False)
     assert torch.equal(fresh(image), model(image))
+
+
+def test_without_class_names_there_are_no_scores_until_there_are_some(tmp_path):
+    image, path = images(2), tmp_path / 'prompt.safetensors'
+    model = prompted(CONTEXT, seed=1)
+    vptx.save_prompt(model, path)
+
+    def unnamed(prompter=CONTEXT):
+        return vptx.attach(image_tower(), mapping=dict(head(prompter), classes=None)).eval()
+
+    other = unnamed()
+    assert other.mapping.class_names == () and other.mapping.facts()['classes'] == []
+    with pytest.raises(RuntimeError, match='TextHead has no class names yet: give it classes='):
+        other(image)
+    vptx.save_prompt(other, tmp_path / 'unnamed.safetensors')
+    vptx.load_prompt(unnamed(), tmp_path / 'unnamed.safetensors')
+    vptx.load_prompt(other, path)
+    assert other.mapping.class_names == NAMES and torch.equal(other(image), model(image))
+    named = unnamed()
+    named.mapping.set_classes(['owl', 'cat'])
+    vptx.load_prompt(named, path)
+    assert named.mapping.class_names == ('owl', 'cat')  # those that were given stay
+    read = unnamed()
+    check_classes(read, ['owl', 'night_hawk'], 'Birds')
+    assert read.mapping.class_names == ('owl', 'night hawk') and read(image).shape == (2, 2)
+    with pytest.raises(ValueError, match=r'learns vectors for each class, .* give the head their names'):
+        unnamed(dict(CONTEXT, class_specific=True))
+    tensors, facts = read_prompt(path)
+    for classes, message in [(['owl ' * 80], 'is too long'), ([''], "'' is none"), ('owl', 'must be a list')]:
+        facts['mapping']['classes'] = classes
+        write_prompt(path, tensors, facts)
+        fresh = unnamed()
+        with pytest.raises(ValueError, match=rf'^{path}: .*{message}'):
+            vptx.load_prompt(fresh, path)
+        assert fresh.mapping.class_names == ()
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):

@@ -125,4 +125,15 @@ def test_a_selection_sees_neither_test_nor_new_classes(tmp_path):
     chosen = study.selection()[0].config
     assert chosen.test_dataloader is None and chosen.test_evaluator is None
     assert {chosen[f'{split}_dataloader'].dataset.part for split in ('train', 'val')} == {'base'}
-    assert final_config(study.config, {}, 7).train_dataloader.dataset.subset.seed == 7
+    final = final_config(study.config, {}, 7)
+    assert final.train_dataloader.dataset.subset.seed == 7 and final.val_dataloader is None
+
+
+def test_final_runs_that_choose_on_validation_images_have_them_and_do_not_train_on_them(tmp_path):
+    path = config_file(tmp_path, 'four', 'all', 'Accuracy', validation=True)
+    final = studies([path], tmp_path / 'out')[0].config
+    assert final_config(final, {}, 7).val_dataloader.dataset.split == 'val'
+    path = config_file(tmp_path, 'five', 'all', 'Accuracy', validation=True)
+    path.write_text(path.read_text().replace("split='train',", "split='trainval',"))
+    with pytest.raises(ValueError, match=r"five\.py: final\.validation chooses on images on which .*'trainval' trains"):
+        studies([path], tmp_path / 'out')

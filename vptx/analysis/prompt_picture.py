@@ -210,7 +210,8 @@ def _draw_panel(axis: Any, panel: Panel) -> None:
 
 def _mapping(mapping: LabelMapping, classes: Sequence[str], network: PromptedNetwork) -> list[tuple[str, str]]:
     """Target and sources, a line each; none where there is no mapping, none yet, or one that reads class names."""
-    if not mapping.num_classes or mapping.class_names or (isinstance(mapping, CountedMapping) and not mapping.ready):
+    reads_names = mapping.class_names or mapping.awaits_classes
+    if not mapping.num_classes or reads_names or (isinstance(mapping, CountedMapping) and not mapping.ready):
         return []
     lines, names = [], network.net.class_names
     for target, found, more in strongest_sources(mapping, LINES):

@@ -136,7 +136,7 @@ class PromptTuningHook(Hook):
             runner.register_hook(companion)
         if isinstance(mapping, TipAdapterHead):
             runner.register_hook(TipAdapterHook())
-        elif self.mapping is not None and not mapping.class_names:
+        elif self.mapping is not None and not (mapping.class_names or mapping.awaits_classes):
             runner.register_hook(LabelMappingHook())
         self._find_checkpoint(runner)
 

@@ -1,11 +1,13 @@
 """The memory of Tip-Adapter: filled from the training images; its two numbers are chosen on validation images."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -31,7 +33,7 @@ def fill_cache(model: torch.nn.Module, batches: Batches, validation: Batches | N
         batches: training images (B, 3, H, W), normalised as the network wants them, and labels (B,). It is gone through
             once for each of the mapping's ``epochs``, and has to give the images in the same order.
         validation: the same of validation images, on which alpha and beta are chosen; never test images. Without them
-            alpha and beta stay as they are.
+            alpha and beta stay as they are, and with ``search`` the log says so.
 
     Make the optimizer afterwards, if the keys train and ``num_images`` was left open.
 
@@ -54,6 +56,13 @@ def fill_cache(model: torch.nn.Module, batches: Batches, validation: Batches | N
     mapping.fill(total, labels)
     if validation is not None:
         mapping.choose(*_embed(prompted, validation))
+    elif mapping.search:
+        print_log(
+            f'without validation images alpha={mapping.alpha.item():g} and beta={mapping.beta.item():g} of '
+            f'{type(mapping).__name__} stay as they were given',
+            'current',
+            logging.WARNING,
+        )
 
 
 @torch.no_grad()
@@ -84,8 +93,8 @@ class TipAdapterHook(Hook):
     ``PromptTuningHook`` registers it. A resumed run goes on with the memory that it had.
 
     Raises:
-        ValueError: another number of training images than the mapping was made for; validation images that are the
-            test images, on which nothing may be chosen.
+        ValueError: another number of training images than the mapping was made for; no validation images to choose
+            alpha and beta on, or those that are the test images, on which nothing may be chosen.
     """
 
     priority = 'NORMAL'
@@ -96,13 +105,14 @@ class TipAdapterHook(Hook):
         mapping = prompted.mapping
         if mapping.ready:
             return
+        if mapping.search:
+            self._check_validation(runner)
         total, labels = self._gather(runner, prompted, 'train')
         for _ in range(mapping.epochs - 1):
             total += self._gather(runner, prompted, 'train')[0]
         mapping.fill(total, labels)
         chosen = ''
-        if mapping.search and runner.val_loop is not None:
-            self._check_validation(runner)
+        if mapping.search:
             share = mapping.choose(*self._gather(runner, prompted, 'val'))
             chosen = f', with which {share:.1%} of the validation images are classified correctly'
         runner.logger.info(
@@ -128,6 +138,11 @@ class TipAdapterHook(Hook):
     @staticmethod
     def _check_validation(runner: Runner) -> None:
         validation, test = (runner.cfg.get(f'{split}_dataloader') for split in ('val', 'test'))
+        if validation is None:
+            raise ValueError(
+                'there are no validation images to choose alpha and beta on: give a val_dataloader, or alpha and beta '
+                'with search=False'
+            )
         if test is not None and _files(validation) == _files(test):
             raise ValueError(
                 'alpha and beta would be chosen on the test images: val_dataloader and test_dataloader have the same '

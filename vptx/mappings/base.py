@@ -23,12 +23,10 @@ class LabelMapping(BaseModule):
         num_classes: C; 0 where nothing is mapped.
         unit: whether it makes the source logits of each image one of length 1 first.
         bound_to: what ``vptx.binding.bind`` bound it to, if it did.
-        adopts_classes: whether a file that is loaded names its classes, see ``adopt``.
     """
 
     num_classes: int = 0
     unit: bool = False
-    adopts_classes: bool = False
     bound_to: tuple | None = None
 
     def bind(self, sources: int) -> None:
@@ -46,6 +44,16 @@ class LabelMapping(BaseModule):
     def class_names(self) -> tuple[str, ...]:
         """Of the target classes, where it reads them by their names."""
         return ()
+
+    @property
+    def awaits_classes(self) -> bool:
+        """Whether it has no class names yet, and takes those of the first data set (``set_classes``)."""
+        return False
+
+    @property
+    def adopts_classes(self) -> bool:
+        """Whether a file that is loaded names its classes, see ``adopt``."""
+        return False
 
     @property
     def is_open(self) -> bool:

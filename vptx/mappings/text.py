@@ -23,6 +23,9 @@ from vptx.text import PromptedText
 
 __all__ = ['TextHead']
 
+#: What a text side has as long as its head is not named.
+_UNNAMED = ('a',)
+
 
 @MAPPINGS.register_module()
 class TextHead(LabelMapping):
@@ -37,7 +40,8 @@ class TextHead(LabelMapping):
 
     Args:
         tower: config of a text tower, ``OpenCLIPText``, or one that is built.
-        classes, template, average, prompter, whole: of ``PromptedText``.
+        classes: class names; by default those of the data set, or of the prompt file.
+        template, average, prompter, whole: of ``PromptedText``.
         scale: the factor of cosines; by default the tower's own.
         pulls: terms of the loss, or their configs, that keep features near those of the frozen towers:
             ``TextPull``, ``ImagePull``, ``LogitPull``.
@@ -48,8 +52,9 @@ class TextHead(LabelMapping):
 
     Raises:
         ImportError: open_clip is not installed.
+        RuntimeError: scores are asked for before there are class names.
         ValueError: see ``PromptedText``; when bound, a network whose logits have another width than the
-            tower's joint space.
+            tower's joint space, or vectors of each class without class names.
     """
 
     own_facts: tuple[str, ...] = ()
@@ -58,7 +63,7 @@ class TextHead(LabelMapping):
     def __init__(
         self,
         tower: Any,
-        classes: Sequence[str],
+        classes: Sequence[str] | None = None,
         template: str | Sequence[str] = 'a photo of a {}.',
         average: str = 'normalised',
         prompter: Any = None,
@@ -69,7 +74,8 @@ class TextHead(LabelMapping):
         super().__init__()
         if scale is not None and not (isinstance(scale, (int, float)) and 0 < scale < float('inf')):
             raise ValueError(f'scale must be a number above 0, not {scale!r}')
-        self.text = PromptedText(tower, classes, template, average, prompter, whole)
+        self.named = classes is not None
+        self.text = PromptedText(tower, _UNNAMED if classes is None else classes, template, average, prompter, whole)
         self.num_classes = len(self.text.classes)
         self._scale = scale
         self.pulls = nn.ModuleList(build(PULLS, pull) for pull in pulls)
@@ -89,6 +95,11 @@ class TextHead(LabelMapping):
                 f'the text tower {net.geometry.name} has features of {net.embed_dim} numbers, and the image network '
                 f'gives {sources}: build it with num_classes={net.embed_dim}, as the image side of the same CLIP'
             )
+        if self.text.prompter.per_class and not self.named:
+            raise ValueError(
+                f'{type(self.text.prompter).__name__} learns vectors for each class, so it has to be known which '
+                'classes: give the head their names, classes=[...]'
+            )
         self.text.start()
         idle = [type(pull).__name__ for pull in self.pulls if pull.of_classes]
         if idle and not any(True for _ in self.text.prompter.parameters()):
@@ -99,7 +110,19 @@ class TextHead(LabelMapping):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return self.text.classes
+        return self.text.classes if self.named else ()
+
+    @property
+    def awaits_classes(self) -> bool:
+        return not self.named
+
+    @property
+    def adopts_classes(self) -> bool:
+        return not self.named
+
+    def adopt(self, facts: Mapping[str, Any]) -> None:
+        if facts.get('classes'):
+            self._name(facts['classes'])
 
     @property
     def is_open(self) -> bool:
@@ -116,11 +139,19 @@ class TextHead(LabelMapping):
         Raises:
             ValueError: see ``vptx.text.PromptedText.set_classes``.
         """
+        self._name(classes, template)
+
+    def _name(self, classes: Sequence[str], template: str | Sequence[str] | None = None) -> None:
         self.text.set_classes(classes, template)
-        self.num_classes = len(self.text.classes)
+        self.num_classes, self.named = len(self.text.classes), True
 
     def forward(self, logits: Tensor) -> Tensor:
         """Embeddings of images (B, d) -> (B, C)"""
+        if not self.named:
+            raise RuntimeError(
+                f'{type(self).__name__} has no class names yet: give it classes=[...], train or test it on a data set '
+                'with names, load a prompt file, or call vptx.set_classes(model, [...])'
+            )
         features = self.text(logits if self.text.prompter.takes_note else None)
         scores = self.score(logits, features)
         frozen, self._frozen_images, self._seen = self._frozen_images, None, None
@@ -195,7 +226,7 @@ class TextHead(LabelMapping):
             prompter=type(prompter).__name__,
             prompter_settings=prompter.settings,
             class_specific=prompter.per_class,
-            classes=list(text.classes),
+            classes=list(self.class_names),
             scale=float(self.scale),
         )
 
@@ -212,3 +243,8 @@ class TextHead(LabelMapping):
                 f'{where} was trained with {name}={facts.get(name)!r} of its text head, this model has {here[name]!r}: '
                 'attach it as in the file'
             )
+        if self.adopts_classes and facts.get('classes') != []:  # of a file whose head had no names either
+            try:
+                self.text.check_classes(facts.get('classes'))
+            except ValueError as error:
+                raise ValueError(f'{where}: {error}') from error

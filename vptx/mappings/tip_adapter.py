@@ -9,7 +9,6 @@ labels. Tip-Adapter trains nothing. Tip-Adapter-F trains the keys.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -41,7 +40,8 @@ class TipAdapterHead(TextHead):
         train_keys: whether the keys train (Tip-Adapter-F).
         alpha, beta: how much the memory counts, and how near an image must be to a key.
         epochs: over how many augmented epochs the keys are averaged.
-        search: whether alpha and beta are chosen on the validation images, if there are any; once, before training.
+        search: whether alpha and beta are chosen on the validation images, once, before training. False leaves them as
+            they are given.
         **options: of ``TextHead``.
 
     Attributes:
@@ -50,8 +50,6 @@ class TipAdapterHead(TextHead):
     Raises:
         ValueError: options out of range; see also ``TextHead``.
     """
-
-    adopts_classes = True
 
     def __init__(
         self,
@@ -110,22 +108,14 @@ class TipAdapterHead(TextHead):
             )
         super().set_classes(classes, template)
 
-    def check_facts(self, facts: Mapping[str, Any], where: str | Path) -> None:
-        super().check_facts(facts, where)
-        try:
-            check_names(facts.get('classes'))
-        except ValueError as error:
-            raise ValueError(f'{where}: {error}') from error
+    @property
+    def adopts_classes(self) -> bool:
+        return True
 
     def prepare(self, tensors: Mapping[str, Tensor]) -> None:
         """A memory of as many images as there are in the file."""
         if 'labels' in tensors and tensors['labels'].dim() == 1:
             self.allocate(len(tensors['labels']))
-
-    def adopt(self, facts: Mapping[str, Any]) -> None:
-        """The names of the classes whose images are remembered."""
-        if 'classes' in facts:
-            super().set_classes(facts['classes'])
 
     @torch.no_grad()
     def fill(self, features: Tensor, labels: Tensor) -> None:

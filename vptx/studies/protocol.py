@@ -5,8 +5,9 @@
 
 A config without ``grid`` gets one of learning rates alone, multiples of its own; while the best is at an end, the grid
 grows there. An empty grid is one point, the config as it is. One without ``final`` trains on the same images again.
-``final.new_subsets`` draws other images for each seed, and ``final.transfer`` names tasks on whose test splits the
-final models are tested, too.
+``final.new_subsets`` draws other images for each seed, ``final.validation`` leaves validation images to final runs that
+choose something on them by themselves, and ``final.transfer`` names tasks on whose test splits the final models are
+tested, too.
 
 What is compared, and not selected from, are configs, nets, tasks and the ``variants`` of a config: settings by name,
 with a study, selection and final runs, for each of them.
@@ -126,10 +127,12 @@ def selection_config(config: Config, point: Point) -> Config:
 
 
 def final_config(config: Config, point: Point, seed: int) -> Config:
-    """What the chosen point is reported by: no validation is in it, whose images may train."""
+    """What the chosen point is reported by: no validation is in it, whose images may train, but for a method that chooses
+    on them by itself."""
     final = config.get('final') or {}
     config = _at(config, point)
-    _without(config, 'val')
+    if not final.get('validation'):
+        _without(config, 'val')
     if final.get('split'):
         config.train_dataloader.dataset.split = final['split']
     if final.get('new_subsets'):
@@ -145,7 +148,7 @@ class Study:
 
     Raises:
         ValueError: a grid that is none, factors next to a grid, an unknown task, an evaluator with nothing to choose
-            by, or a folder that holds runs of a config or of weights that have changed since.
+            by, final runs that would choose on images that they train on, or a folder that holds runs of a config or of weights that have changed since.
     """
 
     def __init__(
@@ -187,6 +190,11 @@ class Study:
         config.final = {**final, 'seeds': list(seeds or final.get('seeds', SEEDS))}
         for other in final.get('transfer') or ():
             transfer_loader(config, other)
+        if final.get('validation') and final.get('split') not in (None, 'train'):
+            raise ValueError(
+                f"{path}: final.validation chooses on images on which final.split='{final['split']}' trains: set "
+                "final.split='train'"
+            )
         self.grows = False
         if 'grid' not in config:
             rate, self.grows = config.optim_wrapper.optimizer.lr, factors is None

@@ -1,0 +1,32 @@
+"""IVLP: two prompts in each layer of either tower, learnt apart.
+
+Source: Khattak et al., "MaPLe", CVPR 2023, https://arxiv.org/abs/2210.03117, a baseline there.
+Paper:  none for these data.
+vptx:   docs/clip_mini.md, three seeds.
+Cost:   3,328 trained parameters.
+
+    python tools/train.py configs/clip/mini_ivlp.py
+    python tools/experiment.py configs/clip/mini_ivlp.py --features work_dirs/features
+"""
+
+_base_ = [
+    '../_base_/clip/clip_mini.py',
+    '../_base_/tasks/mini_relief.py',
+    '../_base_/protocols/clip_mini.py',
+    '../_base_/runtime_clip.py',
+]
+
+custom_hooks = [
+    dict(
+        type='PromptTuningHook',
+        prompter=dict(type='DeepPrompter', num_tokens=2, init='normal', embedded=True),
+        mapping=dict(
+            type='TextHead',
+            tower=_base_.tower,
+            prompter=dict(type='ContextPrompter', num_tokens=2, words='a photo of a', depth=4),
+        ),
+        tune=[],
+    )
+]
+grid = {'optim_wrapper.optimizer.lr': [1e-3, 4e-3, 1.6e-2]}
+optim_wrapper = dict(optimizer=dict(lr=4e-3))
