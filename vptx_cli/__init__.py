@@ -25,6 +25,7 @@ COMMANDS = (
     'list',
     'export',
     'doctor',
+    'fetch-real',
     'export-pixels',
     'export-backbone',
     'make-mini-ade',
