@@ -67,16 +67,17 @@ def _of_package(archive: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[
 
 def _find_data(archive: Path, file: IO[bytes]) -> None:
     """Leave ``file`` at the beginning of the member data.tar."""
+    length = archive.stat().st_size
     if file.read(len(_AR)) != _AR:
         raise ValueError(f'{archive} is no Debian package')
     while header := file.read(_HEADER):
         size = header[48:58].strip()
-        if len(header) != _HEADER or not size.isdigit():
+        if len(header) != _HEADER or not size.isdigit() or file.tell() + int(size) > length:
             break
         if header[:16].startswith(b'data.tar'):
             return
         file.seek(int(size) + int(size) % 2, 1)
-    raise ValueError(f'{archive} is a damaged Debian package: there is no data.tar in it')
+    raise ValueError(f'{archive} is a damaged Debian package: there is no whole data.tar in it')
 
 
 def _check_size(archive: Path, name: str, size: int) -> None:

@@ -105,7 +105,7 @@ def write_table(splits: dict[str, list[Cutout]], target: Path) -> None:
     writer.writerow(['image', 'label', 'split', 'source'])
     for split, cutouts in splits.items():
         for number, cutout in enumerate(cutouts):
-            path = Path(split, f'{cutout.label}_{number:04}.png')  # no name of the package is a path here
+            path = Path('images', f'{split}_{cutout.label}_{number:04}.png')  # no name of the package is a path here
             (target / path).parent.mkdir(parents=True, exist_ok=True)
             on_white(cutout.image).save(target / path)
             writer.writerow([path.as_posix(), cutout.label, split, cutout.source])
