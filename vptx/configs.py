@@ -104,7 +104,7 @@ def load_config(args: argparse.Namespace) -> Config:
         for hook in config.get('custom_hooks') or []:
             if str(hook['type']).rpartition('.')[2] == 'PromptTuningHook':
                 hook['resume_settings'] = 'config'
-    if given.get('checkpoint'):
+    if given.get('checkpoint') and args.checkpoint != 'none':
         found = local(args.checkpoint)
         _load_from(config, found)
         _name_classes(config, found)

@@ -27,6 +27,7 @@ COMMANDS = (
     'push',
     'serve',
     'doctor',
+    'fetch-real',
     'export-pixels',
     'export-backbone',
     'make-mini-ade',

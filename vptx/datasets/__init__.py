@@ -7,7 +7,7 @@ from .benchmarks import BenchmarkTask, Task
 from .coop import CoOpTask, NamedTask
 from .custom import CustomImages
 from .deep_image import LoadDeepImage
-from .holdout import HoldoutCIFAR10, HoldoutCIFAR100, HoldoutCUB
+from .holdout import HoldoutCIFAR10, HoldoutCIFAR100, HoldoutCUB, HoldoutFashionMNIST
 from .image_list import ImageList
 from .legacy_resize import LegacyResize
 from .mini.captioned_scenes import CaptionedScenes, WriteCaption
@@ -35,6 +35,7 @@ __all__ = [
     'HoldoutCIFAR10',
     'HoldoutCIFAR100',
     'HoldoutCUB',
+    'HoldoutFashionMNIST',
     'ImageList',
     'LegacyResize',
     'LoadBands',

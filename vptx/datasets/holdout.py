@@ -7,8 +7,10 @@ every class its share.
 
 from pathlib import Path
 
-from mmpretrain.datasets import CIFAR10, CIFAR100, CUB
+import numpy as np
+from mmpretrain.datasets import CIFAR10, CIFAR100, CUB, FashionMNIST
 
+from vptx.cache import locate
 from vptx.registry import DATASETS
 
 from .arrays import check_split
@@ -18,7 +20,7 @@ class Holdout:
     """A wrapper of a data set of mmpretrain: the splits 'train' and 'val' ('trainval' together), disjoint, and 'test'.
 
     Args:
-        data_root: the folder of the data set.
+        data_root: the folder of the data set, or ``real://NAME``, what ``make real`` has fetched.
         split: one of 'train', 'val', 'trainval', 'test'.
         kwargs: of mmpretrain's BaseDataset.
 
@@ -33,7 +35,7 @@ class Holdout:
 
     def __init__(self, data_root: str, split: str = 'train', **kwargs) -> None:
         self.part = check_split(split, self.SPLITS)
-        super().__init__(data_root=data_root, split='test' if split == 'test' else 'train', **kwargs)
+        super().__init__(data_root=str(locate(data_root)), split='test' if split == 'test' else 'train', **kwargs)
 
     def load_data_list(self) -> list[dict]:
         try:
@@ -87,3 +89,20 @@ class HoldoutCIFAR100(HoldoutCIFAR, CIFAR100):
     """CIFAR-100, 50,000 + 10,000 images of 32 by 32 pixels: Krizhevsky, technical report, 2009. Downloads itself."""
 
     HOW_TO_GET = _fetched(CIFAR100)
+
+
+@DATASETS.register_module()
+class HoldoutFashionMNIST(Holdout, FashionMNIST):
+    """Fashion-MNIST, 60,000 + 10,000 images of 28 by 28 pixels, grey in three equal channels: Xiao, Rasul and Vollgraf,
+    2017, https://arxiv.org/abs/1708.07747."""
+
+    HOW_TO_GET = 'Fetch it with "make real", and give data_root="real://fashion_mnist"'
+
+    def __init__(self, data_root: str, split: str = 'train', download: bool = False, **kwargs) -> None:
+        super().__init__(data_root, split, download=download, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        return [
+            dict(item, img=np.repeat(item['img'][..., None], 3, axis=2), gt_label=int(item['gt_label']))
+            for item in super().load_data_list()
+        ]

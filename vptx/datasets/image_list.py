@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmpretrain.datasets import BaseDataset
 
+from vptx.cache import locate
 from vptx.datasets.arrays import check_split
 from vptx.datasets.subset import Subset
 
@@ -55,7 +56,7 @@ class ImageList(BaseDataset):
     """Items are dict(img_path=str, gt_label=int); a subclass writes ``read`` and, maybe, ``class_names``.
 
     Args:
-        data_root: folder of the data set.
+        data_root: folder of the data set, or ``real://NAME``, what ``make real`` has fetched.
         split: one of 'train', 'val', 'trainval' (both), 'test'.
         subset: ``Subset`` or its arguments, e.g. ``dict(shots=4, seed=1)``: some of the
             images of the split, drawn from the list sorted by path; None for all.
@@ -71,7 +72,7 @@ class ImageList(BaseDataset):
     def __init__(self, data_root: str, split: str = 'train', subset: Subset | dict | None = None, **kwargs) -> None:
         self.split = check_split(split, self.SPLITS)
         self.subset = Subset(**subset) if isinstance(subset, dict) else subset
-        root = Path(data_root).expanduser()
+        root = locate(data_root)
         if not kwargs.keys() & {'metainfo', 'classes'}:
             kwargs['classes'] = self.class_names(root)
         super().__init__(ann_file='', data_root=str(root), **kwargs)

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.logging import print_log
 from mmseg.datasets import ADE20KDataset, BaseSegDataset, PascalContextDataset
 
+from vptx.cache import locate
 from vptx.datasets.mini import scenes
 from vptx.registry import DATASETS
 from vptx.segmentation.annotations import NO_CLASS
@@ -55,7 +56,7 @@ class CustomMasks(BaseSegDataset):
     each pixel: 0 is the first class, and 255 is no class, unless ``labels`` says otherwise.
 
     Args:
-        data_root: the folder.
+        data_root: the folder, or ``real://NAME``, what ``make real`` has fetched.
         split: its name in the folder: 'train', 'val', 'test', or any other.
         classes: names in the order of the head; or ``metainfo=dict(classes=..., palette=...)``, as mmseg has it.
         palette: an RGB colour for each class; without it they are chosen.
@@ -101,7 +102,7 @@ class CustomMasks(BaseSegDataset):
         self.split = split
         part = '' if arguments.get('ann_file') else f'/{split}'
         super().__init__(
-            data_root=str(Path(data_root).expanduser()),
+            data_root=str(locate(data_root)),
             metainfo=meta,
             data_prefix=dict(data_prefix or dict(img_path=f'images{part}', seg_map_path=f'masks{part}')),
             img_suffix=img_suffix,

@@ -31,6 +31,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from mmpretrain.utils import register_all_modules
 
+from vptx.cache import locate
 from vptx.checkpoint import last_checkpoint
 from vptx.configs import make_runner
 from vptx.datasets.coop import COOP
@@ -351,8 +352,9 @@ def keep_apart(config: Config, folder: Path) -> None:
     """
     record, facts = folder / 'config.json', {}
     weights = config.model.backbone.get('net', {}).get('weights')
-    if weights and Path(weights).is_file():
-        facts['weights'] = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    with suppress(FileNotFoundError):  # what 'make real' has not fetched yet
+        if weights and locate(weights).is_file():
+            facts['weights'] = hashlib.sha256(locate(weights).read_bytes()).hexdigest()
     text = config_text(config, **facts)
     older = folder / 'config.py'  # of a version that kept it as Python; compared and never run
     changed = (

@@ -32,7 +32,8 @@ def load_weights(model: nn.Module, source: str | Path, positions: str = 'bicubic
     three in turns, scaled by 3 / channels.
 
     Args:
-        source: a file, whose format and layout are recognised by its content, ``'timm://NAME'``, or ``'https://...'``.
+        source: a file, whose format and layout are recognised by its content, ``'timm://NAME'``, ``'https://...'``, or
+            ``'real://NAME'``, what ``make real`` has fetched.
         positions: how positions are interpolated to the model's image size: ``'bicubic'`` as timm does, or
             ``'bilinear'``, the zoom of the VPT paper. Swin's relative position tables are always resized as timm does.
         fresh: parts that are left as the model was built, whatever the file holds: patterns over whole components of

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vptx.cache import locate
 from vptx.files import check_zip, existing, read_arrays, read_safetensors, safe_load
 from vptx.tensors import check_layout
 
@@ -26,7 +27,7 @@ def weight_file(path: str | Path) -> Path:
     Raises:
         FileNotFoundError: says where it was looked for and how to get it.
     """
-    file = Path(path).expanduser()
+    file = locate(path)
     if not file.is_file():
         raise FileNotFoundError(
             f'there is no weight file {file.absolute()}. Put it there, give another path as weights=..., or name '

@@ -30,6 +30,7 @@ from numpy.random import Generator, default_rng
 from PIL import Image, ImageDraw
 from scipy.fft import irfft2
 
+from vptx.cache import cache_folder
 from vptx.datasets.arrays import ArrayDataset, check_split
 from vptx.registry import DATASETS
 
@@ -443,7 +444,7 @@ class FormulaImages(ArrayDataset):
         seed: another seed is another world of categories.
         size: pixels of a side.
         cache_dir: where the .npy file lies; one file per set of arguments, size * size * 3 bytes per picture.
-            By default the folder vptx in XDG_CACHE_HOME, or in ~/.cache.
+            By default that of ``vptx.cache.cache_folder``.
         workers: processes that render; by default as many as there are processors to use.
         kwargs: of mmpretrain's BaseDataset.
     """
@@ -469,7 +470,7 @@ class FormulaImages(ArrayDataset):
             raise ValueError(f'FormulaImages is empty or too large: instances={instances}')
         self.num_categories, self.instances, self.seed, self.size = num_categories, instances, seed, size
         if cache_dir is None:
-            cache_dir = Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache', 'vptx')
+            cache_dir = cache_folder()
         self.cache_dir, self.workers = Path(cache_dir).expanduser(), workers
         super().__init__(**kwargs)
         self._metainfo.setdefault('classes', tuple(f'{family(c)}_{c:03d}' for c in range(num_categories)))

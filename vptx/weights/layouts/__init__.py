@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from . import google, hugging_face, mm_convnext, mm_resnet, mm_swin, mm_vit, timm_names
+from . import google, hugging_face, inverted_residuals, mm_convnext, mm_resnet, mm_swin, mm_vit, timm_names
 from .timm_names import classifiers
 
 __all__ = ['LAYOUTS', 'Converted', 'to_timm']
 
-# Asked in this order; the first six look for names that only they have, the last takes what is left.
-LAYOUTS = (google, hugging_face, mm_vit, mm_swin, mm_convnext, mm_resnet, timm_names)
+# Asked in this order; the last takes what is left, the others look for names that only they have.
+LAYOUTS = (google, hugging_face, mm_vit, mm_swin, mm_convnext, mm_resnet, inverted_residuals, timm_names)
 
 # What may stand before a backbone's names, from the outside in. Once one does, what does not begin with it is aside.
 _WRAPPERS = {

@@ -1,0 +1,14 @@
+"""No prompt on the clip art: mappings of ImageNet's 1000 classes alone: EfficientNet-Lite0 at 128 px.
+
+vptx: not run yet; docs/real.md has the tables.
+
+python tools/experiment.py configs/real/reprogram_*.py --out work_dirs/real/reprogram
+"""
+
+_base_ = ['./reprogram_clip_art_border.py']
+
+custom_hooks = [dict(type='PromptTuningHook', mapping=dict(type='IterativeMapping', num_classes=10), tune=[])]
+
+# Nothing trains, so there is nothing to select, and one epoch is enough.
+once = {'grid.base_lr': [0.03 * 256 / 15], 'train_cfg.max_epochs': 1}
+variants = dict(random=once, frequency=once, iterative=once, bayesian=once, bayesian_plus=once)

@@ -1,0 +1,32 @@
+"""A border of 12 px on the stamps, and mappings of ImageNet's 1000 classes: EfficientNet-Lite0 at 128 px.
+
+vptx: not run yet; docs/real.md has the tables.
+
+python tools/experiment.py configs/real/reprogram_*.py --out work_dirs/real/reprogram
+"""
+
+_base_ = [
+    '../_base_/nets/efficientnet_lite0.py',
+    '../_base_/tasks/stamps.py',
+    '../_base_/protocols/real_pixels.py',
+    '../_base_/runtime.py',
+]
+
+pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(128, 128), interpolation='bicubic', backend='pillow'),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
+val_dataloader = dict(dataset=dict(pipeline=pipeline))
+test_dataloader = dict(dataset=dict(pipeline=pipeline))
+# The network keeps its own classifier.
+model = dict(backbone=dict(net=dict(num_classes=1000)), head=dict(_delete_=True, type='ClsHead'))
+custom_hooks = [
+    dict(
+        type='PromptTuningHook',
+        prompter=dict(type='BorderPrompter', width=12, init='zero'),
+        mapping=dict(type='IterativeMapping', num_classes=7),
+        tune=[],
+    )
+]

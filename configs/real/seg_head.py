@@ -1,0 +1,14 @@
+"""Heads alone: SETR-PUP on scenes of cut-outs, a ViT-S/14 of DINOv2's make that was tuned for saliency, at 112 px.
+
+vptx: not run yet; docs/real.md has the table.
+
+python tools/experiment.py configs/real/seg_*.py --out work_dirs/real/seg
+"""
+
+_base_ = [
+    '../_base_/segmentors/setr_pup_vit_s14_saliency.py',
+    '../_base_/prompters/seg_head.py',
+    '../_base_/tasks/scenes.py',
+    '../_base_/protocols/seg_real.py',
+    '../_base_/runtime_seg.py',
+]

@@ -1,0 +1,18 @@
+"""Full fine-tuning on the clip art: a ViT-S/14 of DINOv2's make that was tuned for saliency, at 98 px.
+
+vptx: not run yet; docs/real.md has the tables.
+
+python tools/experiment.py configs/real/vpt_*.py --out work_dirs/real/vpt --features work_dirs/real/features
+"""
+
+_base_ = [
+    '../_base_/nets/vit_s14_saliency.py',
+    '../_base_/prompters/full.py',
+    '../_base_/tasks/clip_art.py',
+    '../_base_/protocols/real.py',
+    '../_base_/runtime.py',
+]
+
+model = dict(head=dict(num_classes=10))
+# Weights of the network take three hundredths of the head's rate.
+optim_wrapper = dict(optimizer=dict(lr=3e-3), paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.03))))
