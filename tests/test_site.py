@@ -1,6 +1,7 @@
 """The documentation is complete: each method has its page and its figure, each public name its entry."""
 
 import ast
+import json
 import re
 import sys
 from pathlib import Path
@@ -133,6 +134,16 @@ def test_figures_are_as_their_script_draws_them(monkeypatch):
     drawn = figures.files()
     assert {path: path.read_text() for path in drawn} == drawn
     assert set((DOCS / 'assets').rglob('*.svg')) <= set(drawn)
+
+
+def test_the_notebook_has_run():
+    """make notebook"""
+    cells = [
+        cell for cell in json.loads((DOCS / 'quick_start.ipynb').read_text())['cells'] if cell['cell_type'] == 'code'
+    ]
+    assert [cell['execution_count'] for cell in cells] == [*range(1, len(cells) + 1)]
+    outputs = [output for cell in cells for output in cell['outputs']]
+    assert outputs and all(output['output_type'] != 'error' and output.get('name') != 'stderr' for output in outputs)
 
 
 def test_the_readme_is_short():
