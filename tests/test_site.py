@@ -99,16 +99,28 @@ def test_public_names_are_in_the_reference():
     shown: set[str] = set()
     for page in DOCS.rglob('*.md'):
         for name, options in SHOWN.findall(page.read_text() + '\n'):
+            folder = ROOT / name.replace('.', '/')
             members = re.findall(r'^ +- (\w+)$', options, re.MULTILINE)
-            init = ROOT / name.replace('.', '/') / '__init__.py'
-            names = members or (exported(init) if init.is_file() else [])
-            shown |= {name, *(f'{name}.{member}' for member in names)}
+            if not members and (folder / '__init__.py').is_file():
+                # A module of the same name hides what a package exports.
+                members = [
+                    member for member in exported(folder / '__init__.py') if not (folder / f'{member}.py').is_file()
+                ]
+            shown |= {name, *(f'{name}.{member}' for member in members)}
     public = {
         f'{".".join(init.parent.relative_to(ROOT).parts)}.{name}'
         for init in [ROOT / 'vptx' / '__init__.py', *sorted(ROOT.glob('vptx/*/__init__.py'))]
         for name in exported(init)
     }
-    assert len(public) > 100 and not sorted(public - shown)
+    lacking = [
+        name
+        for name in sorted(public - shown)
+        if not any(
+            there.startswith(f'{name.rpartition(".")[0]}.') and there.endswith(f'.{name.rpartition(".")[2]}')
+            for there in shown
+        )
+    ]
+    assert len(public) > 100 and not lacking
 
 
 def test_pages_are_in_the_navigation():
