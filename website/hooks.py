@@ -12,6 +12,7 @@ from latex2mathml.converter import convert
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 from nbconvert import MarkdownExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 # What pymdownx.arithmatex makes of $...$ and of $$...$$.
 INLINE = re.compile(r'<span class="arithmatex">\\\((.+?)\\\)</span>', re.DOTALL)
@@ -30,7 +31,8 @@ def unescape(text: str) -> str:
 def on_files(files: Any, config: Any) -> Any:
     """A notebook, with what it printed and drew, becomes a page of its name."""
     for notebook in [file for file in files if file.src_uri.endswith('.ipynb')]:
-        text, resources = MarkdownExporter().from_filename(notebook.abs_src_path)
+        exporter = MarkdownExporter(preprocessors=[CoalesceStreamsPreprocessor])
+        text, resources = exporter.from_filename(notebook.abs_src_path)
         page = notebook.src_uri.replace('.ipynb', '.md')
         files.append(File.generated(config, page, content=text))
         for name, data in resources['outputs'].items():
