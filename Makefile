@@ -55,7 +55,7 @@ format: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m pip install -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 COLUMNS=100 $(BIN)/mkdocs build --strict
 
 notebook: $(READY)
 	$(BIN)/python -m pip install -e '.[docs]'

@@ -1,6 +1,7 @@
 """The documentation is complete: each method has its page and its figure, each public name its entry."""
 
 import ast
+import json
 import re
 import sys
 from pathlib import Path
@@ -98,16 +99,28 @@ def test_public_names_are_in_the_reference():
     shown: set[str] = set()
     for page in DOCS.rglob('*.md'):
         for name, options in SHOWN.findall(page.read_text() + '\n'):
+            folder = ROOT / name.replace('.', '/')
             members = re.findall(r'^ +- (\w+)$', options, re.MULTILINE)
-            init = ROOT / name.replace('.', '/') / '__init__.py'
-            names = members or (exported(init) if init.is_file() else [])
-            shown |= {name, *(f'{name}.{member}' for member in names)}
+            if not members and (folder / '__init__.py').is_file():
+                # A module of the same name hides what a package exports.
+                members = [
+                    member for member in exported(folder / '__init__.py') if not (folder / f'{member}.py').is_file()
+                ]
+            shown |= {name, *(f'{name}.{member}' for member in members)}
     public = {
         f'{".".join(init.parent.relative_to(ROOT).parts)}.{name}'
         for init in [ROOT / 'vptx' / '__init__.py', *sorted(ROOT.glob('vptx/*/__init__.py'))]
         for name in exported(init)
     }
-    assert len(public) > 100 and not sorted(public - shown)
+    lacking = [
+        name
+        for name in sorted(public - shown)
+        if not any(
+            there.startswith(f'{name.rpartition(".")[0]}.') and there.endswith(f'.{name.rpartition(".")[2]}')
+            for there in shown
+        )
+    ]
+    assert len(public) > 100 and not lacking
 
 
 def test_pages_are_in_the_navigation():
@@ -133,6 +146,16 @@ def test_figures_are_as_their_script_draws_them(monkeypatch):
     drawn = figures.files()
     assert {path: path.read_text() for path in drawn} == drawn
     assert set((DOCS / 'assets').rglob('*.svg')) <= set(drawn)
+
+
+def test_the_notebook_has_run():
+    """make notebook"""
+    cells = [
+        cell for cell in json.loads((DOCS / 'quick_start.ipynb').read_text())['cells'] if cell['cell_type'] == 'code'
+    ]
+    assert [cell['execution_count'] for cell in cells] == [*range(1, len(cells) + 1)]
+    outputs = [output for cell in cells for output in cell['outputs']]
+    assert outputs and all(output['output_type'] != 'error' and output.get('name') != 'stderr' for output in outputs)
 
 
 def test_the_readme_is_short():

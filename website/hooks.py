@@ -1,5 +1,5 @@
 """What MkDocs does not do by itself: formulas as MathML, figures that follow the switch between light and dark, a
-notebook as a page, and a check that a reader needs no other site.
+notebook and the help of all commands as pages, and a check that a reader needs no other site.
 
 https://www.mkdocs.org/user-guide/configuration/#hooks
 """
@@ -12,6 +12,9 @@ from latex2mathml.converter import convert
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 from nbconvert import MarkdownExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+from vptx_cli import COMMANDS, command_parser
 
 # What pymdownx.arithmatex makes of $...$ and of $$...$$.
 INLINE = re.compile(r'<span class="arithmatex">\\\((.+?)\\\)</span>', re.DOTALL)
@@ -30,7 +33,8 @@ def unescape(text: str) -> str:
 def on_files(files: Any, config: Any) -> Any:
     """A notebook, with what it printed and drew, becomes a page of its name."""
     for notebook in [file for file in files if file.src_uri.endswith('.ipynb')]:
-        text, resources = MarkdownExporter().from_filename(notebook.abs_src_path)
+        exporter = MarkdownExporter(preprocessors=[CoalesceStreamsPreprocessor])
+        text, resources = exporter.from_filename(notebook.abs_src_path)
         page = notebook.src_uri.replace('.ipynb', '.md')
         files.append(File.generated(config, page, content=text))
         for name, data in resources['outputs'].items():
@@ -39,8 +43,15 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Links to a notebook lead to its page."""
-    return re.sub(r'\.ipynb(?=[#)])', '.md', markdown)
+    """Links to a notebook lead to its page, and the help of all commands stands where a comment asks for it."""
+    markdown = re.sub(r'\.ipynb(?=[)#])', '.md', markdown)
+    return re.sub('<!-- commands -->', lambda _: '\n\n'.join(map(help_of, COMMANDS)), markdown)
+
+
+def help_of(command: str) -> str:
+    parser = command_parser(command)
+    parser.prog = f'vptx {command}'
+    return f'## {command}\n\n```text\n{parser.format_help()}```'
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
