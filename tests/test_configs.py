@@ -33,8 +33,8 @@ from vptx.studies.protocol import RATE, points, selection_config, studies
 
 CONFIGS = Path(__file__).parent.parent / 'configs'
 LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
-EVERY = LEAVES
-LEAVES = [leaf for leaf in LEAVES if not leaf.startswith('seg/')]  # tests/segmentation/test_seg_configs.py
+EVERY = [leaf for leaf in LEAVES if leaf != 'real/imagenet.py']  # is only tested: tests/real/test_fetched.py
+LEAVES = [leaf for leaf in EVERY if not leaf.startswith(('seg/', 'real/seg_'))]  # tests/segmentation/test_seg_configs.py
 NETS = sorted(path.stem for path in (CONFIGS / '_base_' / 'nets').glob('*.py'))
 REAL = [leaf for leaf in LEAVES if leaf.startswith(('clip/', 'cls/', 'vtab/', 'fgvc/'))]
 # A tiny one of each kind of net, and the width that its head then sees.

@@ -21,13 +21,14 @@ import vptx
 from vptx.registry import DATASETS, MODELS
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-LEAVES = sorted(path.stem for path in (CONFIGS / 'seg').glob('*.py'))
-REAL = [leaf for leaf in LEAVES if not leaf.startswith('mini_')]
+FILES = {path.stem: path for path in [*(CONFIGS / 'seg').glob('*.py'), *(CONFIGS / 'real').glob('seg_*.py')]}
+LEAVES = sorted(FILES)
+REAL = [leaf for leaf in LEAVES if not leaf.startswith(('mini_', 'seg_'))]
 
 
 @cache
 def parsed(leaf: str) -> Config:
-    config = Config.fromfile(CONFIGS / 'seg' / f'{leaf}.py')
+    config = Config.fromfile(FILES[leaf])
     import_modules_from_strings(**config.custom_imports)
     return config
 
@@ -113,13 +114,13 @@ def shrink(config: Config) -> None:
     if words := config.model.decode_head.get('words'):
         words.tower.update(width=12, pretrained=None)
     net.pop('fresh', None)
-    widths = {192: 12, 768: 12, 1024: 12, 256: 8, 512: 16, 128: 4, 32: 8}
+    widths = {192: 12, 384: 12, 768: 12, 1024: 12, 256: 8, 512: 16, 128: 4, 32: 8}
     if 'swin' in net.model:
         widths = {128: 12, 256: 24, 512: 48, 1024: 96}
     else:
         net.num_heads = 3
     for part in ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader'):
-        smaller(config[part], widths, divide=2 if 'mini' in net.model else 8)
+        smaller(config[part], widths, divide=2 if 'mini' in net.model else 1 if net.img_size == 112 else 8)
 
 
 def write_random(folder: Path, config: Config) -> None:

@@ -16,7 +16,7 @@ from mmpretrain.models import ConvNeXt, ResNet, ResNetV1d, SwinTransformer, Visi
 from safetensors.torch import save_file
 from small_models import SIZE, drawn, images, vit
 from torch import Tensor, nn
-from torchvision.models import resnet18
+from torchvision.models import mobilenet_v2, resnet18
 
 from vptx.weights import load_weights
 from vptx.weights.export import to_google
@@ -247,6 +247,45 @@ def convnext() -> Case:
     return case._replace(tensors={**rename(case.tensors, rules), 'head.weight': torch.zeros(5, 32)})
 
 
+def efficientnet_pytorch(name: str = 'efficientnet_lite0') -> Case:
+    """Blocks numbered through all stages; of those that do not widen, the first convolution is missing."""
+    theirs = drawn(timm.create_model(name, num_classes=5))
+    numbers = {f'blocks.{i}.{j}': n for n, (i, j) in enumerate((i, j) for i, s in enumerate(theirs.blocks) for j in range(len(s)))}
+    tensors = {}
+    for name_, tensor in theirs.state_dict().items():
+        head, _, rest = name_.partition('.')
+        if head != 'blocks':
+            start = dict(conv_stem='_conv_stem', bn1='_bn0', conv_head='_conv_head', bn2='_bn1', classifier='_fc')[head]
+            tensors[f'{start}.{rest}'] = tensor
+            continue
+        _, stage, index, part = name_.split('.', 3)
+        place = f'blocks.{stage}.{index}'
+        module, _, kind = part.rpartition('.')
+        wide = f'{place}.conv_pwl.weight' in theirs.state_dict()
+        parts = dict(conv_dw='_depthwise_conv') | {'se.conv_reduce': '_se_reduce', 'se.conv_expand': '_se_expand'}
+        parts |= (
+            dict(conv_pw='_expand_conv', bn1='_bn0', bn2='_bn1', conv_pwl='_project_conv', bn3='_bn2')
+            if wide
+            else dict(bn1='_bn1', conv_pw='_project_conv', bn2='_bn2')
+        )
+        tensors[f'_blocks.{numbers[place]}.{parts[module]}.{kind}'] = tensor
+    return Case(tensors, timm.create_model(name, num_classes=5), theirs)
+
+
+def torchvision_mobilenet(older: bool = False) -> Case:
+    theirs = drawn(mobilenet_v2(num_classes=5))
+    tensors = {}
+    for name, tensor in theirs.state_dict().items():
+        place, _, kind = name.rpartition('.')
+        if older and '.conv.' in place:  # one list of convolutions, norms and activations, where now some are together
+            block, _, part = place.partition('.conv.')
+            first, _, second = part.partition('.')
+            last = len(theirs.get_submodule(block).conv) - 2
+            place = f'{block}.conv.{3 * int(first) + int(second) if second else 3 * last + int(first) - last}'
+        tensors[f'{place}.{kind}'] = tensor
+    return Case(tensors, timm.create_model('mobilenetv2_100', num_classes=5), theirs)
+
+
 def torchvision_resnet() -> Case:
     """As of 2016, without a count of batches."""
     theirs = drawn(resnet18())
@@ -270,6 +309,10 @@ AUTHORS = {
     'swin': swin,
     'convnext': convnext,
     'torchvision resnet': torchvision_resnet,
+    'efficientnet-pytorch, lite': efficientnet_pytorch,
+    'efficientnet-pytorch': partial(efficientnet_pytorch, 'efficientnet_b0'),
+    'torchvision mobilenet': torchvision_mobilenet,
+    'torchvision mobilenet, older names': partial(torchvision_mobilenet, older=True),
 }
 
 
