@@ -14,6 +14,7 @@ __all__ = ['COMMANDS', 'command_parser', 'main']
 #: Each is the module of its name, with ``_`` for ``-``; the first line of its docstring is the help.
 COMMANDS = (
     'train',
+    'train-many',
     'test',
     'predict',
     'experiment',

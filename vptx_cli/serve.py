@@ -68,6 +68,7 @@ def serve(args: argparse.Namespace) -> None:
         token=token_hash(token) if token else None,
         limits=Limits(queue=args.queue),
     )
+    os.environ.setdefault('RAY_raylet_start_wait_time_s', '120')  # of a machine that is at work already
     options = dict(address=args.address) if args.address else dict(include_dashboard=False)
     ray.init(log_to_driver=True, configure_logging=False, **options)
     ray_serve.start(http_options=dict(host=args.host, port=args.port))
