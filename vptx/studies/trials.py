@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from math import isfinite
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yapf.yapflib.yapf_api as formatter
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -51,7 +52,13 @@ __all__ = [
 
 Point = dict[str, Any]
 #: Type of an evaluator -> which of its figures runs are compared by.
-METRICS = {'Accuracy': 'accuracy/top1', 'BaseToNew': 'base_to_new/H', 'IoUMetric': 'mIoU'}
+#: Of HiddenIoUMetric it is that of the classes which are not hidden, as nothing may be chosen on the others.
+METRICS = {
+    'Accuracy': 'accuracy/top1',
+    'BaseToNew': 'base_to_new/H',
+    'IoUMetric': 'mIoU',
+    'HiddenIoUMetric': 'mIoU_seen',
+}
 #: Figures of BaseToNew.
 PARTS = tuple(f'base_to_new/{part}' for part in ('base', 'new', 'H', 'all'))
 
@@ -168,9 +175,23 @@ class Run:
         started = time.perf_counter()
         gc.collect()  # a Runner is part of cycles, in which an earlier one keeps its network
         _forget_peak()
-        runner = make_runner(config)
-        if watch is not None:
-            watch(runner)
+        with _formats_once():
+            runner = make_runner(config)
+            if watch is not None:
+                watch(runner)
+            trial = self._train(runner, config)
+        trial.seconds, trial.megabytes = time.perf_counter() - started, _peak()
+        trial.trained = sum(parameter.numel() for parameter in runner.model.parameters() if parameter.requires_grad)
+        prompt = self.folder / 'prompt.safetensors'
+        trial.kilobytes = prompt.stat().st_size / 1024 if prompt.is_file() else 0.0
+        if prompt.is_file() or trial.error:  # else they are all that is left of the training
+            for checkpoint in self.folder.glob('*.pth'):
+                checkpoint.unlink()
+        if self.seen == 'val':
+            prompt.unlink(missing_ok=True)
+        return trial
+
+    def _train(self, runner: Runner, config: Config) -> Trial:
         trial = Trial(self.point, None, seed=runner.seed)
         try:
             runner.train()
@@ -185,16 +206,24 @@ class Run:
                 trial.transfer = {task: _test_on(runner, config, task) for task in config.get('transfer') or ()}
         except FloatingPointError as error:  # a learning rate too high, as grids have them
             trial.error = str(error)
-        trial.seconds, trial.megabytes = time.perf_counter() - started, _peak()
-        trial.trained = sum(parameter.numel() for parameter in runner.model.parameters() if parameter.requires_grad)
-        prompt = self.folder / 'prompt.safetensors'
-        trial.kilobytes = prompt.stat().st_size / 1024 if prompt.is_file() else 0.0
-        if prompt.is_file() or trial.error:  # else they are all that is left of the training
-            for checkpoint in self.folder.glob('*.pth'):
-                checkpoint.unlink()
-        if self.seen == 'val':
-            prompt.unlink(missing_ok=True)
         return trial
+
+
+@contextmanager
+def _formats_once() -> Iterator[None]:
+    """A run asks for its config as text for every checkpoint, and yapf needs a second each time for the same."""
+    given, known = formatter.FormatCode, dict[str, Any]()
+
+    def format_code(text: str, *arguments: Any, **options: Any) -> Any:
+        if text not in known:
+            known[text] = given(text, *arguments, **options)
+        return known[text]
+
+    formatter.FormatCode = format_code
+    try:
+        yield
+    finally:
+        formatter.FormatCode = given
 
 
 def _is_finite(value: Any) -> bool:
