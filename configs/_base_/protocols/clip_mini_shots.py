@@ -1,6 +1,8 @@
-"""Prompts on CLIP-mini: AdamW, a constant epoch, then cosine; the last epoch counts. 1, 4 and 16 images of each class are
-compared, side by side. Rates are selected on 10 validation images of each class; each seed of the final runs draws
-training images of its own."""
+"""Prompts on CLIP-mini: AdamW, a constant epoch, then cosine; the last epoch counts.
+
+1, 4 and 16 images of each class are compared. Rates are selected on 10 validation images of each class. Each seed of
+the final runs draws training images of its own.
+"""
 
 steady, epochs = 1, 6
 
