@@ -96,6 +96,16 @@ def test_shared_rows_run_once_with_the_same_features_and_gradients(kind, rows):
     assert relative(whole[0], reference()) > 1e-3
 
 
+@pytest.mark.parametrize('kind', ['M = 1', 'M = 4', 'M = 16', 'some deep'])
+def test_shared_rows_are_as_near_to_the_gradients_of_double_precision_as_the_published_way(kind):
+    """There the two agree. In single precision either is 1e-6 to 2e-6 of the largest gradient away from them."""
+    exact, other = (features_and_gradients(learnt(side(PROMPTERS[kind], whole=whole)).double()) for whole in (1, 0))
+    published, shared = (features_and_gradients(learnt(side(PROMPTERS[kind], whole=whole))) for whole in (1, 0))
+    for a, b, c, d in zip(exact, other, published, shared, strict=True):
+        assert relative(b, a) < 1e-12
+        assert relative(d.double(), a) < max(1e-6, 2 * relative(c.double(), a)) < 5e-6
+
+
 @pytest.mark.parametrize('options', [{}, dict(layers=[0, 1], carry=False)])
 def test_memory_is_tokens_and_the_start_of_a_text_does_not_see_it(options):
     prompter = dict(type='DeepPrompter', num_tokens=4, **options)

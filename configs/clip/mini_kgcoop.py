@@ -29,5 +29,5 @@ custom_hooks = [
         tune=[],
     )
 ]
-grid = {'optim_wrapper.optimizer.lr': [1e-3, 4e-3, 1.6e-2]}
-optim_wrapper = dict(optimizer=dict(lr=4e-3))
+grid = {'optim_wrapper.optimizer.lr': [4e-3, 1.6e-2, 6.4e-2]}
+optim_wrapper = dict(optimizer=dict(lr=1.6e-2))

@@ -19,5 +19,5 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=20))
-grid = {'optim_wrapper.optimizer.lr': [1e-3, 4e-3, 1.6e-2]}
-optim_wrapper = dict(optimizer=dict(lr=4e-3))
+grid = {'optim_wrapper.optimizer.lr': [3e-3, 1e-2, 3e-2]}
+optim_wrapper = dict(optimizer=dict(lr=1e-2))

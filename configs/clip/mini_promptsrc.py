@@ -34,11 +34,11 @@ custom_hooks = [
         ),
         tune=[],
     ),
-    dict(type='GaussianAverageHook', mean=7.5, std=1.0),
+    dict(type='GaussianAverageHook', mean=4.5, std=1.0),
 ]
-grid = {'optim_wrapper.optimizer.lr': [1e-3, 4e-3, 1.6e-2]}
-optim_wrapper = dict(optimizer=dict(lr=4e-3))
+grid = {'optim_wrapper.optimizer.lr': [1e-3, 3e-3, 1e-2]}
+optim_wrapper = dict(optimizer=dict(lr=3e-3))
 variants = {
-    '1_shots': {'custom_hooks.1.mean': 30.0, 'custom_hooks.1.std': 4.0},
-    '4_shots': {'custom_hooks.1.mean': 15.0, 'custom_hooks.1.std': 2.0},
+    '1_shots': {'custom_hooks.1.mean': 22.5, 'custom_hooks.1.std': 3.0},
+    '4_shots': {'custom_hooks.1.mean': 11.25, 'custom_hooks.1.std': 1.5},
 }

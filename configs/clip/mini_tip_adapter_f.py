@@ -31,5 +31,5 @@ custom_hooks = [
     )
 ]
 final = dict(validation=True)  # alpha and beta are chosen there
-grid = {'optim_wrapper.optimizer.lr': [1e-3, 4e-3, 1.6e-2]}
-optim_wrapper = dict(optimizer=dict(lr=4e-3))
+grid = {'optim_wrapper.optimizer.lr': [3e-4, 1e-3, 3e-3]}
+optim_wrapper = dict(optimizer=dict(lr=1e-3))

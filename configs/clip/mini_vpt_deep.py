@@ -28,5 +28,5 @@ custom_hooks = [
         tune=[],
     )
 ]
-grid = {'optim_wrapper.optimizer.lr': [1e-3, 4e-3, 1.6e-2]}
-optim_wrapper = dict(optimizer=dict(lr=4e-3))
+grid = {'optim_wrapper.optimizer.lr': [1e-3, 3e-3, 1e-2]}
+optim_wrapper = dict(optimizer=dict(lr=3e-3))

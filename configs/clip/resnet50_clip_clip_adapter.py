@@ -1,11 +1,12 @@
 """CLIP-Adapter, 1 to 16 images of each class: CLIP's ResNet-50, a small network on the image's embedding.
 
 Source: Gao et al., "CLIP-Adapter: Better Vision-Language Models with Feature Adapters", IJCV 2024,
-        https://arxiv.org/abs/2110.04544: the adapter of the image side, r = 0.2, trained by the recipe of CoOp, in whose
-        code the authors' trainer runs. Each data set has its own template.
-        Different: single precision, no image is left out of an epoch, images are drawn by another generator; the public
-        code keeps the epoch that is best on the test images.
+        https://arxiv.org/abs/2110.04544: the adapter of the image side, r = 0.2, trained by the recipe of CoOp, in
+        whose code the authors' trainer runs. Each data set has its own template.
+        Different: single precision, no image is left out of an epoch, images are drawn by another generator; the last
+        epoch counts.
 Paper:  ImageNet 61.20, 61.52, 61.84, 62.68, 63.59 % with 1, 2, 4, 8, 16 images of each class; DTD 65.96 with 16.
+        From Tip-Adapter's paper and the log in its repository, chosen there by test accuracy.
 vptx:   not run yet.
 Cost:   524,288 trained parameters; a prompt file of 2.10 MB. Time not measured.
 

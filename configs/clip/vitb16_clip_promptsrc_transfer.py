@@ -2,9 +2,10 @@
 
 Source: Khattak et al., "Self-regulating Prompts: Foundational Model Adaptation without Forgetting", ICCV 2023,
         https://arxiv.org/abs/2307.06948, and the configs of its repository: 4 + 4 prompts, pulled to the frozen towers,
-        and averaged over epochs. Different: the average is of the prompts alone, in the public code of the frozen
-        weights, too; 80 templates instead of 60; single precision, no image is left out of an epoch, images are drawn
-        by another generator.
+        and averaged over epochs.
+        Different: the average is of the prompts alone, in the public code of the frozen weights, too; the 80 templates
+        of CLIP's authors, as it has not been derived which 60 the public code has; single precision, no image is left
+        out of an epoch, images are drawn by another generator.
 Paper:  ImageNet 71.27 %, mean of the ten other data sets 65.81, of V2, Sketch, A and R 60.65.
 vptx:   not run yet.
 Cost:   15,360 trained parameters; a prompt file of 0.06 MB. Time not measured.

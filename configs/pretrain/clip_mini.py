@@ -19,7 +19,7 @@ python tools/export_backbone.py work_dirs/clip_mini/iter_800.pth weights/clip_mi
 _base_ = ['../_base_/runtime.py']
 custom_imports = dict(imports=['vptx', 'vptx.datasets', 'vptx.pretraining'], allow_failed_imports=False)
 
-steps, warm_up, cool_down, batch = 1_600, 50, 400, 128
+steps, warm_up, cool_down, batch = 1_000, 50, 250, 128
 
 model = dict(
     type='ContrastivePretraining',

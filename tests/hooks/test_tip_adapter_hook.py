@@ -98,7 +98,7 @@ def test_alpha_and_beta_are_not_chosen_on_test_images(changes, tmp_path):
         run.train()
 
 
-def test_alpha_and_beta_are_not_left_as_they_are_in_silence(changes, tmp_path, caplog):
+def test_alpha_and_beta_are_not_left_as_they_are_in_silence(changes, tmp_path, monkeypatch):
     options = changes(alpha=2.0)
     options.update(val_dataloader=None, val_evaluator=None, val_cfg=None)
     with pytest.raises(ValueError, match='no validation images to choose alpha and beta on: give a val_dataloader, or'):
@@ -108,9 +108,10 @@ def test_alpha_and_beta_are_not_left_as_they_are_in_silence(changes, tmp_path, c
     run.train()
     assert find_prompted_network(run.model).mapping.alpha == 2
     model = prompted(type='TipAdapterHead')
-    batch = [(torch.randn(3, 3, 16, 16), torch.arange(3))]
-    vptx.fill_cache(model, batch)
-    assert 'without validation images alpha=1 and beta=5.5 of TipAdapterHead stay as they were given' in caplog.text
+    lines: list[str] = []
+    monkeypatch.setattr(tip_adapter_hook, 'print_log', lambda line, *others: lines.append(line))
+    vptx.fill_cache(model, [(torch.randn(3, 3, 16, 16), torch.arange(3))])
+    assert lines == ['without validation images alpha=1 and beta=5.5 of TipAdapterHead stay as they were given']
 
 
 @pytest.mark.parametrize('train_keys', [False, True])

@@ -243,7 +243,8 @@ class TextHead(LabelMapping):
                 f'{where} was trained with {name}={facts.get(name)!r} of its text head, this model has {here[name]!r}: '
                 'attach it as in the file'
             )
-        if self.adopts_classes and facts.get('classes') != []:  # of a file whose head had no names either
+        nameless = self.is_open and facts.get('classes') == []  # a file whose head had no names either
+        if self.adopts_classes and not nameless:
             try:
                 self.text.check_classes(facts.get('classes'))
             except ValueError as error:

@@ -127,8 +127,8 @@ def selection_config(config: Config, point: Point) -> Config:
 
 
 def final_config(config: Config, point: Point, seed: int) -> Config:
-    """What the chosen point is reported by: no validation is in it, whose images may train, but for a method that chooses
-    on them by itself."""
+    """What the chosen point is reported by: no validation is in it, whose images may train, but for a method that
+    chooses on them by itself."""
     final = config.get('final') or {}
     config = _at(config, point)
     if not final.get('validation'):
@@ -148,7 +148,8 @@ class Study:
 
     Raises:
         ValueError: a grid that is none, factors next to a grid, an unknown task, an evaluator with nothing to choose
-            by, final runs that would choose on images that they train on, or a folder that holds runs of a config or of weights that have changed since.
+            by, final runs that would choose on images that they train on, or a folder that holds runs of a config or of
+            weights that have changed since.
     """
 
     def __init__(

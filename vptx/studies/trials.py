@@ -53,7 +53,13 @@ __all__ = [
 
 Point = dict[str, Any]
 #: Type of an evaluator -> which of its figures runs are compared by.
-METRICS = {'Accuracy': 'accuracy/top1', 'BaseToNew': 'base_to_new/H', 'IoUMetric': 'mIoU'}
+#: Of HiddenIoUMetric it is that of the classes which are not hidden, as nothing may be chosen on the others.
+METRICS = {
+    'Accuracy': 'accuracy/top1',
+    'BaseToNew': 'base_to_new/H',
+    'IoUMetric': 'mIoU',
+    'HiddenIoUMetric': 'mIoU_seen',
+}
 #: Figures of BaseToNew.
 PARTS = tuple(f'base_to_new/{part}' for part in ('base', 'new', 'H', 'all'))
 
@@ -173,6 +179,19 @@ class Run:
         runner = make_runner(config)
         if watch is not None:
             watch(runner)
+        trial = self._train(runner, config)
+        trial.seconds, trial.megabytes = time.perf_counter() - started, _peak()
+        trial.trained = sum(parameter.numel() for parameter in runner.model.parameters() if parameter.requires_grad)
+        prompt = self.folder / 'prompt.safetensors'
+        trial.kilobytes = prompt.stat().st_size / 1024 if prompt.is_file() else 0.0
+        if prompt.is_file() or trial.error:  # else they are all that is left of the training
+            for checkpoint in self.folder.glob('*.pth'):
+                checkpoint.unlink()
+        if self.seen == 'val':
+            prompt.unlink(missing_ok=True)
+        return trial
+
+    def _train(self, runner: Runner, config: Config) -> Trial:
         trial = Trial(self.point, None, seed=runner.seed)
         try:
             runner.train()
@@ -187,15 +206,6 @@ class Run:
                 trial.transfer = {task: _test_on(runner, config, task) for task in config.get('transfer') or ()}
         except FloatingPointError as error:  # a learning rate too high, as grids have them
             trial.error = str(error)
-        trial.seconds, trial.megabytes = time.perf_counter() - started, _peak()
-        trial.trained = sum(parameter.numel() for parameter in runner.model.parameters() if parameter.requires_grad)
-        prompt = self.folder / 'prompt.safetensors'
-        trial.kilobytes = prompt.stat().st_size / 1024 if prompt.is_file() else 0.0
-        if prompt.is_file() or trial.error:  # else they are all that is left of the training
-            for checkpoint in self.folder.glob('*.pth'):
-                checkpoint.unlink()
-        if self.seen == 'val':
-            prompt.unlink(missing_ok=True)
         return trial
 
 

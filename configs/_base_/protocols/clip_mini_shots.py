@@ -1,8 +1,10 @@
-"""Prompts on CLIP-mini: AdamW, a constant epoch, then cosine; the last epoch counts. 1, 4 and 16 images of each class are
-compared, side by side. Rates are selected on 10 validation images of each class; each seed of the final runs draws
-training images of its own."""
+"""Prompts on CLIP-mini: AdamW, a constant epoch, then cosine; the last epoch counts.
 
-steady, epochs = 1, 10
+1, 4 and 16 images of each class are compared. Rates are selected on 10 validation images of each class. Each seed of
+the final runs draws training images of its own.
+"""
+
+steady, epochs = 1, 6
 
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=epochs)
 val_cfg = dict()
@@ -19,5 +21,5 @@ variants = {
         'train_cfg.val_interval': length,
         'param_scheduler.0.end': length,
     }
-    for shots, length in {1: 40, 4: 20, 16: 10}.items()
+    for shots, length in {1: 30, 4: 15, 16: 6}.items()
 }
