@@ -1,6 +1,7 @@
 """Export a trained model to a file that runs without vptx: ONNX, OpenVINO or a program of torch.export:
 
 vptx export CONFIG PROMPT_FILE model.onnx
+vptx export CONFIG PROMPT_FILE model.onnx model.xml model.pt2
 vptx export CONFIG PROMPT_FILE graph.onnx --graph           # the frozen network, for many tasks
 vptx export CONFIG PROMPT_FILE flowers.safetensors --task   # what one of them learnt, as inputs of that graph
 
@@ -12,12 +13,16 @@ import argparse
 from pathlib import Path
 
 from vptx_cli.arguments import add_config_arguments
+from vptx_cli.bar import bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument('prompt_file', help="a prompt file (.safetensors), hf://user/name, or a run's .pth")
-    parser.add_argument('out', type=Path, help='.onnx, .xml (OpenVINO) or .pt2 (torch.export); .safetensors of --task')
+    parser.add_argument(
+        'out', nargs='+', type=Path, help='.onnx, .xml (OpenVINO) or .pt2 (torch.export); .safetensors of --task'
+    )
+    parser.add_argument('--quiet', action='store_true', help='no bar while several files are written')
     parser.add_argument('--size', type=int, nargs='+', metavar='PIXELS', help="of an image, H W; else the network's")
     parser.add_argument('--uint8', action='store_true', help='images of whole numbers from 0 to 255; else from 0 to 1')
     parser.add_argument(
@@ -42,15 +47,16 @@ def run(args: argparse.Namespace) -> None:
         config = read_config(args.config, args.net)
         config.merge_from_dict(args.cfg_options)
         model = vptx.init_model(config, args.prompt_file)
-        if args.task:
-            facts = export_task(model, args.out)
-        elif args.graph:
-            facts = export_graph(model, args.out, size, args.uint8)
-        else:
-            facts = export_model(model, args.out, size, args.uint8, args.fold)
+        for out in bar(args.out, len(args.out), 'files', args.quiet):
+            if args.task:
+                facts = export_task(model, out)
+            elif args.graph:
+                facts = export_graph(model, out, size, args.uint8)
+            else:
+                facts = export_model(model, out, size, args.uint8, args.fold)
+            kilobytes, (height, width) = out.stat().st_size / 1024, facts['size']
+            print(f'{out}: {kilobytes:,.0f} kB, {facts["network"]}, images of {height} x {width}')
+            if 'difference' in facts:
+                print(f'largest difference from the model: {facts["difference"]:.1e}')
     except (FileNotFoundError, ImportError, ValueError) as error:
         raise SystemExit(str(error)) from error
-    kilobytes = args.out.stat().st_size / 1024
-    print(f'{args.out}: {kilobytes:,.0f} kB, {facts["network"]}, images of {facts["size"][0]} x {facts["size"][1]}')
-    if 'difference' in facts:
-        print(f'largest difference from the model: {facts["difference"]:.1e}')
