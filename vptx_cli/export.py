@@ -5,6 +5,8 @@ vptx export CONFIG PROMPT_FILE model.onnx model.xml model.pt2
 vptx export CONFIG PROMPT_FILE graph.onnx --graph           # the frozen network, for many tasks
 vptx export CONFIG PROMPT_FILE flowers.safetensors --task   # what one of them learnt, as inputs of that graph
 
+With --rounds 10, the model, folded and compiled too, and the files are timed in turns.
+
 The graph takes RGB images (B, 3, H, W) of one size, in batches of any number, and gives logits. The normalisation of
 pixels is inside. Repeat the --cfg-options of the run.
 """
@@ -12,7 +14,7 @@ pixels is inside. Repeat the --cfg-options of the run.
 import argparse
 from pathlib import Path
 
-from vptx_cli.arguments import add_config_arguments
+from vptx_cli.arguments import add_config_arguments, at_least_1
 from vptx_cli.bar import bar
 
 
@@ -21,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('prompt_file', help="a prompt file (.safetensors), hf://user/name, or a run's .pth")
     parser.add_argument(
         'out', nargs='+', type=Path, help='.onnx, .xml (OpenVINO) or .pt2 (torch.export); .safetensors of --task'
+    )
+    parser.add_argument('--rounds', type=at_least_1, help='then compare the speed of model and files in so many rounds')
+    parser.add_argument('--batch', type=at_least_1, default=1, help='images, in these rounds')
+    parser.add_argument('--clock', choices=['wall', 'cpu'], default='wall', help='cpu: time given to the process')
+    parser.add_argument(
+        '--compiler', default='inductor', help='backend of torch.compile in these rounds; none: without'
     )
     parser.add_argument('--quiet', action='store_true', help='no bar while several files are written')
     parser.add_argument('--size', type=int, nargs='+', metavar='PIXELS', help="of an image, H W; else the network's")
@@ -37,11 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     import vptx
+    from vptx.benchmark.deployed import latencies, latency_table
     from vptx.configs import read_config
     from vptx.export import export_graph, export_model, export_task
 
     if args.size and len(args.size) > 2:
         raise SystemExit(f'--size takes one number or two, not {len(args.size)}')
+    if args.rounds and (args.graph or args.task):
+        raise SystemExit('--rounds compares whole models with their files: leave --graph and --task out')
     size = (args.size * 2)[:2] if args.size else None
     try:
         config = read_config(args.config, args.net)
@@ -58,5 +69,9 @@ def run(args: argparse.Namespace) -> None:
             print(f'{out}: {kilobytes:,.0f} kB, {facts["network"]}, images of {height} x {width}')
             if 'difference' in facts:
                 print(f'largest difference from the model: {facts["difference"]:.1e}')
+        if args.rounds:
+            compiler = None if args.compiler == 'none' else args.compiler
+            timing = args.batch, args.rounds, args.clock, args.uint8, size, compiler
+            print(latency_table(latencies(model, args.out, *timing)))
     except (FileNotFoundError, ImportError, ValueError) as error:
         raise SystemExit(str(error)) from error
