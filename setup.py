@@ -92,6 +92,7 @@ setup(
         'pillow>=10',
         'tensorboard>=2.12',
         'argcomplete>=3',
+        'rich>=13',
     ],
     extras_require=extras,
     classifiers=[

@@ -121,6 +121,21 @@ def test_an_import_prints_nothing():
     assert (done.stdout, done.stderr) == ('', '')
 
 
+def test_an_import_takes_what_it_needs_alone():
+    """Not libraries that are slow to import and that it does without; Adafactor is there when it is asked for."""
+    code = (
+        'import sys, vptx\n'
+        "slow = {'transformers', 'matplotlib', 'pandas', 'sklearn', 'skimage', 'open_clip', 'ray', 'onnx', 'mmseg'}\n"
+        "print(sorted((slow | {'mmpretrain', 'scipy.optimize', 'onnxruntime', 'openvino'}) & set(sys.modules)))\n"
+        'import torch\n'
+        'from mmengine.registry import OPTIMIZERS\n'
+        "made = OPTIMIZERS.build(dict(type='Adafactor', params=torch.nn.Linear(2, 2).parameters()))\n"
+        'print(type(made).__module__)'
+    )
+    done = python(code)
+    assert done.stdout == '[]\ntransformers.optimization\n', done.stderr
+
+
 @pytest.fixture(scope='module')
 def installed(tmp_path_factory):
     """A bare environment with vptx from a wheel that was built from a source distribution, outside of the checkout."""

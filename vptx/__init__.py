@@ -4,6 +4,9 @@ model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPr
 """
 
 # isort: split
+from vptx import adafactor  # noqa: F401  before others import MMEngine's optimizers
+
+# isort: split
 from vptx import openmmlab  # noqa: F401  closes gaps of MMEngine, before others import OpenMMLab's packages
 
 # isort: split

@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 
 #: Releases of OpenMMLab that install the same modules as the forks that vptx needs.
@@ -50,19 +50,18 @@ def _installed(faults: list[str]) -> Iterator[tuple[str, str]]:
     from packaging.requirements import Requirement
 
     yield 'vptx', f'{version("vptx")}, {Path(__file__).parent.parent}'
-    extras: dict[str, list[Requirement]] = {}
-    for text in requires('vptx') or ():
-        asked = Requirement(text)
-        named = [extra for extra in _extras() if asked.marker and not asked.marker.evaluate({'extra': ''})]
-        for extra in [e for e in named if asked.marker and asked.marker.evaluate({'extra': e})] or [''] * (not named):
-            extras.setdefault(extra, []).append(asked)
-    for asked in extras.pop('', []):
-        said, fault = _state(asked)
-        yield asked.name, said
+    asked = [Requirement(text) for text in requires('vptx') or ()]
+
+    def needed(extra: str) -> list[Requirement]:
+        return [one for one in asked if one.marker is None or one.marker.evaluate({'extra': extra})]
+
+    for one in needed(''):
+        said, fault = _state(one)
+        yield one.name, said
         if fault:
-            faults.append(f'{fault}: pip install "{asked.name}{asked.specifier}"')
-    for extra, needs in extras.items():
-        lacking = [fault for fault in (_state(asked)[1] for asked in needs) if fault]
+            faults.append(f'{fault}: pip install "{one.name}{one.specifier}"')
+    for extra in metadata('vptx').get_all('Provides-Extra') or ():
+        lacking = [fault for one in needed(extra) if one.marker and (fault := _state(one)[1])]
         yield f'vptx[{extra}]', '; '.join(lacking) or 'complete'
     for name in OFFICIAL:
         if _version(name) and _version(f'onedl-{name.replace("-lite", "")}'):
@@ -70,10 +69,6 @@ def _installed(faults: list[str]) -> Iterator[tuple[str, str]]:
                 f'{name} and onedl-{name.replace("-lite", "")} are both installed, and have the same modules: '
                 f'pip uninstall {name}, then install the other one again'
             )
-
-
-def _extras() -> list[str]:
-    return distribution('vptx').metadata.get_all('Provides-Extra') or []
 
 
 def _state(asked) -> tuple[str, str]:

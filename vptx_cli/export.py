@@ -1,8 +1,11 @@
 """Export a trained model to a file that runs without vptx: ONNX, OpenVINO or a program of torch.export:
 
 vptx export CONFIG PROMPT_FILE model.onnx
+vptx export CONFIG PROMPT_FILE model.onnx model.xml model.pt2
 vptx export CONFIG PROMPT_FILE graph.onnx --graph           # the frozen network, for many tasks
 vptx export CONFIG PROMPT_FILE flowers.safetensors --task   # what one of them learnt, as inputs of that graph
+
+With --rounds 10, the model, folded and compiled too, and the files are timed in turns.
 
 The graph takes RGB images (B, 3, H, W) of one size, in batches of any number, and gives logits. The normalisation of
 pixels is inside. Repeat the --cfg-options of the run.
@@ -11,13 +14,23 @@ pixels is inside. Repeat the --cfg-options of the run.
 import argparse
 from pathlib import Path
 
-from vptx_cli.arguments import add_config_arguments
+from vptx_cli.arguments import add_config_arguments, at_least_1
+from vptx_cli.bar import bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument('prompt_file', help="a prompt file (.safetensors), hf://user/name, or a run's .pth")
-    parser.add_argument('out', type=Path, help='.onnx, .xml (OpenVINO) or .pt2 (torch.export); .safetensors of --task')
+    parser.add_argument(
+        'out', nargs='+', type=Path, help='.onnx, .xml (OpenVINO) or .pt2 (torch.export); .safetensors of --task'
+    )
+    parser.add_argument('--rounds', type=at_least_1, help='then compare the speed of model and files in so many rounds')
+    parser.add_argument('--batch', type=at_least_1, default=1, help='images, in these rounds')
+    parser.add_argument('--clock', choices=['wall', 'cpu'], default='wall', help='cpu: time given to the process')
+    parser.add_argument(
+        '--compiler', default='inductor', help='backend of torch.compile in these rounds; none: without'
+    )
+    parser.add_argument('--quiet', action='store_true', help='no bar while several files are written')
     parser.add_argument('--size', type=int, nargs='+', metavar='PIXELS', help="of an image, H W; else the network's")
     parser.add_argument('--uint8', action='store_true', help='images of whole numbers from 0 to 255; else from 0 to 1')
     parser.add_argument(
@@ -32,25 +45,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     import vptx
+    from vptx.benchmark.deployed import latencies, latency_table
     from vptx.configs import read_config
     from vptx.export import export_graph, export_model, export_task
 
     if args.size and len(args.size) > 2:
         raise SystemExit(f'--size takes one number or two, not {len(args.size)}')
+    if args.rounds and (args.graph or args.task):
+        raise SystemExit('--rounds compares whole models with their files: leave --graph and --task out')
     size = (args.size * 2)[:2] if args.size else None
     try:
         config = read_config(args.config, args.net)
         config.merge_from_dict(args.cfg_options)
         model = vptx.init_model(config, args.prompt_file)
-        if args.task:
-            facts = export_task(model, args.out)
-        elif args.graph:
-            facts = export_graph(model, args.out, size, args.uint8)
-        else:
-            facts = export_model(model, args.out, size, args.uint8, args.fold)
+        for out in bar(args.out, len(args.out), 'files', args.quiet):
+            if args.task:
+                facts = export_task(model, out)
+            elif args.graph:
+                facts = export_graph(model, out, size, args.uint8)
+            else:
+                facts = export_model(model, out, size, args.uint8, args.fold)
+            kilobytes, (height, width) = out.stat().st_size / 1024, facts['size']
+            print(f'{out}: {kilobytes:,.0f} kB, {facts["network"]}, images of {height} x {width}')
+            if 'difference' in facts:
+                print(f'largest difference from the model: {facts["difference"]:.1e}')
+        if args.rounds:
+            compiler = None if args.compiler == 'none' else args.compiler
+            timing = args.batch, args.rounds, args.clock, args.uint8, size, compiler
+            print(latency_table(latencies(model, args.out, *timing)))
     except (FileNotFoundError, ImportError, ValueError) as error:
         raise SystemExit(str(error)) from error
-    kilobytes = args.out.stat().st_size / 1024
-    print(f'{args.out}: {kilobytes:,.0f} kB, {facts["network"]}, images of {facts["size"][0]} x {facts["size"][1]}')
-    if 'difference' in facts:
-        print(f'largest difference from the model: {facts["difference"]:.1e}')

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vptx_cli.arguments import add_config_arguments, at_least_1
+from vptx_cli.bar import bar
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--scores', action='store_true', help='write the scores of all classes into the table')
     parser.add_argument('--classes', nargs='+', metavar='NAME', help='other class names, for a model with a text head')
     parser.add_argument('--tpt', action='store_true', help='tune the words of a text head for each image (TPT)')
+    parser.add_argument('--quiet', action='store_true', help='print what could not be read and what was written')
     parser.add_argument(
         '--show-prompt', action='store_true', help='draw learnt pixels, print what learnt words are near'
     )
@@ -168,7 +170,10 @@ def segment(model: 'nn.Module', paths: list[Path], args: argparse.Namespace) -> 
     from vptx.image_files import shown
     from vptx.segmentation import write_predictions  # mmsegmentation is an extra
 
-    for path, shares in write_predictions(model, paths, args.out_dir, args.bands):
+    written = write_predictions(model, paths, args.out_dir, args.bands)
+    for path, shares in bar(written, len(paths), 'images', args.quiet):
+        if args.quiet:
+            continue
         print(f'{shown(path)}  {", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:5])}')
     print(f'wrote {len(paths)} overlays and label maps to {args.out_dir}')
 
@@ -183,10 +188,12 @@ def classify(model: 'nn.Module', paths: list[Path], args: argparse.Namespace) ->
     classes = model.dataset_meta.get('classes') or True
     unread, first = 0, []
     with Table(args.out_dir / 'predictions.csv', classes if args.scores else None) as table:
-        for p in predict(model, paths, args.batch_size, pictures=SHOWN, bands=args.bands):
+        found = predict(model, paths, args.batch_size, pictures=SHOWN, bands=args.bands)
+        for p in bar(found, len(paths), 'images', args.quiet):
             table.write(p)
             unread += bool(p.error)
-            print(f'{shown(p.path):{width}}  {p.error or f"{p.score:6.1%}  {p.name}"}')
+            if p.error or not args.quiet:
+                print(f'{shown(p.path):{width}}  {p.error or f"{p.score:6.1%}  {p.name}"}')
             if p.picture is not None:
                 first.append(p)
     print(f'wrote {table.path}')

@@ -10,7 +10,6 @@ are learnt. With A (K, C), how often an image of class t is taken for an s, sour
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from vptx.mappings.base import CountedMapping
@@ -38,6 +37,8 @@ def greedy(counts: np.ndarray, per_class: int) -> np.ndarray:
 
 def hungarian(counts: np.ndarray, per_class: int) -> np.ndarray:
     """A (K, C) -> sources (C, m), with the largest sum of counts."""
+    from scipy.optimize import linear_sum_assignment  # whose import takes longer than that of most of vptx
+
     rows, columns = linear_sum_assignment(np.repeat(counts, per_class, axis=1), maximize=True)
     return rows[np.argsort(columns)].reshape(-1, per_class)
 
