@@ -145,6 +145,6 @@ class CMAOptimWrapper(OptimWrapper):
 
 def _as_tensor(value: Any) -> Any:
     """Arrays as tensors, and numbers as Python's, which a checkpoint holds without pickled objects."""
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value)
+    if isinstance(value, np.ndarray):  # some of it is not yet written, and may be anything
+        return torch.from_numpy(np.nan_to_num(value))
     return value.item() if isinstance(value, np.generic) else value
