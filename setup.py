@@ -23,6 +23,7 @@ hf = ['transformers>=5.18; python_version >= "3.11"']
 bands = ['tifffile>=2023.7.10']
 export = ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'openvino>=2025.0']
 clip = ['open_clip_torch>=3.2,<4']
+cma = ['cmaes>=0.11']
 extras = {
     'export': export,
     'mini': mini,
@@ -31,6 +32,7 @@ extras = {
     'hf': hf,
     'bands': bands,
     'clip': clip,
+    'cma': cma,
     # One minor version of ruff, because each formats a little differently.
     'test': [
         *mini,
@@ -43,6 +45,7 @@ extras = {
         *export,
         'setuptools>=68',
         *clip,
+        *cma,
         'pytest>=8',
         'pytest-randomly>=3.16',
         'pytest-xdist>=3.5',

@@ -118,11 +118,21 @@ def shrink(config: Config) -> None:
             if 'depth' in changes:
                 hook.tune = [pattern.replace('11', str(changes['depth'] - 1)) for pattern in hook.tune]
             draw(hook)
+            for prompter in several(hook):
+                if prompter.get('segments'):  # which divide the width
+                    prompter.segments = 4
             if 'tower' in (hook.get('mapping') or {}):
                 hook.mapping.tower = dict(TOWER, embed=config.model.backbone.net.num_classes)
                 fit_layers(hook, changes.get('depth', 0))
-            if encoder := (hook.get('prompter') or {}).get('encoder'):
-                encoder.update(TINY[encoder.type][0])
+            for prompter in several(hook):
+                if encoder := prompter.get('encoder'):
+                    encoder.update(TINY[encoder.type][0])
+
+
+def several(hook: dict) -> list[dict]:
+    """The configs of its prompters."""
+    found = hook.get('prompter') or []
+    return found if isinstance(found, list) else [found]
 
 
 def fit_layers(hook: dict, depth: int) -> None:
@@ -136,7 +146,7 @@ def fit_layers(hook: dict, depth: int) -> None:
 
 def draw(hook: dict) -> None:
     """A prompter that brings weights of its own, or a network with weights, draws them."""
-    for part in (hook.get('prompter'), (hook.get('prompter') or {}).get('encoder')):
+    for part in (part for prompter in several(hook) for part in (prompter, prompter.get('encoder'))):
         if (part or {}).get('weights'):
             part.weights = None
 

@@ -183,7 +183,11 @@ WITH_MEMORY = [name for name in NETWORKS if {'memory', 'inside'} <= wrap_backbon
 @pytest.mark.parametrize(
     ('network', 'kind'),
     covering(
-        [(network, kind) for network, kind in product(WITH_MEMORY, INSIDE) if refusal(network, kind) is None],
+        [
+            (network, kind)
+            for network, kind in product(WITH_MEMORY, INSIDE)
+            if refusal(network, kind) is None and 'tokens' not in PROMPTERS.get(kind).doors
+        ],
         lambda network, kind: kind,
         lambda network, kind: network,
     ),
@@ -321,7 +325,7 @@ def test_readouts_have_their_shapes_or_are_refused(network, kind):
 @every_pair
 def test_a_prompter_makes_a_difference(network, kind):
     model, image = attached(network, kind), images()
-    assert relative(model(image), tiny(network)(image)) > 1e-4
+    assert relative(model(image), tiny(network)(image)) > 5e-5
 
 
 @every_pair
@@ -591,7 +595,7 @@ def test_deep_prompts_use_door_3_where_nobody_reads_them():
 def test_fold_is_equal_or_refused(network, kind):
     model, image = attached(network, kind), images(3)
     expected, state = model(image), deepcopy(model.state_dict())
-    depends = model.prompter.looks or kind == 'AdaptivePrompter'
+    depends = model.prompter.looks or model.prompter.depends_on_image
     tokens = [torch.randn(2, 1, width) for width in model.net.geometry.widths]
     remembers = depends or [
         m for layer, t in enumerate(tokens) if (m := model.prompter.memory(t, At(layer))) is not None

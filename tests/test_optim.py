@@ -8,6 +8,7 @@ from torch import nn
 import vptx
 from vptx.optim import (
     BFloat16OptimWrapper,
+    CMAOptimWrapper,
     NormalizedGradOptimWrapper,
     SPSAOptimWrapper,
     TrainableOnlyOptimWrapperConstructor,
@@ -231,3 +232,42 @@ def test_loading_leaves_the_callers_state_as_it_is():
         wrapper.load_state_dict(state)
         assert wrapper.steps == 5
     assert 'spsa_steps' in state
+
+
+def test_cma_finds_the_lowest_point_from_losses_alone():
+    bowl, matrix = Bowl(), torch.diag(torch.tensor([1.0, 3.0, 0.3]))
+    wrapper = CMAOptimWrapper(torch.optim.SGD(bowl.parameters(), lr=1.0), sigma=0.5, population=8)
+    for _ in range(60):
+        stepped(wrapper, bowl, matrix)
+    assert bowl.calls == 60 * (1 + 8)
+    assert bowl.weight.detach().abs().max() < 1e-3
+
+
+def test_a_batch_goes_on_with_the_best_of_its_population():
+    bowl, matrix, found = Bowl(), torch.eye(3), []
+    bowl.register_forward_hook(lambda _, __, output: found.append(output['loss'].item()))
+    wrapper = CMAOptimWrapper(torch.optim.SGD(bowl.parameters(), lr=1.0), population=6)
+    stepped(wrapper, bowl, matrix)
+    assert bowl(matrix)['loss'].item() == min(found[1:7])
+    first = found[-1]
+    stepped(wrapper, bowl, matrix)
+    assert found[9] == pytest.approx(first)  # the best one of before is among the next
+    with pytest.raises(ValueError, match='sigma must be positive and population at least 4, not 0 and 28'):
+        CMAOptimWrapper(torch.optim.SGD(bowl.parameters(), lr=1.0), sigma=0)
+    wrapper = CMAOptimWrapper(torch.optim.SGD(nn.Linear(30_000, 1, bias=False).parameters(), lr=1.0))
+    with pytest.raises(ValueError, match=r'30,000 numbers train, and a covariance matrix is for 2 to 20,000'):
+        wrapper.update_params(torch.zeros(()))
+
+
+def test_a_run_by_cma_goes_on_where_it_was(tmp_path):
+    cma = dict(type='CMAOptimWrapper', population=4, optimizer=dict(type='SGD', lr=0.1))
+    shallow = [hook(dict(type='ShallowPrompter', num_tokens=1), tune=[])]
+    config = dict(optim_wrapper=cma, hooks=shallow, param_scheduler=[])
+    run = runner(tmp_path, **config)
+    run.train()
+    rest = runner(tmp_path, resume=True, **{**config, 'train_cfg.max_epochs': 4})
+    rest.train()
+    straight = runner(tmp_path / 'straight', **{**config, 'train_cfg.max_epochs': 4})
+    straight.train()
+    ours, theirs = (load(newest(folder)) for folder in (tmp_path, tmp_path / 'straight'))
+    assert not differences(ours['state_dict'], theirs['state_dict'])

@@ -430,8 +430,9 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         self.unfold()
         self.eval()
         name = type(self.prompter).__name__
-        if self.prompter.looks or self.prompter.takes_note:
-            on = 'the image' if self.prompter.looks else 'the note'
+        depends = self.prompter.looks or self.prompter.depends_on_image
+        if depends or self.prompter.takes_note:
+            on = 'the image' if depends else 'the note'
             raise ValueError(f'{name} cannot be folded: its prompts depend on {on}')
         with torch.autocast(next(self.net.parameters()).device.type, enabled=False):
             small, large = (self._make_memory(grid) for grid in ((1, 1), (1, 2)))

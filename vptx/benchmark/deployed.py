@@ -36,8 +36,8 @@ def latencies(
     """Seconds of each forward pass, by name, in each round.
 
     Args:
-        model: what :func:`vptx.attach` or :func:`vptx.init_model` returned.
-        files: what :func:`vptx.export_model` wrote of it, with the same ``uint8`` and ``size``.
+        model: what ``vptx.attach`` or ``vptx.init_model`` returned.
+        files: what ``vptx.export_model`` wrote of it, with the same ``uint8`` and ``size``.
         batch: images.
         rounds: in each of which everyone has a turn, after one that is not counted.
         clock: ``'wall'``, or ``'cpu'``, the time that the process was given: for a machine that others use too.

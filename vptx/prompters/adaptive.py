@@ -40,6 +40,8 @@ class AdaptivePrompter(TokenPrompter):
             in a forward, a map of another size.
     """
 
+    depends_on_image = True
+
     def __init__(
         self,
         num_tokens: int = 10,

@@ -51,6 +51,7 @@ class Prompter(BaseModule):
         per_class: whether each class has learnt words of its own, so that no others can be read.
         asks_query: whether ``look`` gets the feature of the frozen network, too.
         takes_note: whether it reads ``at.note``; a note that is given to another prompter is an error.
+        depends_on_image: whether its memory differs from image to image, so that it cannot be folded.
         reads_language: whether it makes its prompts of those of the text side, ``at.language``.
         prompts_at_end: whether prompt tokens can be there after the last layer, for a readout that reads them.
         sites: once bound, the modules inside the network whose outputs go through ``inside``.
@@ -59,6 +60,7 @@ class Prompter(BaseModule):
             they mean afterwards.
     """
 
+    depends_on_image: bool = False
     of_training: ClassVar[frozenset[str]] = frozenset({'init', 'stem', 'weights', 'dropout', 'dropout_per'})
 
     doors: frozenset[str] = frozenset()

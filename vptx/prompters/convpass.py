@@ -20,8 +20,8 @@ from vptx.prompters.base import InsidePrompter, check_grid, check_whole
 from vptx.prompters.grid import over_grid
 from vptx.registry import PROMPTERS
 
-# The map, or one of the maps, that gets what attention gets.
-_ENTRANCES = ('qkv', 'q')
+# The map that gets all that attention gets; queries are of the class token alone in some layers of CaiT.
+_ENTRANCES = ('qkv', 'k')
 
 
 @PROMPTERS.register_module()

@@ -33,7 +33,7 @@ class GatedPrompter(TokenPrompter):
     Args:
         num_tokens: P, 100 in the paper.
         gate: g of all layers initially; -5 in the public code for MAE, which is nearly deep and shared.
-        temperature: whether tau is learnt. Layers are then called, as a module of theirs is changed.
+        temperature: whether tau is learnt. Layers are then called, as one of their modules is changed.
         **embedding: ``dropout``, ``init`` and others of ``PromptEmbedding``.
 
     Raises:

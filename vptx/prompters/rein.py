@@ -7,7 +7,7 @@ say and by itself (equations 3 to 6):
     a = softmax(f T^T / sqrt(D)),    delta = sum_{j > 0} a_j (W_t T_j + b_t),    f <- f + s (W_f (f + delta) + b_f)
 
 T = A B has rank r. Token 0 takes attention and adds nothing. W_t, W_f and s are those of all layers, s = 0.001
-initially; with s = 0 it is the network itself. The prefix (class token, registers) stays as it is, so behind a readout
+initially; with s = 0 it is the network itself. The prefix (class token, registers) stays as it is, so under a readout
 of the class token the last layer's tokens learn nothing.
 
 The public code links the tokens to the queries of Mask2Former, too, which is a part of that head and not here.

@@ -36,6 +36,7 @@ class StackedPrompter(Prompter):
         self.doors = frozenset().union(*(prompter.doors for prompter in built))
         self.takes_note = any(prompter.takes_note for prompter in built)
         self.asks_query = any(prompter.asks_query for prompter in built)
+        self.depends_on_image = any(prompter.depends_on_image for prompter in built)
         self.reads_language = any(prompter.reads_language for prompter in built)
 
     @property

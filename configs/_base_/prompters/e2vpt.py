@@ -1,4 +1,4 @@
-"""E^2VPT: shared keys and values, and deep prompts with the factors that it prunes by; nearly all tasks have 5 and 10."""
+"""E^2VPT: shared keys and values, and deep prompts with the factors that it prunes by; most tasks have 5 and 10."""
 
 custom_hooks = [
     dict(

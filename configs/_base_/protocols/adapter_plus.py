@@ -1,8 +1,8 @@
-"""Steitz and Roth, "Adapters Strike Back", CVPR 2024: AdamW at one rate for all tasks, batches of 64, and one evaluation
-after the last of 100 epochs. Nothing is chosen but the method's own settings.
+"""AdamW at one rate for all tasks, and one evaluation, after the last of 100 epochs; nothing is chosen.
 
-The same schedule serves the methods of https://github.com/JieShibo/PETL-ViT (FacT, Convpass) and RepAdapter: AdamW,
-0.001, weight decay 0.0001, batches of 64, 100 epochs, warm-up 10.
+Steitz and Roth, "Adapters Strike Back", CVPR 2024, https://arxiv.org/abs/2406.06820, with batches of 64, which an
+experiment config sets. RepAdapter and the methods of https://github.com/JieShibo/PETL-ViT (FacT, Convpass) have the
+same schedule: AdamW, 0.001, weight decay 0.0001, 10 epochs of warm-up.
 """
 
 epochs, warmup = 100, 10
@@ -10,7 +10,6 @@ epochs, warmup = 100, 10
 train_cfg = dict(by_epoch=True, max_epochs=epochs, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()
-train_dataloader = dict(batch_size=64)
 optim_wrapper = dict(
     type='OptimWrapper',
     # base learning rate * batch / 256

@@ -1,0 +1,5 @@
+"""Mona under decode heads, and new norms of the maps."""
+
+custom_hooks = [
+    dict(type='PromptTuningHook', prompter=dict(type='Mona'), tune=['decode_head', 'auxiliary_head', 'map_norms'])
+]

@@ -1,0 +1,150 @@
+"""Learning from forward calls alone by a covariance matrix, as FOA does at test time.
+
+Niu et al., "Test-Time Model Adaptation with Only Forward Passes", ICML 2024, https://arxiv.org/abs/2404.01650, by
+CMA-ES, Hansen, "The CMA Evolution Strategy: A Tutorial", https://arxiv.org/abs/1604.00772, from the package ``cmaes``.
+On each batch a population is drawn and judged by the loss of the batch,
+
+    w_i ~ N(m, sigma^2 C),    i = 1 ... n,
+
+with the best one of the batch before among it; m, sigma and C follow those with the lowest losses, and the model goes
+on with the best. FOA has 3 prompt tokens (``ShallowPrompter(3)``), n = 28 on batches of 64, and as its loss entropy and
+a distance between statistics of class tokens. Here it is whatever loss the model has.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_reduce
+from mmengine.optim import OptimWrapper
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from vptx.registry import OPTIM_WRAPPERS
+from vptx.trainable import unwrap_model
+
+__all__ = ['CMAOptimWrapper']
+
+LARGEST = 20_000  # numbers, whose covariance matrix is 1.6 GB
+
+
+@OPTIM_WRAPPERS.register_module()
+class CMAOptimWrapper(OptimWrapper):
+    """Sets what trains to the best of a population, drawn for each batch; no backward pass is ever run.
+
+    A step calls the model 1 + population times: once for the loss that is logged. All ranks draw alike. The optimizer
+    keeps the parameters; its learning rate is not used.
+
+    Args:
+        sigma: standard deviation of the first population.
+        population: n.
+        seed: of what is drawn.
+        **options: of MMEngine's OptimWrapper.
+
+    Attributes:
+        needs_backward: False; read by ``GuardHook``.
+
+    Raises:
+        ValueError: options out of range; with the first batch, more numbers that train than a covariance matrix can
+            hold.
+        ImportError: with the first batch, the package ``cmaes`` is not installed.
+    """
+
+    needs_backward = False
+
+    def __init__(self, *arguments, sigma: float = 0.1, population: int = 28, seed: int = 0, **options) -> None:
+        super().__init__(*arguments, **options)
+        if sigma <= 0 or not isinstance(population, int) or population < 4:
+            raise ValueError(f'sigma must be positive and population at least 4, not {sigma!r} and {population!r}')
+        self.sigma, self.population, self.seed = sigma, population, seed
+        self._search: Any = None
+        self._best: np.ndarray | None = None
+
+    def _begin(self) -> None:
+        """With the first batch: only then is it known what trains."""
+        try:
+            from cmaes import CMA
+        except ImportError as error:
+            raise ImportError("CMAOptimWrapper draws by the package cmaes: pip install 'vptx[cma]'") from error
+        self._trained = [p for group in self.optimizer.param_groups for p in group['params'] if p.requires_grad]
+        start = parameters_to_vector(self._trained).detach().cpu().double().numpy()
+        if not 2 <= len(start) <= LARGEST:
+            raise ValueError(
+                f'{len(start):,} numbers train, and a covariance matrix is for 2 to {LARGEST:,}: FOA has 3 prompts, '
+                "dict(type='ShallowPrompter', num_tokens=3), and tune=[]"
+            )
+        self._search = CMA(mean=start, sigma=self.sigma, population_size=self.population, seed=self.seed)
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        def remember(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            self._call = module, args, kwargs
+
+        handle = model.register_forward_pre_hook(remember, with_kwargs=True)
+        try:
+            with super().optim_context(model), torch.no_grad():
+                yield
+        finally:
+            handle.remove()
+
+    @torch.no_grad()
+    def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
+        if self._search is None:
+            self._begin()
+        found = []
+        self._search.reseed_rng(self.seed + self._search.generation)  # so that a resumed run draws the same
+        for index in range(self.population):
+            drawn = self._best if index == 0 and self._best is not None else self._search.ask()
+            found.append((drawn, self._loss(drawn)))
+        if not all(np.isfinite(value) for _, value in found):
+            raise FloatingPointError(
+                'CMAOptimWrapper: a loss of the population is not finite: a smaller sigma may help'
+            )
+        self._search.tell(found)
+        self._best = min(found, key=lambda pair: pair[1])[0]
+        self._put(self._best)
+        self._inner_count += 1
+
+    def _put(self, numbers: np.ndarray) -> None:
+        like = self._trained[0]
+        vector_to_parameters(torch.from_numpy(numbers).to(like.device, like.dtype), self._trained)
+
+    def _loss(self, numbers: np.ndarray) -> float:
+        """Of the batch on all ranks, with these parameters."""
+        module, args, kwargs = self._call
+        self._put(numbers)
+        devices = {parameter.get_device() for parameter in self._trained if parameter.is_cuda}
+        with torch.random.fork_rng(devices):  # all candidates draw the same dropout masks
+            losses = module(*args, **kwargs)
+        bare: Any = unwrap_model(module)
+        loss = bare.parse_losses(losses)[0]
+        all_reduce(loss, op='mean')
+        return float(loss)
+
+    def state_dict(self) -> dict:
+        if self._search is None:
+            return {**super().state_dict(), 'cma': None, 'cma_best': None}
+        best = None if self._best is None else torch.from_numpy(self._best)
+        # All of it but the generator, which each step seeds; its own pickle halves the matrix, and so rounds it.
+        search = {name: _as_tensor(value) for name, value in vars(self._search).items() if name != '_rng'}
+        return {**super().state_dict(), 'cma': search, 'cma_best': best}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        own = dict(state_dict)
+        search, best = own.pop('cma'), own.pop('cma_best')
+        super().load_state_dict(own)
+        if search is None:
+            return
+        self._begin()
+        for name, value in search.items():
+            setattr(self._search, name, value.cpu().numpy() if isinstance(value, Tensor) else value)
+        self._best = None if best is None else best.cpu().numpy()
+
+
+def _as_tensor(value: Any) -> Any:
+    """Arrays as tensors, and numbers as Python's, which a checkpoint holds without pickled objects."""
+    if isinstance(value, np.ndarray):  # some of it is not yet written, and may be anything
+        return torch.from_numpy(np.nan_to_num(value))
+    return value.item() if isinstance(value, np.generic) else value
