@@ -16,7 +16,7 @@ from datetime import timedelta
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import torch
@@ -132,6 +132,8 @@ def _meet(rank: int, size: int, seconds: float) -> Store:
     try:
         socket.getaddrinfo(host, port)
     except OSError as error:
+        if os.environ['LOCAL_RANK'] != '0':  # the first one of its machine says so
+            _end_quietly()
         raise ValueError(
             f'{platform.node()} cannot resolve MASTER_ADDR={host} ({error.strerror}): set MASTER_ADDR to the IP '
             'address of the first machine'
@@ -231,8 +233,13 @@ def _agree(store: Store, rank: int, size: int, said: Mapping, work_dir: str | No
     if fault and rank == 0:
         raise RuntimeError(fault)
     if fault:
-        time.sleep(GRACE)
-        raise SystemExit(1)
+        _end_quietly()
+
+
+def _end_quietly() -> NoReturn:
+    """End this process once another one has raised its error, which its launcher may end all for."""
+    time.sleep(GRACE)
+    raise SystemExit(1)
 
 
 def _leave_sign(work_dir: str | None) -> Path | str | None:
