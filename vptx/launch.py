@@ -28,7 +28,7 @@ from torch.distributed.rendezvous import rendezvous
 
 __all__ = ['TIMEOUT', 'join', 'number_of_processes']
 
-#: Seconds that a process waits for others, unless ``env_cfg.dist_cfg.timeout`` has another number.
+#: Seconds that a process waits for others to start, and in an exchange unless ``env_cfg.dist_cfg.timeout`` differs.
 TIMEOUT = 600
 #: Seconds that clocks may differ by, that a file may take to be seen by all machines, and that processes without a
 #: message give the first one to raise its error.
@@ -44,8 +44,8 @@ def join(config: Config) -> None:
     Does nothing where there is a group already, and leaves other accelerators to MMEngine.
 
     Args:
-        config: ``env_cfg.dist_cfg.timeout`` is how many seconds a process waits for the others, here and in every
-            exchange, by default :data:`TIMEOUT`; ``backend`` of the same replaces NCCL.
+        config: ``env_cfg.dist_cfg.timeout`` is how many seconds a process waits for the others in every exchange, by
+            default :data:`TIMEOUT`; ``backend`` of the same replaces NCCL.
 
     Raises:
         ValueError: a launcher that has not started this process; a host that cannot be resolved.
@@ -57,16 +57,15 @@ def join(config: Config) -> None:
     _read_environment(config.launcher)
     rank, size = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
     settings = (config.get('env_cfg') or {}).get('dist_cfg') or {}
-    seconds = float(settings.get('timeout') or TIMEOUT)
-    store = _meet(rank, size, seconds)
+    store = _meet(rank, size, TIMEOUT)
     said = dict(_facts(config), gpu=_take_gpu() if kind == 'cuda' else None)
-    _agree(store, rank, size, said, config.get('work_dir'), seconds)
+    _agree(store, rank, size, said, config.get('work_dir'), TIMEOUT)
     torch.distributed.init_process_group(
         settings.get('backend', 'nccl') if kind == 'cuda' else 'gloo',
         store=PrefixStore('group', store),
         rank=rank,
         world_size=size,
-        timeout=timedelta(seconds=seconds),
+        timeout=timedelta(seconds=float(settings.get('timeout') or TIMEOUT)),
     )
 
 

@@ -29,6 +29,7 @@ COMMANDS = (
     'export-backbone',
     'make-mini-ade',
     'check-gpu',
+    'cost',
 )
 
 
