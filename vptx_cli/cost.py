@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--start', type=float, default=15.0, help='seconds of a run before its first step')
     parser.add_argument('--points', type=at_least_1, default=240, help='of the grid of a task')
     parser.add_argument('--seeds', type=at_least_1, default=5, help='final runs of a task')
-    parser.add_argument('--epochs', type=at_least_1, default=100, help='of a run; ten validations in each')
+    parser.add_argument('--epochs', type=at_least_1, default=100, help='of a run; ten validations in each, and one at the end')
     parser.add_argument('--gpus', type=at_least_1, nargs='+', default=[1, 8, 64], help='columns of the table')
 
 
@@ -29,4 +29,4 @@ def run(args: argparse.Namespace) -> None:
     if min(args.train, args.infer, args.read) <= 0 or args.start < 0:
         raise SystemExit('--train, --infer and --read must be more than 0, and --start at least 0')
     machine = Machine(args.train, args.infer, args.read, args.start)
-    print(markdown(machine, VTAB, Grid(args.points, args.seeds, args.epochs, looks=10), args.gpus))
+    print(markdown(machine, VTAB, Grid(args.points, args.seeds, args.epochs, looks=11), args.gpus))

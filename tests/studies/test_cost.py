@@ -54,7 +54,7 @@ def test_the_grid_of_the_paper():
 
 def test_the_command(tmp_path, start):
     status, said = start('cost', '--train', '700', '--infer', '2200', '--gpus', '1', log=tmp_path / 'log')
-    assert status == 0 and '| prompts, all runs to their end | 169.3 |' in said
+    assert status == 0 and '| prompts, all runs to their end | 169.4 |' in said
     status, said = start('cost', '--train', '0', '--infer', '2200', log=tmp_path / 'log')
     assert status == 1 and 'must be more than 0' in said
 

@@ -1,7 +1,7 @@
 """How long a study takes on so many GPUs, and what limits it: arithmetic with a few figures that are measured once.
 
-A training step waits for the network, whose gradients are exchanged after it, or for the images, whichever takes longer.
-Runs of a grid do not wait for one another: each GPU takes the next one when it is free.
+A training step waits for the network, whose gradients are exchanged after it, or for the images, whichever takes
+longer. Runs of a grid do not wait for one another: each GPU takes the next one when it is free.
 """
 
 import heapq
