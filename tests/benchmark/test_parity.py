@@ -1,7 +1,9 @@
 """Ways to compute prompts as keys and values, on a CPU: those that hold, and what is said of those that do not."""
 
+import re
 import runpy
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ import torch
 from networks import images, tiny
 
 from vptx.benchmark.parity import compare_ways, faults, markdown
-from vptx.benchmark.speed import candidates
+from vptx.benchmark.speed import Result, candidates
+from vptx_cli.check_gpu import _targets
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 DEEP = dict(type='DeepPrompter', num_tokens=3)
@@ -23,17 +26,36 @@ def run(tool: str, *arguments: object) -> None:
         sys.argv = argv
 
 
+SEGMENTATION = """
+    model.backbone.net.img_size=64 model.backbone.net.embed_dim=32 model.backbone.net.depth=4
+    model.backbone.net.num_heads=2 model.backbone.readout.maps=[0,1,2,3]
+    model.decode_head.in_channels=32 model.decode_head.channels=8
+    model.auxiliary_head.0.in_channels=32 model.auxiliary_head.0.channels=8
+    model.auxiliary_head.1.in_channels=32 model.auxiliary_head.1.channels=8
+    model.auxiliary_head.2.in_channels=32 model.auxiliary_head.2.channels=8
+    model.data_preprocessor.size=(64,64) train_dataloader.dataset.pipeline.2.scale=(256,64)
+    train_dataloader.dataset.pipeline.3.crop_size=(64,64) train_dataloader.batch_size=2
+    train_dataloader.num_workers=0 train_dataloader.persistent_workers=False
+"""
+
+
 def test_the_tool_leaves_a_page(tmp_path):
+    """All that it does on a GPU, in small."""
     net = 'vit_tiny_patch16_224'
-    tiny = ['--nets', net, '--net-options', 'depth=2', 'embed_dim=24', '--size', 32, '--batches', 2, 3, '--prompts', 3]
-    run('check_gpu', *tiny, '--rounds', 1, '--device', 'cpu', '--compiler', 'eager', '--out', tmp_path)
+    tiny = ['--nets', net, '--net-options', 'depth=2', 'embed_dim=24', '--size', 32, '--batches', 2, 3, '--prompts', 50]
+    how = ['--rounds', 1, '--device', 'cpu', '--compiler', 'eager', '--dtypes', 'bfloat16', '--out', tmp_path]
+    run('check_gpu', *tiny, *how, '--iterations', 3, '--seg-options', *SEGMENTATION.split())
     (path,) = tmp_path.glob('20*_CPU.md')
     page = path.read_text()
-    titles = [
-        f'{net}, deep, 3 prompts, 2 images: ways to compute it',
+    run_of = 'seg/setr_vitl_vpt, bfloat16, 3 iterations'
+    assert [line[3:] for line in page.splitlines() if line.startswith('## ')] == [
+        f'{net}, deep, 50 prompts, 2 images, bfloat16: ways to compute it',
         *(f'{net}, {n} images, bfloat16' for n in (2, 3)),
+        'Process group of one',
+        run_of,
+        f'{run_of}, activations checkpointed',
+        'What does not hold',
     ]
-    assert [line[3:] for line in page.splitlines() if line.startswith('## ')] == [*titles, 'What does not hold']
     assert page.endswith('Nothing.\n')
     verdicts = {
         line.split('|')[1].strip(): line.split('|')[-2].strip() for line in page.splitlines() if '| yes' in line
@@ -42,6 +64,27 @@ def test_the_tool_leaves_a_page(tmp_path):
         len(verdicts) == 7 and 'bfloat16, compiled in one graph' in verdicts and 'bfloat16, flash attention' in verdicts
     )
     assert 'python tools/check_gpu.py --nets vit_tiny' in page
+    assert 'deep, 50 prompts, training step: ' in page and 'the frozen baseline, target 1.00' in page
+    assert 'gloo has started and added up a million values.' in page
+    speeds = re.findall(r'([\d.]+) images/s \(median of 2 iterations of 2\), .*, loss ([\d.]+) to [\d.]+', page)
+    assert len(speeds) == 2 and speeds[0][1] == speeds[1][1]  # checkpointing changes no loss
+    assert ('LoRA of PEFT, rank 8' in page) is (find_spec('peft') is not None)
+
+
+def test_targets_that_are_missed_are_named():
+    results = [
+        Result('frozen', train=[1.0, 2.0], infer=[1.0, 2.0]),
+        Result('deep, 50 prompts', train=[1.1, 2.0], infer=[1.0, 2.0]),
+        Result('deep, 200 prompts', train=[1.3, 2.4], infer=[1.5, 2.0]),
+    ]
+    missed, lines = _targets(results)
+    assert len(lines.splitlines()) == 4
+    assert [line.split(':')[0] for line in missed] == [
+        'deep, 50 prompts, training step',
+        'deep, 200 prompts, training step',
+        'deep, 200 prompts, folded inference',
+    ]
+    assert '1.25 times the frozen baseline, target 1.10' in missed[1]
 
 
 def test_what_does_not_hold_is_told():

@@ -135,7 +135,7 @@ class Hosts:
         return process
 
     def train(self, host: int, config: Path, *arguments: str, first: str = '', log='host', nodes=None, **variables):
-        """``tools/dist_train.sh`` with one process on a machine; all of them take part, if ``nodes`` names no others."""
+        """``tools/dist_train.sh`` with one process on a machine, as one of ``nodes`` (all of them)."""
         meeting = dict(NNODES=nodes or str(len(self.names)), NODE_RANK=str(host), MASTER_ADDR=self.addresses[0])
         command = [str(REPO / 'tools/dist_train.sh'), str(config), '1', *arguments]
         return self.start(host, *command, first=first, log=log, **meeting, **variables)

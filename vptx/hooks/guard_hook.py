@@ -109,8 +109,8 @@ def _check_ranks(runner: Runner) -> None:
         )
     if len(set(numbers)) > 1:
         raise RuntimeError(
-            f'the processes have {", ".join(map(str, numbers))} training images: they all have to see the same data, so '
-            'that their epochs have the same length'
+            f'the processes have {", ".join(map(str, numbers))} training images: they all have to see the same data, '
+            'so that their epochs have the same length'
         )
     if len(begins) == 1:
         return

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, barrier, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
@@ -84,6 +84,9 @@ class SaveAndEndHook(Hook):
         all_reduce(signalled, 'max')
         if not signalled or done == length:
             return
+        if get_world_size() > 1:
+            # The first process to end has the others ended by SIGTERM, while one of them still writes.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         savers = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook) and hook.by_epoch == by_epoch]
         for hook in savers[:1]:
             due = self.every_n_epochs if by_epoch else self.every_n_train_iters
@@ -101,4 +104,5 @@ class SaveAndEndHook(Hook):
                 f'CheckpointHook by {where}'
             )
         self.after_run(runner)
+        barrier()
         raise SystemExit(STATUS)

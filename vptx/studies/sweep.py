@@ -10,6 +10,7 @@ on, a finished run is never repeated, and ``tools/experiment.py`` can finish wha
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ __all__ = ['connect', 'sweep']
 
 # Of the objects that Ray passes between processes; here they are configs. Its own default is a third of the memory.
 STORE = 100 * 2**20
+# A run whose process died so often is not started again: it may be what kills it.
+DEATHS = 3
 
 
 def connect(address: str | None = None) -> None:
@@ -105,7 +108,7 @@ class _Keep(tune.Callback):
     """Notes, on the driver, what a run itself cannot: that it was stopped, or that it failed."""
 
     def __init__(self, runs: dict[str, Run], say: Callable[[str], None] = print) -> None:
-        self.runs, self.say, self.failed = runs, say, list[str]()
+        self.runs, self.say, self.failed, self.lost = runs, say, list[str](), list[str]()
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **_: Any) -> None:
         run, last = self.runs[trial.config['run']], trial.last_result
@@ -120,10 +123,12 @@ class _Keep(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **_: Any) -> None:
         run = self.runs[trial.config['run']]
-        self.failed.append(run.name)
         error_file = run.folder / 'error.txt'
-        reason = error_file.read_text().strip().splitlines()[-1] if error_file.is_file() else 'its process died'
-        self.say(f'{run} FAILED: {reason}; see {run.folder}')
+        if not error_file.is_file():  # its process died, or its machine did
+            self.lost.append(run.name)
+            return
+        self.failed.append(run.name)
+        self.say(f'{run} FAILED: {error_file.read_text().strip().splitlines()[-1]}; see {run.folder}')
 
 
 def _run(
@@ -133,10 +138,8 @@ def _run(
     resources: dict[str, float],
     asha: '_ASHA | None',
     say: Callable[[str], None],
-) -> list[str]:
-    """Let Ray do them all; the names of those that failed."""
-    if not runs:
-        return []
+) -> tuple[list[str], list[str]]:
+    """Let Ray do them all; the names of those that failed, and of those whose process died."""
     keep = _Keep({run.name: run for run in runs}, say)
     tune.Tuner(
         tune.with_resources(tune.with_parameters(_do, runs=keep.runs, cwd=str(Path.cwd())), resources),
@@ -156,7 +159,7 @@ def _run(
             verbose=0,  # a line for each run that ends says more than tables of all
         ),
     ).fit()
-    return keep.failed
+    return keep.failed, keep.lost
 
 
 def sweep(
@@ -190,6 +193,7 @@ def sweep(
     out = Path(out)
     resources = dict(cpu=cpus, gpu=float('GPU' in ray.cluster_resources()) if gpus is None else gpus)
     failed: list[str] = []
+    died: Counter[str] = Counter()
     if asha and any('max_epochs' not in study.config.train_cfg for study in found):
         raise ValueError('asha stops runs after so many epochs, and there is a config that counts iterations')
     check_data(found)
@@ -203,6 +207,14 @@ def sweep(
                 run.config.train_cfg.update(val_interval=every, val_begin=1)
             study_of = {run.name: study.name for study in found for run in study.selection()}
             scheduler = _ASHA(study_of, grace_period=every, max_t=longest)
-        failed += _run(selection or todo, out, 'selection' if selection else 'final', resources, scheduler, say)
+        stage = 'selection' if selection else 'final'
+        broken, lost = _run(selection or todo, out, stage, resources, scheduler, say)
+        for name in lost:
+            died[name] += 1
+            if died[name] < DEATHS:
+                say(f'{name} is started again, as its process or its machine died')
+            else:
+                say(f'{name} FAILED: its process died {DEATHS} times; see {out / name}')
+        failed += [*broken, *(name for name in lost if died[name] >= DEATHS)]
         report(found, out)
     return report(found, out), failed
