@@ -34,7 +34,9 @@ from vptx.studies.protocol import RATE, points, selection_config, studies
 CONFIGS = Path(__file__).parent.parent / 'configs'
 LEAVES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 EVERY = [leaf for leaf in LEAVES if leaf != 'real/imagenet.py']  # is only tested: tests/real/test_fetched.py
-LEAVES = [leaf for leaf in EVERY if not leaf.startswith(('seg/', 'real/seg_'))]  # tests/segmentation/test_seg_configs.py
+LEAVES = [
+    leaf for leaf in EVERY if not leaf.startswith(('seg/', 'real/seg_'))
+]  # tests/segmentation/test_seg_configs.py
 NETS = sorted(path.stem for path in (CONFIGS / '_base_' / 'nets').glob('*.py'))
 REAL = [leaf for leaf in LEAVES if leaf.startswith(('clip/', 'cls/', 'vtab/', 'fgvc/')) and '/mini_' not in leaf]
 ON_CLIP_MINI = [leaf for leaf in LEAVES if leaf.startswith('clip/mini_')]
