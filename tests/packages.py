@@ -21,7 +21,9 @@ def wheel(path: Path, members: Mapping[str, bytes]) -> Path:
         for member, content in members.items():
             file.writestr(member, content)
         file.writestr(f'{info}/METADATA', f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n')
-        file.writestr(f'{info}/WHEEL', 'Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n')
+        file.writestr(
+            f'{info}/WHEEL', 'Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n'
+        )
         file.writestr(f'{info}/RECORD', '')
     return path
 

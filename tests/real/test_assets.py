@@ -188,7 +188,9 @@ def test_a_vit_out_of_onnx(downloads, monkeypatch):
     nodes = [
         helper.make_node('Concat', ['onnx::Concat_1', 'p'], ['a'], '/backbone/embeddings/Concat_6', axis=1),
         helper.make_node('Reshape', ['onnx::Reshape_2', 's'], ['p'], '/backbone/embeddings/Reshape_1'),
-        helper.make_node('MatMul', ['a', 'onnx::MatMul_7'], ['b'], '/backbone/encoder/layer.0/attention/attention/query/MatMul'),
+        helper.make_node(
+            'MatMul', ['a', 'onnx::MatMul_7'], ['b'], '/backbone/encoder/layer.0/attention/attention/query/MatMul'
+        ),
     ]
     graph = helper.make_graph(
         nodes, 'g', [], [], [numpy_helper.from_array(t.contiguous().numpy(), name) for name, t in stored.items()]

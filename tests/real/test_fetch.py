@@ -19,7 +19,9 @@ def apt(tmp_path, monkeypatch):
     served.mkdir()
     tools.mkdir()
     script = tools / 'apt-get'
-    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncp {served}/* . || {{ echo "E: nothing" >&2; exit 100; }}\n')
+    script.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncp {served}/* . || {{ echo "E: nothing" >&2; exit 100; }}\n'
+    )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv('PATH', str(tools) + os.pathsep + os.environ['PATH'])
     return served

@@ -250,7 +250,10 @@ def convnext() -> Case:
 def efficientnet_pytorch(name: str = 'efficientnet_lite0') -> Case:
     """Blocks numbered through all stages; of those that do not widen, the first convolution is missing."""
     theirs = drawn(timm.create_model(name, num_classes=5))
-    numbers = {f'blocks.{i}.{j}': n for n, (i, j) in enumerate((i, j) for i, s in enumerate(theirs.blocks) for j in range(len(s)))}
+    numbers = {
+        f'blocks.{i}.{j}': n
+        for n, (i, j) in enumerate((i, j) for i, s in enumerate(theirs.blocks) for j in range(len(s)))
+    }
     tensors = {}
     for name_, tensor in theirs.state_dict().items():
         head, _, rest = name_.partition('.')

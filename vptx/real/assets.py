@@ -171,8 +171,18 @@ ASSETS = {
         ),
         Asset('imagenet', 'foolbox', '20 labelled images of ImageNet', _write_imagenet),
         Asset('fashion_mnist', 'fashion_mnist', 'Fashion-MNIST', _write_fashion_mnist),
-        Asset('clip_art', 'clip_art', 'clip art, 10 classes', partial(_write_folders, root='usr/share/openclipart/png', folders=CLIP_ART)),
-        Asset('stamps', 'stamps', 'cut-outs on white, 7 classes', partial(_write_folders, root=_STAMPS_ROOT, folders=_stamps)),
+        Asset(
+            'clip_art',
+            'clip_art',
+            'clip art, 10 classes',
+            partial(_write_folders, root='usr/share/openclipart/png', folders=CLIP_ART),
+        ),
+        Asset(
+            'stamps',
+            'stamps',
+            'cut-outs on white, 7 classes',
+            partial(_write_folders, root=_STAMPS_ROOT, folders=_stamps),
+        ),
         Asset('scenes', 'stamps', 'cut-outs on photographs, with masks, 8 classes', _write_scenes),
     )
 }

@@ -65,9 +65,7 @@ def _ask(package: Package, folder: Path, target: Path) -> None:
     try:
         done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise OSError(
-            f'{what} is a package of Debian, and there is no {command[0]} here. {instead}'
-        ) from error
+        raise OSError(f'{what} is a package of Debian, and there is no {command[0]} here. {instead}') from error
     if done.returncode or not (folder / package.file).is_file():
         said = (done.stderr.strip() or done.stdout.strip() or 'it wrote another file').splitlines()[-1]
         hint = ' "apt-get update" reads the lists of packages.' if package.client == 'apt' else ''

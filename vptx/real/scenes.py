@@ -16,7 +16,15 @@ __all__ = ['NUMBERS', 'PHOTOGRAPHS', 'compose', 'write_scenes']
 
 #: Read by name, because functions of skimage.data may try to download.
 PHOTOGRAPHS = dict(
-    train=('brick.png', 'camera.png', 'coffee.png', 'gravel.png', 'hubble_deep_field.jpg', 'motorcycle_left.png', 'rocket.jpg'),
+    train=(
+        'brick.png',
+        'camera.png',
+        'coffee.png',
+        'gravel.png',
+        'hubble_deep_field.jpg',
+        'motorcycle_left.png',
+        'rocket.jpg',
+    ),
     val=('chelsea.png', 'coins.png', 'moon.png'),
     test=('astronaut.png', 'grass.png', 'ihc.png', 'retina.jpg'),
 )

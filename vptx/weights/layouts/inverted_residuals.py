@@ -67,7 +67,8 @@ def _part(name: str, others: Collection[str]) -> str:
     if name in squeezed:
         return squeezed[name]
     order = sorted(
-        others - squeezed.keys(), key=lambda part: _PARTS.index(part) if part in _PARTS else [*map(int, part.split('.'))]
+        others - squeezed.keys(),
+        key=lambda part: _PARTS.index(part) if part in _PARTS else [*map(int, part.split('.'))],
     )
     ours = {len(known): known for known in (_WIDENS, _KEEPS)}.get(len(order))
     if ours is None:
