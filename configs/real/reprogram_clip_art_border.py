@@ -21,7 +21,7 @@ train_dataloader = dict(dataset=dict(pipeline=pipeline))
 val_dataloader = dict(dataset=dict(pipeline=pipeline))
 test_dataloader = dict(dataset=dict(pipeline=pipeline))
 # The network keeps its own classifier.
-model = dict(backbone=dict(net=dict(num_classes=1000)), head=dict(_delete_=True, type='ClsHead'))
+model = dict(backbone=dict(net=dict(img_size=128, num_classes=1000)), head=dict(_delete_=True, type='ClsHead'))
 custom_hooks = [
     dict(
         type='PromptTuningHook',

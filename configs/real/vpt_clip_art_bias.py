@@ -13,6 +13,6 @@ _base_ = [
     '../_base_/runtime.py',
 ]
 
-model = dict(head=dict(num_classes=10))
-# Biases of the network take a third of the head's rate.
-optim_wrapper = dict(optimizer=dict(lr=3e-3), paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.3))))
+model = dict(backbone=dict(net=dict(img_size=98)), head=dict(num_classes=10))
+# The head takes three times the rate of the biases.
+optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=3))))

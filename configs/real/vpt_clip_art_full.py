@@ -13,6 +13,6 @@ _base_ = [
     '../_base_/runtime.py',
 ]
 
-model = dict(head=dict(num_classes=10))
-# Weights of the network take three hundredths of the head's rate.
-optim_wrapper = dict(optimizer=dict(lr=3e-3), paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.03))))
+model = dict(backbone=dict(net=dict(img_size=98)), head=dict(num_classes=10))
+# The head takes thirty times the rate of the weights of the network.
+optim_wrapper = dict(optimizer=dict(lr=1e-4), paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=30))))

