@@ -19,6 +19,7 @@ readme = here / 'README.md'
 mini = ['scikit-learn>=1.3', 'scikit-image>=0.22']
 seg = ['onedl-mmsegmentation>=1.4', 'ftfy', 'regex']
 sweep = ['ray[tune]>=2.40']
+serve = ['ray[serve]>=2.60', 'python-multipart>=0.0.20', 'prometheus_client>=0.20']
 hf = ['transformers>=5.18; python_version >= "3.11"']
 bands = ['tifffile>=2023.7.10']
 export = ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'openvino>=2025.0']
@@ -29,6 +30,7 @@ extras = {
     'mini': mini,
     'seg': seg,
     'sweep': sweep,
+    'serve': serve,
     'hf': hf,
     'bands': bands,
     'clip': clip,
@@ -38,6 +40,8 @@ extras = {
         *mini,
         *seg,
         *sweep,
+        *serve,
+        'playwright>=1.50',
         *hf,
         *bands,
         'accelerate>=1.1; python_version >= "3.11"',
@@ -73,7 +77,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['vptx', 'vptx.*', 'vptx_cli']),
     # vptx/.mim links to configs, tools and weights: here they become files of the package.
-    package_data={'vptx': ['py.typed', '.mim/model-index.yml', '.mim/*/**/*']},
+    package_data={'vptx': ['py.typed', 'serve/page.html', '.mim/model-index.yml', '.mim/*/**/*']},
     exclude_package_data={'vptx': ['.mim/**/__pycache__/*', '.mim/**/*.pyc']},
     entry_points=dict(console_scripts=['vptx = vptx_cli:main']),
     python_requires='>=3.10,<3.13',

@@ -22,6 +22,7 @@ COMMANDS = (
     'report',
     'benchmark',
     'benchmark-text',
+    'benchmark-bank',
     'zero-shot',
     'list',
     'export',

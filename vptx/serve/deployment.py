@@ -153,7 +153,7 @@ class Front:
 
         config = read(settings)
         facts: Any = settings
-        self.app = make_app(
+        self.asgi = make_app(
             _Replicas(replicas, Path(settings.folder)),
             Pictures(config, image_size(config), settings.limits.pixels),
             facts.limits,
@@ -162,7 +162,7 @@ class Front:
         )
 
     def __serve_build_asgi_app__(self) -> Any:
-        return self.app
+        return self.asgi
 
 
 def image_size(config: Any) -> tuple[int, int]:
