@@ -1,8 +1,8 @@
 """Pictures on transparent ground, by class, in three splits that share no thing.
 
-Pictures of one thing stay in one split: those whose file names begin with the same word (``apple_red``, ``apple_core``),
-and those that look alike or are each other's mirror image, whatever their names. The splits follow from the names and
-pixels alone.
+Pictures of one thing stay in one split: those whose file names begin with the same word (``apple_red``,
+``apple_core``), and those that look alike or are each other's mirror image, whatever their names. The splits follow
+from the names and pixels alone.
 """
 
 import io
