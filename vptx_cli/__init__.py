@@ -18,6 +18,7 @@ COMMANDS = (
     'predict',
     'experiment',
     'sweep',
+    'continual',
     'report',
     'benchmark',
     'benchmark-text',

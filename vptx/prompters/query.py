@@ -26,6 +26,7 @@ class QueryPrompter(Prompter):
     """
 
     encoder: Any
+    asks_query = True
 
     def __init__(self, *arguments: Any, encoder: dict | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
