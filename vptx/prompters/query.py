@@ -56,7 +56,7 @@ class QueryPrompter(Prompter):
         """(B, D), without a gradient."""
         if query is None:
             with torch.no_grad():
-                query = self.encoder.finish(encode(self.encoder, image))[:, 0]
+                query = self.encoder.finish(encode(self.encoder.eval(), image))[:, 0]
         return query.detach()
 
     def keep(self, query: Tensor, index: Tensor) -> None:
