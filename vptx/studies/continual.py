@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-#: Each with the rate of AdamW that is best of 0.001, 0.003, 0.01 and 0.03 on validation images of mini_objects.
+#: Each with a rate of AdamW, which is not chosen yet: ``vptx continual --select`` tries others on validation images.
 METHODS: dict[str, dict[str, Any]] = {
     'linear': dict(lr=0.01),
     'vpt_deep': dict(lr=0.01, prompter=dict(type='DeepPrompter', num_tokens=10)),
