@@ -32,6 +32,7 @@ class Cluster:
         path = os.pathsep.join([HERE, environment()['PYTHONPATH']])
         self.environment = environment() | dict(PYTHONPATH=path, VPTX_TEST=self.folder)
         self.environment |= dict(RAY_USAGE_STATS_ENABLED='0', RAY_AUTH_MODE='token', RAY_AUTH_TOKEN=uuid4().hex * 2)
+        self.environment['RAY_raylet_start_wait_time_s'] = '300'  # on a busy machine
         common = [f'--num-cpus={cpus}', '--disable-usage-stats', f'--object-store-memory={100 * 2**20}']
         head = ['--head', f'--port={self.address.split(":")[1]}', '--include-dashboard=false']
         self._start(*head, f'--temp-dir={self.folder}', *common)
@@ -43,7 +44,7 @@ class Cluster:
         command = [str(Path(sys.executable).parent / 'ray'), 'start', *options]
         if not Path(command[0]).exists():
             command[:1] = [sys.executable, '-m', 'ray.scripts.scripts']
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=400)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def processes(self) -> list[psutil.Process]:
