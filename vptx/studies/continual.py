@@ -67,7 +67,7 @@ class _Classifier(nn.Module):
 
 
 def classifier(classes: int, weights: str | Path, method: Mapping[str, Any]) -> nn.Module:
-    """ViT-mini with one head for all classes, prompted by one of :data:`METHODS`."""
+    """ViT-mini with one head for all classes, prompted by one of ``METHODS``."""
     net: Any = build(NETS, dict(type='TimmViT', model='vit_mini_patch8_64', weights=str(weights)))
     model = _Classifier(net.model, net.geometry.widths[-1], classes)
     return attach(model, method.get('prompter'), ['head'], readout=method.get('readout', 'cls'))
@@ -112,7 +112,7 @@ def learn(model: nn.Module, train: Images, test: Images, tasks: Sequence[Sequenc
         model: prompted, images -> logits of all classes (B, C).
         train, test: of all tasks.
         tasks: the classes of each.
-        **options: of :func:`train_on`.
+        **options: of ``train_on``.
 
     Returns:
         (T, T), accuracy after task t on task i; 0 for i > t.
