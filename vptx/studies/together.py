@@ -104,7 +104,7 @@ class _Member(Thread):
         found = zip(self.prompts, self.wait('backward', gradient), strict=True)
         reached = [(parameter, part) for parameter, part in found if part is not None]
         if reached:  # as autograd does it: hooks of parameters are called
-            torch.autograd.backward(*map(list, zip(*reached, strict=True)))
+            torch.autograd.backward([parameter for parameter, _ in reached], [part for _, part in reached])
 
     @property
     def prompts(self) -> list[torch.nn.Parameter]:
@@ -276,4 +276,5 @@ def _set_random_state(state: tuple) -> None:
 
 
 def _with_subclasses(kind: type) -> list[type]:
-    return [kind, *(found for child in kind.__subclasses__() for found in _with_subclasses(child))]
+    children: list[type] = kind.__subclasses__()
+    return [kind, *(found for child in children for found in _with_subclasses(child))]
