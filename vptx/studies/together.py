@@ -2,8 +2,8 @@
 
 Each task has its own Runner, with its own data, optimizer, schedule, hooks and files, as when it trains alone. Where a
 Runner would run the frozen network on its batch, it waits for the others: the batches go through the network as one, in
-which each sample has the prompts of its task, and so do their gradients on the way back. A task learns what it would
-have learnt alone, to rounding; dropout of prompts draws other masks.
+which each sample has the prompts of its task, and so do their gradients in the backward pass. A task learns what it
+would have learnt alone, to rounding; dropout of prompts draws other masks.
 
 Runners have threads of their own and take turns, so that one is at work at a time. What MMEngine and the libraries keep
 for the whole process, random numbers among it, is exchanged at every turn.
