@@ -32,7 +32,8 @@ class Cluster:
         path = os.pathsep.join([HERE, environment()['PYTHONPATH']])
         self.environment = environment() | dict(PYTHONPATH=path, VPTX_TEST=self.folder)
         self.environment |= dict(RAY_USAGE_STATS_ENABLED='0', RAY_AUTH_MODE='token', RAY_AUTH_TOKEN=uuid4().hex * 2)
-        self.environment['RAY_raylet_start_wait_time_s'] = '300'  # on a busy machine
+        # On a busy machine its processes take long to start.
+        self.environment |= dict(RAY_raylet_start_wait_time_s='300', RAY_agent_register_timeout_ms='300000')
         common = [f'--num-cpus={cpus}', '--disable-usage-stats', f'--object-store-memory={100 * 2**20}']
         head = ['--head', f'--port={self.address.split(":")[1]}', '--include-dashboard=false']
         self._start(*head, f'--temp-dir={self.folder}', *common)
