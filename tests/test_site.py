@@ -55,8 +55,9 @@ def test_a_prompter_has_its_page(prompter):
 def test_the_number_of_parameters_on_a_page_is_that_of_vit_b(prompter):
     """As its section Config has it, on ViT-B/16 at 224 px."""
     text = METHODS[page_of(prompter)]
+    blocks = re.findall(r'```python\n(.*?)```', text.partition('\n## Config\n')[2], re.DOTALL)
     config: dict = {}
-    exec(re.search(r'## Config\n\n```python\n(.*?)```', text, re.DOTALL)[1], {}, config)
+    exec(next(block for block in blocks if f"type='{prompter}'" in block), {}, config)
     options = config['custom_hooks'][0]['prompter']
     with torch.device('meta'):
         network = timm.create_model('vit_base_patch16_224', num_classes=0, dynamic_img_size=True)

@@ -432,8 +432,9 @@ def adaptformer() -> Drawing:
     return d
 
 
-def lora() -> Drawing:
-    d = Drawing(480, 190, 'A low-rank update of a frozen linear map')
+def low_rank_update(title: str, boxes: list[tuple[float, float, str]], factor: str) -> Drawing:
+    """A frozen map, and learnt ones next to it, each with its left edge, its width and its name."""
+    d = Drawing(480, 190, title)
     d.text(40, 84, 'x', size=16)
     d.arrow((54, 79), (120, 79))
     d.box(120, 30, 100, 98, 'W\nfrozen')
@@ -442,12 +443,241 @@ def lora() -> Drawing:
     d.arrow((354, 79), (420, 79))
     d.text(436, 84, 'y', size=16)
     d.path([(84, 79), (84, 158)], 'trained-line')
-    d.arrow((84, 158), (120, 158), kind='trained')
-    d.box(120, 146, 44, 24, 'A', 'learnt')
-    d.arrow((164, 158), (182, 158), kind='trained')
-    d.box(182, 146, 38, 24, 'B', 'learnt')
-    d.arrow((220, 158), (342, 158), (342, 95), kind='trained')
-    d.text(280, 178, '× alpha / r', 'trained-ink')
+    end = 84.0
+    for x, width, name in boxes:
+        d.arrow((end, 158), (x, 158), kind='trained')
+        d.box(x, 146, width, 24, name, 'learnt')
+        end = x + width
+    d.arrow((end, 158), (342, 158), (342, 95), kind='trained')
+    d.text(280, 178, factor, 'trained-ink')
+    return d
+
+
+def lora() -> Drawing:
+    boxes = [(120.0, 44.0, 'A'), (182.0, 38.0, 'B')]
+    return low_rank_update('A low-rank update of a frozen linear map', boxes, '× alpha / r')
+
+
+def fact() -> Drawing:
+    boxes = [(104.0, 34.0, 'U'), (152.0, 34.0, 'Gᵢ'), (200.0, 34.0, 'V')]
+    d = low_rank_update('A low-rank update whose outer maps U and V belong to all maps of the network', boxes, '× s')
+    d.text(186, 140, 'U and V: of all maps', 'trained-ink', 11)
+    return d
+
+
+def rep_adapter() -> Drawing:
+    d = block('A linear bottleneck after both norms of a layer, which is merged into the maps that read them')
+    for x in (89, 304):
+        d.box(x - 7, 84, 14, 24, kind='learnt')
+        d.path([(x, 108), (x, 140)], 'trained-line', dashed=True)
+    d.box(40, 140, 400, 30, 'y ← y + s (B (A y + a) + b), merged into the next map', 'paper')
+    return d
+
+
+def convpass() -> Drawing:
+    d = block('A bottleneck with a convolution next to attention and next to the MLP of a layer')
+    for start, left, end in ((89, 100, 193), (304, 316, 404)):
+        d.path([(start, 96), (start, 150)], 'trained-line')
+        d.arrow((start, 150), (left, 150), kind='trained')
+        d.box(left, 130, 74, 40, 'down, 3 × 3,\nup', 'learnt', 11)
+        d.arrow((left + 74, 150), (end, 150), (end, 105), kind='trained')
+        d.circle(end, 96, 8, '+')
+    return d
+
+
+def branches(title: str, parts: list[tuple[str, str]], height: int = 190) -> Drawing:
+    """A stream of tokens with a shortcut around each part: its name and its kind."""
+    d = Drawing(480, height, title)
+    step, y = 456 / len(parts), 84
+    for number, (name, kind) in enumerate(parts):
+        x = 12 + step * number
+        d.arrow((x - 6, y), (x + 22, y))
+        d.box(x + 22, y - 26, step - 62, 52, name, kind, 12)
+        d.arrow((x + step - 40, y), (x + step - 26, y))
+        d.circle(x + step - 16, y, 10, '+')
+        d.path([(x + 8, y), (x + 8, 32), (x + step - 16, 32)])
+        d.arrow((x + step - 16, 32), (x + step - 16, y - 10))
+    d.arrow((462, y), (478, y))
+    return d
+
+
+def adapter_plus() -> Drawing:
+    d = branches(
+        'A bottleneck with a learnt scale of each channel after a layer',
+        [('LN,\nattention', 'frozen'), ('LN, MLP', 'frozen'), ('AD+', 'learnt')],
+    )
+    d.path([(383, 110), (383, 140)], 'trained-line', dashed=True)
+    d.box(286, 140, 190, 34, 'down · GELU · up · × s', 'paper')
+    return d
+
+
+def mona() -> Drawing:
+    d = branches(
+        'A bottleneck with convolutions of three sizes after attention and after the MLP of a layer',
+        [('LN,\natten-\ntion', 'frozen'), ('Mona', 'learnt'), ('LN,\nMLP', 'frozen'), ('Mona', 'learnt')],
+    )
+    for x in (174, 402):
+        d.path([(x, 110), (x, 140)], 'trained-line', dashed=True)
+    d.box(60, 140, 400, 34, 'norm · down · 3 × 3, 5 × 5, 7 × 7 · 1 × 1 · GELU · up', 'paper')
+    return d
+
+
+def cross() -> Drawing:
+    d = branches(
+        'Between attention and MLP, tokens attend to learnt prompts by themselves',
+        [('LN,\nattention', 'frozen'), ('cross-\nattention', 'frozen'), ('LN, MLP', 'frozen')],
+    )
+    d.tokens(204, 144, 'pppp', 16)
+    d.arrow((242, 144), (242, 114), kind='trained')
+    d.text(242, 180, 'keys and values: P', 'trained-ink', 12)
+    return d
+
+
+def rein() -> Drawing:
+    d = branches(
+        'After a layer, patches are refined by learnt tokens',
+        [('LN,\nattention', 'frozen'), ('LN, MLP', 'frozen'), ('refine', 'learnt')],
+    )
+    d.tokens(328, 144, 'pppppp', 14)
+    d.arrow((383, 144), (383, 114), kind='trained')
+    d.text(383, 180, 'T = A B, rank r', 'trained-ink', 12)
+    d.text(200, 158, 'patches alone: no prefix token', 'soft', 12)
+    return d
+
+
+def prefix() -> Drawing:
+    d = Drawing(480, 200, 'Learnt keys and values stand before those of the image in attention')
+    d.tokens(20, 46, 'ceeee', 18, 4, down=True)
+    d.arrow((42, 99), (62, 99))
+    d.box(62, 44, 64, 110, 'LN,\nmaps of\nQ, K, V', size=12)
+    for y, name, learnt in ((44, 'Q', ''), (90, 'K', 'pp'), (136, 'V', 'pp')):
+        d.text(146, y + 14, name, size=13)
+        d.tokens(166, y, learnt or '  ', 18, 4)
+        d.tokens(216, y, 'ceeee', 18, 4)
+        d.arrow((330, y + 9), (352, y + 9))
+    d.arrow((126, 99), (136, 99))
+    d.text(186, 180, 'of each head', 'trained-ink', 12)
+    d.box(352, 34, 84, 130, 'attention')
+    d.arrow((436, 99), (470, 99))
+    return d
+
+
+def gated() -> Drawing:
+    d = Drawing(480, 215, 'A gate after each layer mixes what entered it with what it made of the prompts')
+    d.tokens(14, 61, 'pp', 16)
+    d.tokens(14, 132, 'ce', 16)
+    for x, name in ((82, 'layer 1'), (234, 'layer 2'), (400, 'layer L')):
+        d.box(x, 42, 62, 124, name)
+    for x, gate, after in ((64, 186, 234), (214, 338, 372)):
+        d.path([(x, 69), (x, 22), (gate, 22)], 'trained-line')
+        d.arrow((gate, 22), (gate, 56), kind='trained')
+        d.circle(gate, 69, 13, 'g', 'learnt')
+        d.arrow((gate + 13, 69), (after, 69))
+    for start, end, y in (
+        (50, 82, 69),
+        (144, 173, 69),
+        (296, 325, 69),
+        (50, 82, 140),
+        (144, 234, 140),
+        (296, 372, 140),
+    ):
+        d.arrow((start, y), (end, y))
+    for y in (69, 140):
+        d.text(386, y + 4, '…', size=16)
+    d.arrow((462, 140), (478, 140))
+    d.text(200, 196, 'g: share of the output that goes on. τ: temperature of each attention', 'trained-ink', 12)
+    return d
+
+
+def fourier() -> Drawing:
+    d = Drawing(480, 190, 'The first prompts of a layer are replaced by their Fourier transform')
+    d.box(24, 34, 100, 52, 'X: M prompts', 'learnt', 12)
+    d.box(24, 96, 100, 52, 'other prompts', 'learnt', 12)
+    d.arrow((124, 60), (156, 60))
+    d.box(156, 38, 84, 44, 'Re FFT2', 'paper')
+    d.arrow((240, 60), (270, 60))
+    d.box(270, 38, 60, 44, 'T(X)', 'paper')
+    d.arrow((330, 60), (366, 60))
+    d.arrow((124, 122), (366, 122))
+    d.box(366, 26, 70, 130, 'layer i')
+    d.arrow((436, 91), (470, 91))
+    d.text(74, 174, 'P = M + others', 'trained-ink', 12)
+    return d
+
+
+def adaptive() -> Drawing:
+    d = Drawing(480, 200, 'A small network makes the prompts of a layer of the patches that enter it')
+    d.tokens(16, 104, 'eeee', 16, 4, down=True)
+    d.arrow((36, 142), (418, 142))
+    d.path([(50, 142), (50, 60)], 'trained-line')
+    d.arrow((50, 60), (70, 60), kind='trained')
+    end = 70.0
+    for width, name in ((38.0, 'LN'), (44.0, 'k ∗'), (38.0, 'W')):
+        d.box(end, 42, width, 36, name, 'learnt')
+        d.arrow((end + width, 60), (end + width + 16, 60), kind='trained')
+        end += width + 16
+    d.box(end, 42, 30, 36, 'Z', 'paper')
+    d.arrow((end + 30, 60), (372, 60), kind='trained')
+    d.arrow((end + 42, 60), (end + 42, 102), (end + 54, 102), kind='trained')
+    d.box(end + 54, 90, 76, 24, 'W₂ relu W₁', 'learnt', 12)
+    d.arrow((end + 130, 102), (382, 102), (382, 70), kind='trained')
+    d.circle(382, 60, 10, '+')
+    d.arrow((392, 60), (418, 60), kind='trained')
+    d.text(404, 48, 'P', 'trained-ink')
+    d.box(418, 30, 52, 140, 'layer l')
+    d.text(220, 164, 'patches', 'soft', 12)
+    return d
+
+
+def explicit() -> Drawing:
+    d = Drawing(480, 200, 'Vectors made of the edges of an image and of its patches are added before every layer')
+    d.picture(10, 24, 64)
+    d.arrow((74, 50), (92, 50))
+    d.box(92, 28, 56, 44, 'high\npass')
+    d.arrow((148, 50), (164, 50))
+    d.box(164, 32, 36, 36, 'h', 'learnt')
+    d.arrow((200, 50), (226, 50), kind='trained')
+    d.circle(238, 50, 12, '+')
+    d.arrow((250, 50), (270, 50), kind='trained')
+    d.box(270, 32, 40, 36, 'Wᵢ', 'learnt')
+    d.arrow((310, 50), (328, 50), kind='trained')
+    d.box(328, 32, 44, 36, 'up', 'learnt')
+    d.arrow((372, 50), (392, 50), (392, 136), kind='trained')
+    d.arrow((42, 88), (42, 148), (92, 148))
+    d.box(92, 122, 56, 54, 'patch\nembed-\nding', size=12)
+    d.arrow((148, 148), (380, 148))
+    d.arrow((238, 148), (238, 122), kind='trained')
+    d.box(218, 92, 40, 30, 'Wₑ', 'learnt')
+    d.arrow((238, 92), (238, 62), kind='trained')
+    d.circle(392, 148, 12, '+')
+    d.arrow((404, 148), (418, 148))
+    d.box(418, 118, 52, 60, 'layer i', size=12)
+    return d
+
+
+def prompt_pools() -> Drawing:
+    d = Drawing(480, 230, 'The feature of the frozen network chooses prompts of a pool by their keys')
+    d.picture(14, 22, 66)
+    d.arrow((80, 55), (100, 55))
+    d.box(100, 22, 84, 66, 'frozen\nnetwork')
+    d.arrow((184, 55), (206, 55))
+    d.box(206, 38, 44, 34, 'q(x)', 'paper')
+    d.arrow((250, 55), (284, 55))
+    d.text(267, 46, 'cos', 'soft', 11)
+    for number in range(4):
+        y = 20 + 20 * number
+        d.box(288, y, 28, 15, 'k', 'learnt', 11)
+        d.tokens(326, y, 'ppp', 15, 4)
+    for y in (27, 67):
+        d.path([(380, y), (404, y)], 'trained-line')
+    d.path([(404, 27), (404, 126), (250, 126)], 'trained-line')
+    d.arrow((250, 126), (250, 150), kind='trained')
+    d.text(348, 112, 'chosen', 'trained-ink', 12)
+    d.path([(47, 88), (47, 178)])
+    d.arrow((47, 178), (160, 178))
+    d.box(160, 150, 180, 56, 'frozen network')
+    d.arrow((340, 178), (372, 178))
+    d.box(372, 154, 64, 48, 'head', 'learnt')
     return d
 
 
@@ -544,7 +774,8 @@ CONCEPTS: list[Callable[[], Drawing]] = [doors, loop, hook, memory]
 METHODS: list[Callable[[], Drawing]] = [
     *(shallow, deep, added, prepended_pixel, coupled, side),
     *(border, patch, pixel, low_rank, reprogram, scale, sample_mask, coordinator, pad, channel),
-    *(adapter, adaptformer, lora, ssf),
+    *(prefix, gated, fourier, cross, adaptive, explicit, rein, prompt_pools),
+    *(adapter, adapter_plus, adaptformer, lora, ssf, fact, rep_adapter, convpass, mona),
     *(context, conditional_context),
     *(no_prompter, mapping),
 ]
