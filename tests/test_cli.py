@@ -101,3 +101,22 @@ def test_settings_of_a_run_are_given_to_the_export_too(tmp_path, start):
     status, output = start('export_pixels', config, tmp_path / 'p.safetensors', out, *options, log=tmp_path / 'log')
     assert status == 0, output
     assert out.is_file()
+
+
+def test_a_model_without_a_file(tmp_path, start):
+    """The word none, where nothing trains; where something does, what training has not filled is named."""
+    weights = write_weights(tmp_path / 'weights.pth', num_classes=5)
+    backbone = {
+        'model.backbone.net': net(weights=str(weights), num_classes=5),
+        'model.backbone.readout': 'logits',
+        'model.head': dict(_delete_=True, type='ClsHead'),
+    }
+    mapped = dict(type='PromptTuningHook', mapping=dict(type='IndexMapping', num_classes=3), tune=[])
+    plain = write_config(tmp_path / 'plain.py', tmp_path / 'work', hooks=[mapped], **backbone)
+    out = tmp_path / 'metrics.json'
+    status, output = start('test', plain, 'none', '--out', out, log=tmp_path / 'log')
+    assert status == 0 and 'accuracy/top1' in json.loads(out.read_text()), output
+    prompted = dict(mapped, prompter=dict(type='BorderPrompter', width=2))
+    learnt = write_config(tmp_path / 'learnt.py', tmp_path / 'work', hooks=[prompted], **backbone)
+    status, output = start('test', learnt, 'none', log=tmp_path / 'log2')
+    assert status == 1 and 'would be as they were drawn' in output
