@@ -23,13 +23,14 @@ class AnyBandsPreProcessor(SegDataPreProcessor):
     """
 
     def __init__(self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None, **arguments) -> None:
-        bands = mean is not None and std is not None and len(mean) not in (1, 3)
-        super().__init__(*(None, None) if bands else (mean, std), **arguments)
-        if bands:
-            if len(mean) != len(std):
-                raise ValueError(
-                    f'data_preprocessor.mean has {len(mean)} values and std {len(std)}: give one of each channel'
-                )
-            self._enable_normalize = True
-            for name, values in (('mean', mean), ('std', std)):
-                self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1), False)
+        if mean is None or std is None or len(mean) in (1, 3):
+            super().__init__(mean, std, **arguments)
+            return
+        if len(mean) != len(std):
+            raise ValueError(
+                f'data_preprocessor.mean has {len(mean)} values and std {len(std)}: give one of each channel'
+            )
+        super().__init__(**arguments)
+        self._enable_normalize = True
+        for name, values in (('mean', mean), ('std', std)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(-1, 1, 1), False)
