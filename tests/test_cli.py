@@ -1,6 +1,7 @@
 """What the arguments of the tools make of a config."""
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 
 import pytest
@@ -9,6 +10,7 @@ from runs import hook, net, write_config, write_weights
 
 import vptx
 from vptx.configs import load_config
+from vptx_cli import main
 from vptx_cli.arguments import add_config_arguments
 
 
@@ -101,3 +103,35 @@ def test_settings_of_a_run_are_given_to_the_export_too(tmp_path, start):
     status, output = start('export_pixels', config, tmp_path / 'p.safetensors', out, *options, log=tmp_path / 'log')
     assert status == 0, output
     assert out.is_file()
+
+
+@pytest.mark.parametrize(
+    ('command', 'more'),
+    [
+        ('test', ['p.safetensors']),
+        ('predict', ['p.safetensors', __file__]),
+        ('export', ['p.safetensors', 'model.onnx']),
+        ('export-pixels', ['p.safetensors', 'border.png']),
+        ('experiment', []),
+    ],
+)
+def test_commands_offer_the_config_of_the_nearest_name(command, more, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['vptx', command, 'mini/digits_vpt_depe', *more])
+    with pytest.raises(
+        SystemExit, match=r'^mini/digits_vpt_depe: there is no such file.* near to it are .*mini/digits_vpt_deep'
+    ):
+        main()
+
+
+def test_several_exports_and_their_speed(tmp_path, monkeypatch, capsys):
+    weights = {'model.backbone.net': net(weights=str(write_weights(tmp_path / 'weights.pth')))}
+    config = write_config(tmp_path / 'config.py', tmp_path / 'work', **weights)
+    vptx.save_prompt(vptx.init_model(config), tmp_path / 'p.safetensors')
+    files = [tmp_path / 'a.pt2', tmp_path / 'b.pt2']
+    arguments = ['export', config, tmp_path / 'p.safetensors', *files, '--rounds', 2, '--compiler', 'none']
+    monkeypatch.setattr(sys, 'argv', ['vptx', *map(str, arguments)])
+    main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(' |')[0] for line in lines[-4:]] == ['| eager', '| folded', '| a.pt2', '| b.pt2']
+    assert all(file.is_file() for file in files)

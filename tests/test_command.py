@@ -1,5 +1,6 @@
 """The command ``vptx``, and the package as it is installed."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,15 @@ def test_a_tool_for_every_command_that_takes_the_same_arguments():
 def test_an_unknown_command_and_none():
     assert 'invalid choice' in python('from vptx_cli import main; main()', 'trian').stderr
     assert python('from vptx_cli import main; main()').stdout.startswith('usage: vptx')
+
+
+def test_the_version_is_the_same_everywhere():
+    """Of the package, of the citation, and above the changes of a release."""
+    cited = re.search(r'^version: (.+)$', (REPO / 'CITATION.cff').read_text(), re.MULTILINE)
+    assert cited and cited[1] == vptx.__version__
+    headings = re.findall(r'^## (.+)$', (REPO / 'CHANGELOG.md').read_text(), re.MULTILINE)
+    assert headings[0] == 'Unreleased'
+    assert all(re.fullmatch(r'\d+\.\d+\.\d+ \(\d{4}-\d\d-\d\d\)', heading) for heading in headings[1:])
 
 
 def test_configs_by_name():

@@ -4,14 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from covering import covering, ways_in
+from covering import covering, refusal, ways_in
 from networks import config, image_prompters, images, tiny
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import vptx
-from vptx.backbones import wrap_backbone
 from vptx.registry import PROMPTERS
 
 PROMPTERS.import_from_location()
@@ -29,13 +28,7 @@ NETWORKS = [
     'swin v2',
     'ConvNeXt',
 ]
-PAIRS = [
-    (network, kind)
-    for network in NETWORKS
-    for kind in KINDS
-    if PROMPTERS.get(kind).doors <= wrap_backbone(tiny(network)).geometry.doors
-    and (kind != 'PadPrompter' or wrap_backbone(tiny(network)).geometry.any_size)
-]
+PAIRS = [(network, kind) for network in NETWORKS for kind in KINDS if refusal(network, kind) is None]
 STEP, BOUND = 1e-6, 1e-6
 Point = dict[str, Tensor]
 
@@ -64,7 +57,10 @@ def make(network: str, kind: str, **options) -> tuple[Callable[[Point], Tensor],
         return functional_call(model, rest, (point['image'],))
 
     point['image'] = images().double()
-    return function, point, {name: torch.randn_like(value) for name, value in point.items()}
+    along = {name: torch.randn_like(value) for name, value in point.items()}
+    if PROMPTERS.get(kind).asks_query:  # of the image, which prompts are chosen by without a gradient
+        along['image'].zero_()
+    return function, point, along
 
 
 def difference(function: Callable[[Point], list[Tensor]], point: Point, along: Point) -> list[Tensor]:
@@ -84,7 +80,8 @@ def gradients(function: Callable[[Point], Tensor], point: Point, **options) -> t
     """Where they are asked for, and the gradients of the sum of squares there."""
     where = {name: value.detach().clone().requires_grad_() for name, value in point.items()}
     loss = function(where).square().mean()
-    return [*where.values()], list(torch.autograd.grad(loss, [*where.values()], **options))
+    found = torch.autograd.grad(loss, [*where.values()], allow_unused=True, materialize_grads=True, **options)
+    return [*where.values()], list(found)
 
 
 @pytest.mark.parametrize(

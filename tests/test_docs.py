@@ -121,6 +121,13 @@ def test_commands_name_files_that_are_there(page):
     assert not [name for name in named if name not in written and not (ROOT / name).is_file()]
 
 
+def test_sections_that_code_names_are_there():
+    """docs/page.md#section, in docstrings and headers of configs."""
+    code = [path for place in ('vptx', 'vptx_cli', 'tools', 'configs') for path in sorted((ROOT / place).rglob('*.py'))]
+    named = {found for path in code for found in re.findall(r'\bdocs/([\w/]+\.md)#([\w-]+)', path.read_text())}
+    assert named and not [(page, anchor) for page, anchor in named if anchor not in anchors(DOCS / page)]
+
+
 def commands(page: Path, tool: str) -> list[str]:
     """The arguments with which a page runs a tool, each on one line."""
     called = rf'^(?:python tools/{tool.replace("-", "_")}\.py|vptx {tool})(?: (.*))?$'

@@ -101,13 +101,12 @@ def test_coarse_groups_and_a_matcher_that_is_called():
 def test_features_without_prompter_are_the_librarys(network):
     library, image = tiny(network).requires_grad_(False), images()  # which some kernels go by
     features = library.forward_features(image)
-    norm = network != 'SAM'  # whose norm is in its neck
-    last, maps = library.forward_intermediates(image, norm=norm)
+    last, maps = library.forward_intermediates(image, norm=True)
     head = library.forward_head(features, pre_logits=True)
     model = vptx.attach(library).eval()
     assert torch.equal(model.forward_features(image), features)
     assert torch.equal(model.forward_head(features, pre_logits=True), head)
-    found, found_maps = model.forward_intermediates(image, norm=norm)
+    found, found_maps = model.forward_intermediates(image, norm=True)
     assert torch.equal(found, last)
     assert len(found_maps) == len(maps)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(found_maps, maps, strict=True))

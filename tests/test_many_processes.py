@@ -6,6 +6,7 @@ All but one of them are forked by torchrun from a process that has imported ever
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -270,6 +271,17 @@ def test_scripts_for_many_processes_pass_on_what_they_are_given(tmp_path):
     slurm = called('tools/slurm_train.sh', 'gpu', 'flowers', 'config.py', '--resume')
     assert '--ntasks=16 --ntasks-per-node=8' in slurm
     assert slurm.endswith('tools/train.py config.py --launcher slurm --resume\n')
+    surroundings |= dict(GPUS='0', NTASKS='4', NODES='2')
+    slurm = called('tools/slurm_train.sh', 'cpu', 'flowers', 'config.py')
+    assert '--nodes=2 --ntasks=4' in slurm and '--gres' not in slurm
+    # A batch job writes the same command into a script, which goes on from the last checkpoint.
+    (tmp_path / 'sbatch').write_text('#!/bin/sh\necho "$@"\ncat\n')
+    (tmp_path / 'sbatch').chmod(0o755)
+    surroundings |= dict(BATCH='1', MAX_RESTARTS='2', SIGNAL='90')
+    batch = called('tools/slurm_train.sh', 'cpu', 'flowers', 'my config.py', '--amp')
+    assert '--signal=USR1@90' in batch and '--requeue' in batch and 'RESTART_COUNT:-0} < 2' in batch
+    assert 'tools/train.py my\\ config.py --launcher slurm --resume --amp \n' in batch
+    del surroundings['MAX_RESTARTS']
     torchrun = called('tools/dist_train.sh', 'config.py', '8', '--cfg-options', 'a=1')
     assert '--nnodes 2 --node-rank 1' in torchrun and '--max-restarts 0' in torchrun
     assert torchrun.endswith('--nproc-per-node 8 tools/train.py config.py --launcher pytorch --cfg-options a=1\n')
@@ -278,7 +290,26 @@ def test_scripts_for_many_processes_pass_on_what_they_are_given(tmp_path):
     assert elastic.startswith('1 ') and '--max-restarts 3' in elastic
     assert '--nnodes 2 --rdzv-id vptx --rdzv-backend c10d' in elastic and '--node-rank' not in elastic
     assert elastic.endswith('tools/train.py config.py --launcher pytorch --resume --amp\n')
-    for script in ('dist_train', 'slurm_train'):
+    assert '--rdzv-conf is_host=0' in elastic  # of rank 1
+    surroundings |= dict(NNODES='2:3', LOCAL_ADDR='10.0.0.2')
+    del surroundings['MAX_RESTARTS']
+    elastic = called('tools/dist_train.sh', 'config.py', '8')
+    assert '--nnodes 2:3' in elastic and '--max-restarts 3' in elastic and '--local-addr 10.0.0.2' in elastic
+    for script in ('dist_train', 'slurm_train', 'slurm_experiment'):
         done = subprocess.run([f'tools/{script}.sh', 'config.py'], capture_output=True, text=True)
         assert done.returncode == 2
         assert f'tools/{script}.sh' in done.stderr
+
+
+def test_scripts_say_where_there_is_no_slurm(tmp_path):
+    for name in ('bash', 'dirname', 'env'):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    for script, program in (('slurm_train', 'srun'), ('slurm_experiment', 'sbatch')):
+        done = subprocess.run(
+            [f'tools/{script}.sh', 'cpu', 'job', '2', 'config.py'],
+            env=dict(PATH=str(tmp_path)),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 127
+        assert f'there is no {program} here: Slurm is not installed' in done.stderr

@@ -44,7 +44,8 @@ def test_a_network_in_another_precision(network, kind, dtype):
         bound = 1e-4 if dtype == torch.float64 else 0.25
         assert (found.float() - expected).abs().max() < bound * expected.abs().max()
     before.train()
-    first(before(images().to(dtype))).float().square().mean().backward()
+    loss = first(before(images().to(dtype))).float().square().mean()
+    (loss + sum(before.prompter.loss().values())).backward()
     gradients = [p.grad for p in before.prompter.parameters()]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
 

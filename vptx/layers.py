@@ -1,7 +1,6 @@
 """One layer of a frozen network with a prompter: what the forward of images and the forward of texts have in common."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ from vptx.backbones.memory import Memory
 from vptx.geometry import At, Site
 from vptx.prompters.base import Prompter
 
-__all__ = ['OUTSIDE', 'PromptedLayers', 'stamp', 'unprompted']
+__all__ = ['OUTSIDE', 'UNPROMPTED', 'PromptedLayers', 'stamp']
 
 OUTSIDE = At(None)
 #: Of a forward of the frozen network, in which no prompter acts inside.
@@ -114,16 +113,6 @@ class PromptedLayers(BaseModule):
         if at is UNPROMPTED:
             return output
         return self.prompter.inside(site, inputs[0], output, at)
-
-
-@contextmanager
-def unprompted() -> Iterator[None]:
-    """Within it, no prompter acts inside the networks that this thread calls."""
-    token = _here.set(UNPROMPTED)
-    try:
-        yield
-    finally:
-        _here.reset(token)
 
 
 def stamp(tensor: Tensor) -> tuple[int, int]:

@@ -175,7 +175,7 @@ class LibraryMethods(nn.Module):
                 state = self.layers(state, layer + 1)
                 output = self._tap(state.tokens, state.context)
                 if norm and (layer + 1 == depth or not net.geometry.lengths):
-                    output = output._replace(prefix=net.finish(output.prefix), patches=net.finish(output.patches))
+                    output = net.finish_layer(output)
                 found = output.map if output_fmt == 'NCHW' else output.patches
                 maps.append((found, output.prefix) if return_prefix_tokens and net.geometry.prefix else found)
             if intermediates_only:

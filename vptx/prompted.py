@@ -8,7 +8,6 @@ read    finish -> at_end -> readout
 import logging
 from bisect import bisect_left
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,11 +19,12 @@ from vptx.backbones.base import Context, LayerOutput, Net
 from vptx.backbones.memory import Memory
 from vptx.binding import bind, check_free, hold, release
 from vptx.geometry import At, KeyValue
-from vptx.layers import OUTSIDE, PromptedLayers, stamp, unprompted
+from vptx.layers import OUTSIDE, UNPROMPTED, PromptedLayers, stamp
 from vptx.library_methods import LibraryMethods, call_with_images
 from vptx.mappings.base import LabelMapping
 from vptx.merged import Merged, NetWeights, restore
 from vptx.prompters.base import AMONG_TOKENS, Prompter
+from vptx.prompters.encoder import encode
 from vptx.readout import FIRST_ROWS, MAPS, OWN, READOUTS, READS_PROMPTS, Maps, Readout, check_readout, read_maps
 from vptx.registry import MODELS, NETS, build
 from vptx.trainable import set_mode
@@ -239,27 +239,22 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
             )
         if not self.prompter.doors:
             return logits.detach()
-        with unprompted():
-            frozen = self._without_prompter().forward_unmapped(image)
+        kept = {name: getattr(self, name) for name in ('prompter', '_exact', '_first_rows', 'folded')}
+        try:
+            self.prompter, self._exact, self._first_rows, self.folded = Prompter(), True, None, set()
+            frozen = self.forward_unmapped(image)
+        finally:
+            for name, value in kept.items():
+                setattr(self, name, value)
         assert isinstance(frozen, Tensor)
         return frozen
-
-    def _without_prompter(self) -> 'PromptedNetwork':
-        """The same network with no prompter; it shares all else, and is for ``unprompted``."""
-        other = copy(self)
-        other._modules = {**self._modules, 'prompter': Prompter(), 'mapping': LabelMapping()}
-        other._exact, other._first_rows, other.folded = True, None, set()
-        return other
 
     @torch.no_grad()
     def _query(self, image: Tensor) -> Tensor:
         """What the network without its prompter makes of the images, after its final norm: the class token, or the
         average of the patches: (B, 3, H, W) -> (B, D)"""
         net = self.net
-        with unprompted():
-            bare = self._without_prompter()
-            state = bare.layers(bare.embed(image), net.geometry.depth)
-            tokens = net.finish(state.tokens)
+        tokens = self._called(UNPROMPTED, lambda: net.finish(encode(net, image)))
         return tokens[:, 0] if net.has_class_token else tokens[:, net.geometry.prefix :].mean(1)
 
     def embed(self, image: Tensor, note: Any = None) -> State:

@@ -19,6 +19,7 @@ COMMANDS = (
     'predict',
     'experiment',
     'sweep',
+    'continual',
     'report',
     'benchmark',
     'benchmark-text',

@@ -19,9 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--start', type=float, default=15.0, help='seconds of a run before its first step')
     parser.add_argument('--points', type=at_least_1, default=240, help='of the grid of a task')
     parser.add_argument('--seeds', type=at_least_1, default=5, help='final runs of a task')
-    parser.add_argument(
-        '--epochs', type=at_least_1, default=100, help='of a run; ten validations in each, and one at the end'
-    )
+    parser.add_argument('--epochs', type=at_least_1, default=100, help='of a run, with eleven validations')
     parser.add_argument('--gpus', type=at_least_1, nargs='+', default=[1, 8, 64], help='columns of the table')
 
 

@@ -65,7 +65,9 @@ def run(args: argparse.Namespace) -> None:
                 facts = export_graph(model, out, size, args.uint8)
             else:
                 facts = export_model(model, out, size, args.uint8, args.fold)
-            kilobytes, (height, width) = out.stat().st_size / 1024, facts['size']
+            weights = out.with_suffix('.bin')  # of OpenVINO, next to the graph
+            written, (height, width) = [out, *[weights] * (out.suffix == '.xml')], facts['size']
+            kilobytes = sum(file.stat().st_size for file in written) / 1024
             print(f'{out}: {kilobytes:,.0f} kB, {facts["network"]}, images of {height} x {width}')
             if 'difference' in facts:
                 print(f'largest difference from the model: {facts["difference"]:.1e}')

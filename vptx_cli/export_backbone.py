@@ -3,7 +3,7 @@
 vptx export-backbone work_dirs/vit_mini_sup/epoch_5.pth weights/vit_mini_sup          # .npz, Google's
 vptx export-backbone work_dirs/vit_mini_mae/epoch_5.pth weights/vit_mini_mae          # .pth, MAE's
 vptx export-backbone work_dirs/vit_mini_mocov3/epoch_5.pth weights/vit_mini_mocov3    # .pth.tar, MoCo v3's
-vptx export-backbone work_dirs/clip_mini/iter_800.pth weights/clip_mini    # .safetensors, open_clip's
+vptx export-backbone work_dirs/clip_mini/iter_1000.pth weights/clip_mini    # .safetensors, open_clip's
 """
 
 import argparse

@@ -41,20 +41,20 @@ def run(args: argparse.Namespace) -> None:
 
 
 def serve(args: argparse.Namespace) -> None:
-    try:
-        import ray
-        from ray import serve as ray_serve
-
-        from vptx.serve.deployment import Settings, application
-    except ImportError as error:
-        raise ImportError(f"vptx serve needs Ray Serve ({error}): pip install 'vptx[serve]'") from error
     from vptx.configs import read_config
-    from vptx.serve.app import Limits, token_hash
     from vptx.settings import check_options
 
     config = read_config(args.config, args.net)
     check_options(config, args.cfg_options)
     config.merge_from_dict(args.cfg_options)
+    try:
+        import ray
+        from ray import serve as ray_serve
+
+        from vptx.serve.app import Limits, token_hash
+        from vptx.serve.deployment import Settings, application
+    except ImportError as error:
+        raise ImportError(f"vptx serve needs Ray Serve ({error}): pip install 'vptx[serve]'") from error
     token = args.token_file.read_text().strip() if args.token_file else os.environ.pop('VPTX_TOKEN', '').strip()
     settings = Settings(
         config=config.pretty_text,

@@ -28,3 +28,4 @@ custom_hooks = [
     )
 ]
 grid = {'optim_wrapper.optimizer.lr': [1e-2]}  # nothing trains
+final = dict(seeds=[42])  # and nothing is drawn

@@ -1,7 +1,7 @@
 """Full fine-tuning: SETR-PUP on the mini ADE20K, ViT-mini pre-trained with supervision.
 
 vptx:   mIoU 44.8 (43.6 to 46.0) in the test, three seeds, at lr 0.01, the best on validation of 0.003 to 0.1:
-    docs/segmentation.md#results-results-on-the-mini-ade20k has the table and its command
+    docs/segmentation.md#results-on-the-mini-ade20k has the table and its command
 
 python tools/train.py configs/seg/mini_full.py
 """

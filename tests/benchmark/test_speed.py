@@ -11,7 +11,7 @@ from networks import CLASSES, DEPTH, GRID, PATCH, WIDTH, images, tiny
 from torch import nn
 
 import vptx
-from vptx.benchmark.speed import Result, candidates, count_flops, kept_bytes, markdown, measure
+from vptx.benchmark.speed import Result, candidates, count_flops, kept_bytes, markdown, measure, read_methods
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'benchmark.py'
 TOKENS = 1 + GRID**2
@@ -130,3 +130,13 @@ def test_a_method_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match='calls no such module'):
         candidates(tiny('swin v2'), dict(lora=(dict(type='LoRA'), ['head'])))
     assert vptx.attach(tiny('swin'), DEEP)
+
+
+def test_every_method_with_a_config_is_read():
+    folder = Path(__file__).parents[2] / 'configs' / '_base_' / 'prompters'
+    methods = read_methods(sorted(folder.glob('*.py')), [7], dict(dropout=0.0))
+    deep, _ = methods['deep, 7 prompts']
+    assert deep['dropout'] == 0
+    several, tune = methods['e2vpt']
+    assert [prompter['type'] for prompter in several] == ['PrefixPrompter', 'DeepPrompter'] and tune == ['head']
+    assert several[1]['dropout'] == 0 and several[1]['num_tokens'] == 10

@@ -1,5 +1,10 @@
-"""Runs that learn nothing and end at once, or after a second; Ray's processes import this module."""
+"""Runs that learn nothing and end at once, or after a second; Ray's processes import this module.
 
+As a script, a sweep of them: ``dummies.py ADDRESS OUT NUMBER SECONDS``. Its last line is JSON.
+"""
+
+import json
+import sys
 import time
 from pathlib import Path
 
@@ -26,7 +31,8 @@ class DummyStudy:
     """As much of a study as a sweep asks for."""
 
     def __init__(self, out: Path, number: int, seconds: float) -> None:
-        config = Config(dict(train_cfg=dict(max_epochs=1), val_evaluator=dict(type='Accuracy')))
+        evaluator = dict(type='Accuracy')
+        config = Config(dict(train_cfg=dict(max_epochs=1), val_evaluator=evaluator, final=dict(seeds=[1])))
         points = [dict(index=index, seconds=seconds) for index in range(number)]
         self.name, self.config = 'dummy', config
         self.runs = [Dummy(out, f'run{point["index"]}', config, point, 'test') for point in points]
@@ -39,3 +45,20 @@ class DummyStudy:
 
     def trials(self) -> list:
         return []
+
+
+def main(address: str, out: str, number: str, seconds: str) -> None:
+    from dummies import DummyStudy  # by the name by which Ray's processes import it
+
+    from vptx.studies.sweep import connect, sweep
+
+    connect(address)
+    study, said = DummyStudy(Path(out), int(number), float(seconds)), []
+    used, began = time.process_time(), time.monotonic()
+    _, failed = sweep([study], out, say=said.append)
+    spent = dict(driver=time.process_time() - used, wall=time.monotonic() - began)
+    print(json.dumps(dict(failed=failed, said=said, left=[run.name for run in study.todo()], **spent)))
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

@@ -9,11 +9,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from threading import Thread
+from uuid import uuid4
 
 import psutil
 import pytest
-from dummies import DummyStudy
 from runs import environment
 
 pytestmark = pytest.mark.slow
@@ -31,7 +30,9 @@ class Cluster:
             free.bind(('127.0.0.1', 0))
             self.address = f'127.0.0.1:{free.getsockname()[1]}'
         path = os.pathsep.join([HERE, environment()['PYTHONPATH']])
-        self.environment = environment() | dict(PYTHONPATH=path, RAY_USAGE_STATS_ENABLED='0', VPTX_TEST=self.folder)
+        self.environment = environment() | dict(PYTHONPATH=path, VPTX_TEST=self.folder)
+        self.environment |= dict(RAY_USAGE_STATS_ENABLED='0', RAY_AUTH_MODE='token', RAY_AUTH_TOKEN=uuid4().hex * 2)
+        self.environment['RAY_raylet_start_wait_time_s'] = '300'  # on a busy machine
         common = [f'--num-cpus={cpus}', '--disable-usage-stats', f'--object-store-memory={100 * 2**20}']
         head = ['--head', f'--port={self.address.split(":")[1]}', '--include-dashboard=false']
         self._start(*head, f'--temp-dir={self.folder}', *common)
@@ -43,7 +44,7 @@ class Cluster:
         command = [str(Path(sys.executable).parent / 'ray'), 'start', *options]
         if not Path(command[0]).exists():
             command[:1] = [sys.executable, '-m', 'ray.scripts.scripts']
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=400)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def processes(self) -> list[psutil.Process]:
@@ -59,6 +60,12 @@ class Cluster:
 
     def _raylets(self) -> list[int]:
         return [each.pid for each in self.processes() if each.name() == 'raylet']
+
+    def sweep(self, out: Path, number: int, seconds: float) -> subprocess.Popen:
+        """A sweep of dummies, by a process of its own that is no part of the cluster."""
+        command = [sys.executable, f'{HERE}/dummies.py', self.address, str(out), str(number), str(seconds)]
+        own = {name: value for name, value in self.environment.items() if name != 'VPTX_TEST'}
+        return subprocess.Popen(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def kill_second(self) -> None:
         """The second node and its workers, with nothing said."""
@@ -78,67 +85,57 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def cluster():
+    """Makes one, of nodes with so many processors."""
     pytest.importorskip('ray', reason='there is no Ray: pip install vptx[sweep]')
-    from vptx.studies import sweep as module
-
     made = []
 
     def make(cpus: int) -> Cluster:
         made.append(Cluster(cpus))
-        monkeypatch.setenv('PYTHONPATH', made[-1].environment['PYTHONPATH'])
-        module.connect(made[-1].address)
-        assert module.ray.cluster_resources()['CPU'] == 2 * cpus
         return made[-1]
 
     yield make
-    module.ray.shutdown()
     for each in made:
         each.end()
 
 
 def test_a_node_that_is_killed_takes_no_finished_trial_with_it(tmp_path, cluster):
     """Its unfinished ones are run by the other node."""
-    from vptx.studies.sweep import sweep
-
     running = cluster(1)
-    study, said = DummyStudy(tmp_path, 24, seconds=1.0), []
-    finished: dict[str, int] = {}
-
-    def kill() -> None:
-        while len(list(tmp_path.glob('run*/result.json'))) < 6:
-            time.sleep(0.1)
-        running.kill_second()
-        finished.update({str(p): p.stat().st_mtime_ns for p in tmp_path.glob('run*/result.json')})
-
-    killer = Thread(target=kill)
-    killer.start()
-    _, failed = sweep([study], tmp_path, say=said.append)
-    killer.join()
-    assert not failed, said
+    sweep = running.sweep(tmp_path, 24, seconds=1.0)
+    end = time.monotonic() + 300
+    while len(list(tmp_path.glob('run*/result.json'))) < 6:
+        assert time.monotonic() < end and sweep.poll() is None, sweep.communicate(timeout=1)
+        time.sleep(0.1)
+    running.kill_second()
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob('run*/result.json')}
+    said = result(sweep)
+    assert not said['failed'] and not said['left'], said
     assert 6 <= len(finished) < 24
-    assert not study.todo()
-    assert all(Path(p).stat().st_mtime_ns == when for p, when in finished.items())  # none was run again
+    assert all(path.stat().st_mtime_ns == when for path, when in finished.items())  # none was run again
     done = {path.name: path.read_text().count('done') for path in (tmp_path / 'done').iterdir()}
-    assert len(done) == 24 and all(done[Path(p).parent.name] == 1 for p in finished)
+    assert len(done) == 24 and all(done[path.parent.name] == 1 for path in finished)
+    assert any(line.endswith('is started again, as its process or its machine died') for line in said['said']), said
 
 
 def test_the_overhead_of_a_trial(tmp_path, cluster):
     """200 that do nothing: less than half a second each of the processors, of the driver's and all of Ray's."""
-    from vptx.studies.sweep import sweep
-
     running = cluster(1)
-    sweep([DummyStudy(tmp_path / 'first', 4, seconds=0)], tmp_path / 'first')  # the workers have imported all
-    own = psutil.Process()
+    result(running.sweep(tmp_path / 'first', 4, seconds=0))  # what Ray's processes do before any trial
 
     def seconds() -> float:
-        times = [each.cpu_times() for each in (own, *running.processes())]
-        return sum(each.user + each.system for each in times)
+        return sum(each.cpu_times().user + each.cpu_times().system for each in running.processes())
 
-    study = DummyStudy(tmp_path / 'many', 200, seconds=0)
-    before, began = seconds(), time.monotonic()
-    _, failed = sweep([study], tmp_path / 'many')
-    spent, passed = (seconds() - before) / 200, (time.monotonic() - began) / 200
-    print(json.dumps(dict(processor_seconds_per_trial=round(spent, 3), wall_seconds_per_trial=round(passed, 3))))
-    assert not failed and not study.todo()
+    before = seconds()
+    said = result(running.sweep(tmp_path / 'many', 200, seconds=0))
+    assert not said['failed'] and not said['left']
+    spent = (seconds() - before + said['driver']) / 200
+    print(f'{spent:.3f} s of processor time and {said["wall"] / 200:.3f} s of time for each trial')
     assert spent <= 0.5
+
+
+def result(sweep: subprocess.Popen) -> dict:
+    """What a sweep has said at its end."""
+    output, errors = sweep.communicate(timeout=500)
+    assert sweep.returncode == 0, output + errors
+    return json.loads(output.splitlines()[-1])

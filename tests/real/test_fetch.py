@@ -73,5 +73,5 @@ def test_a_client_that_fails_says_what_else_can_be_done(apt, tmp_path):
 def test_no_client(tmp_path, monkeypatch):
     wanted = package(debian(tmp_path / 'pictures_1_all.deb', FILES))
     monkeypatch.setenv('PATH', str(tmp_path / 'nowhere'))
-    with pytest.raises(OSError, match='pictures 1 is a package of Debian, and there is no apt-get here. Or put'):
+    with pytest.raises(OSError, match=r'pictures 1 is a package of Debian, and there is no apt-get here\. Or put'):
         fetch(wanted, tmp_path / 'downloads')

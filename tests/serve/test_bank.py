@@ -30,7 +30,15 @@ PROMPTERS = {
     'probe': None,
 }
 #: Which act on what all samples share, or beside the network.
-REFUSED = {'ChannelPrompter', 'PrependedPixelPrompter', 'SideTuning'}
+REFUSED = {
+    'ChannelPrompter',
+    'CODAPrompt',
+    'DualPrompt',
+    'ExplicitPrompter',
+    'L2P',
+    'PrependedPixelPrompter',
+    'SideTuning',
+}
 #: One of each net that has a linear classifier and doors enough.
 FAMILIES = [
     'plain',

@@ -411,6 +411,10 @@ class Net(BaseModule):
         """The final norm: (B, M, D) -> (B, M, D)."""
         raise NotImplementedError
 
+    def finish_layer(self, output: LayerOutput) -> LayerOutput:
+        """A layer's output as the library's own ``forward_intermediates(norm=True)`` gives it."""
+        return output._replace(prefix=self.finish(output.prefix), patches=self.finish(output.patches))
+
     def finish_pooled(self, feature: Tensor) -> Tensor:
         """What the network does to a pooled feature before its classifier: (B, D) -> (B, D)."""
         raise NotImplementedError

@@ -16,7 +16,7 @@ from timm.layers import apply_rot_embed_cat, resample_abs_pos_embed_nhwc
 from timm.models.vision_transformer_sam import Attention, Block, VisionTransformerSAM, get_decomposed_rel_pos_bias
 from torch import Tensor, nn
 
-from vptx.backbones.base import Context
+from vptx.backbones.base import Context, LayerOutput
 from vptx.backbones.memory import split_heads
 from vptx.backbones.spelling import ReplacedForwardError, stand_in
 from vptx.backbones.timm_net import TimmTransformer
@@ -87,6 +87,10 @@ class TimmSAM(TimmTransformer):
 
     def finish(self, tokens: Tensor) -> Tensor:
         return tokens
+
+    def finish_layer(self, output: LayerOutput) -> LayerOutput:
+        # The library's norm is among the convolutions of its neck, which change the width.
+        return output._replace(patches=self.model.neck(output.map).flatten(2).transpose(1, 2))
 
     def finish_pooled(self, feature: Tensor) -> Tensor:
         return feature

@@ -121,20 +121,27 @@ def find_device(name: str) -> torch.device:
 
 def read_methods(
     paths: Iterable[Path], prompts: Sequence[int], options: Mapping[str, Any]
-) -> dict[str, tuple[dict | None, list[str]]]:
+) -> dict[str, tuple[dict | list[dict] | None, list[str]]]:
     """By name, prompter and patterns of what trains, as the methods' configs have them.
 
     Args:
         paths: of configs, of ``configs/_base_/prompters``.
-        prompts: a method that has a number of prompts is there once for each of these.
+        prompts: a method that has a number of prompts is there once for each of these; of several prompters, each keeps
+            its own number.
         options: replace what a prompter's config says.
     """
-    methods: dict[str, tuple[dict | None, list[str]]] = {}
+    methods: dict[str, tuple[dict | list[dict] | None, list[str]]] = {}
+
+    def changed(config: Mapping[str, Any]) -> dict:
+        return {**config, **{option: value for option, value in options.items() if option in config}}
+
     for path in paths:
         hook = Config.fromfile(path).custom_hooks[0]
-        prompter = dict(hook['prompter']) if 'prompter' in hook else None
-        if prompter:
-            prompter |= {option: value for option, value in options.items() if option in prompter}
+        given = hook.get('prompter')
+        if isinstance(given, list):
+            methods[path.stem] = ([changed(config) for config in given], list(hook['tune']))
+            continue
+        prompter = changed(given) if given else None
         if prompter is None or 'num_tokens' not in prompter:
             methods[path.stem] = (prompter, list(hook['tune']))
             continue
@@ -143,7 +150,9 @@ def read_methods(
     return methods
 
 
-def candidates(network: nn.Module, methods: Mapping[str, tuple[dict | None, Sequence[str]]]) -> list[Candidate]:
+def candidates(
+    network: nn.Module, methods: Mapping[str, tuple[dict | list[dict] | None, Sequence[str]]]
+) -> list[Candidate]:
     """The baselines, and each method with its concatenated form where that is another.
 
     Args:

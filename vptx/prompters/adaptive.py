@@ -47,7 +47,7 @@ class AdaptivePrompter(TokenPrompter):
         num_tokens: int = 10,
         hidden: int = 8,
         kernel: int = 2,
-        dropout: float = 0.1,
+        dropout: float = 0.0,
         init: str | None = None,
     ) -> None:
         super().__init__(num_tokens)

@@ -95,7 +95,8 @@ class CoordinatorPrompter(ImagePrompter):
 
     def encode(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> the class token of the encoder's last layer, without its final norm: (B, D)"""
-        return encode(self.encoder, image)[:, 0]
+        # Its parameters are buffers, so only an image that is learnt or attacked has gradients here.
+        return encode(self.encoder.eval(), image)[:, 0]  # whatever the prompter's mode
 
     def frozen_tensors(self) -> Iterable[tuple[str, Tensor]]:
         return () if self.encoder is None else self.encoder.named_buffers()

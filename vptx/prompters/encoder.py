@@ -32,8 +32,6 @@ def frozen_net(config: dict, asker: str) -> Any:
 
 def encode(net: Any, image: Tensor) -> Tensor:
     """The tokens of its last layer, before the final norm: (B, 3, H, W) -> (B, M, D)"""
-    # Its parameters are buffers, so only an image that is learnt or attacked has gradients here.
-    net.eval()  # whatever the prompter's mode
     tokens, context = net.embed(image)
     for layer in range(net.geometry.depth):
         tokens, context = net.merge(tokens, layer, context)

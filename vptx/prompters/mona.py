@@ -36,7 +36,7 @@ class Mona(Prompter):
     Args:
         hidden: h.
         after: any of ``'attn'`` and ``'mlp'``. Networks without the door memory have ``('mlp',)`` alone.
-        dropout: of the bottleneck's units, while training.
+        dropout: of the bottleneck's units, while training; 0.1 in the public code.
         layers: in which layers, counted from 0, negative from the end; None for all.
 
     Raises:
@@ -50,7 +50,7 @@ class Mona(Prompter):
         self,
         hidden: int = 64,
         after: Sequence[str] = ('attn', 'mlp'),
-        dropout: float = 0.1,
+        dropout: float = 0.0,
         layers: Sequence[int] | None = None,
     ) -> None:
         super().__init__()

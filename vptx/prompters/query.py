@@ -26,6 +26,7 @@ class QueryPrompter(Prompter):
     """
 
     encoder: Any
+    asks_query = True
 
     def __init__(self, *arguments: Any, encoder: dict | None = None, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -55,7 +56,7 @@ class QueryPrompter(Prompter):
         """(B, D), without a gradient."""
         if query is None:
             with torch.no_grad():
-                query = self.encoder.finish(encode(self.encoder, image))[:, 0]
+                query = self.encoder.finish(encode(self.encoder.eval(), image))[:, 0]
         return query.detach()
 
     def keep(self, query: Tensor, index: Tensor) -> None:

@@ -1,8 +1,8 @@
 """Pictures on transparent ground, by class, in three splits that share no thing.
 
-Pictures of one thing stay in one split: those whose file names begin with the same word (``apple_red``, ``apple_core``),
-and those that look alike or are each other's mirror image, whatever their names. The splits follow from the names and
-pixels alone.
+Pictures of one thing stay in one split: those whose file names begin with the same word (``apple_red``,
+``apple_core``), and those that look alike or are each other's mirror image, whatever their names. The splits follow
+from the names and pixels alone.
 """
 
 import io
@@ -86,14 +86,15 @@ def on_white(image: Image.Image, side: int = SIDE) -> Image.Image:
 def split_cutouts(cutouts: Sequence[Cutout]) -> dict[str, list[Cutout]]:
     """``'train'``, ``'val'`` and ``'test'`` -> pictures; each class has about its ``SHARES`` in each."""
     groups: dict[int, list[Cutout]] = {}
-    for cutout, group in zip(cutouts, _groups(cutouts), strict=True):
-        groups.setdefault(group, []).append(cutout)
+    for cutout, number in zip(cutouts, _groups(cutouts), strict=True):
+        groups.setdefault(number, []).append(cutout)
     total = {label: sum(c.label == label for c in cutouts) for label in {c.label for c in cutouts}}
     lacking = {(split, label): share * total[label] for split, share in SHARES.items() for label in total}
     splits: dict[str, list[Cutout]] = {split: [] for split in SHARES}
     # Large groups first, while there is space for them everywhere; the others in an order that means nothing.
     for group in sorted(groups.values(), key=lambda group: (-len(group), sha256(group[0].source.encode()).digest())):
-        chosen = max(SHARES, key=lambda split: sum(lacking[split, c.label] / total[c.label] for c in group))
+        needs = {split: sum(lacking[split, c.label] / total[c.label] for c in group) for split in SHARES}
+        chosen = max(needs, key=needs.__getitem__)
         splits[chosen] += group
         for cutout in group:
             lacking[chosen, cutout.label] -= 1

@@ -1,6 +1,5 @@
 """The weights of an ONNX graph, by the names that the network had before it was exported."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -34,7 +33,7 @@ def write_saliency_vit(archive: Path, target: Path) -> None:
     write_whole(target, save({name: tensor.contiguous() for name, tensor in kept.items()}))
 
 
-def _named(content: bytes) -> Mapping[str, Tensor]:
+def _named(content: bytes) -> dict[str, Tensor]:
     """The initial tensors of a graph. The exporter keeps the names of all but the matrices of linear layers, which it
     transposes, and constants that it computes: these get their names from the node that reads them."""
     try:

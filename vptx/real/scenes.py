@@ -37,7 +37,7 @@ def compose(
     rng: Generator, photographs: Sequence[Image.Image], cutouts: Mapping[str, Sequence[Image.Image]], side: int = SIDE
 ) -> tuple[Image.Image, Image.Image]:
     """-> an image and its mask (side, side): 0 is the photograph, 1 the first class of ``cutouts``."""
-    photograph = photographs[rng.integers(len(photographs))]
+    photograph = photographs[int(rng.integers(len(photographs)))]
     length = int(min(photograph.size) * rng.uniform(0.4, 1))
     left, top = (int(rng.integers(space - length, endpoint=True)) for space in photograph.size)
     image = photograph.crop((left, top, left + length, top + length)).resize((side, side), Image.Resampling.LANCZOS)
@@ -45,14 +45,14 @@ def compose(
     for _ in range(rng.integers(1, 4)):
         label = int(rng.integers(len(cutouts)))
         kind = list(cutouts.values())[label]
-        picture = kind[rng.integers(len(kind))]
+        picture = kind[int(rng.integers(len(kind)))]
         if rng.integers(2):
             picture = ImageOps.mirror(picture)
         longest = int(side * rng.uniform(0.35, 0.75))
         picture = ImageOps.contain(picture, (longest, longest), Image.Resampling.LANCZOS)
-        place = tuple(int(rng.integers(-(s // 4), side - 3 * s // 4)) for s in picture.size)
-        image.paste(picture.convert('RGB'), place, picture.getchannel('A'))
-        mask.paste(label + 1, place, picture.getchannel('A').point(lambda alpha: 255 * (alpha >= 128)))
+        left, top = (int(rng.integers(-(length // 4), side - 3 * length // 4)) for length in picture.size)
+        image.paste(picture.convert('RGB'), (left, top), picture.getchannel('A'))
+        mask.paste(label + 1, (left, top), picture.getchannel('A').point(lambda alpha: 255 * (alpha >= 128)))
     return image, mask
 
 

@@ -57,10 +57,14 @@ class Settings:
 
 
 def read(settings: Settings) -> Any:
-    """Its config."""
+    """Its config, with the modules that it asks for imported."""
     from mmengine.config import Config
+    from mmengine.utils import import_modules_from_strings
 
-    return Config.fromstring(settings.config, '.py')
+    config = Config.fromstring(settings.config, '.py')
+    if config.get('custom_imports'):
+        import_modules_from_strings(**config.custom_imports)
+    return config
 
 
 @serve.deployment(name='Replica', max_ongoing_requests=1024)
@@ -148,30 +152,20 @@ class _Replicas:
 class Front:
     """HTTP, limits, decoding."""
 
-    def __init__(self, replicas: Any, settings: Settings) -> None:
+    async def __init__(self, replicas: Any, settings: Settings) -> None:
         from vptx.serve.pictures import Pictures
 
-        config = read(settings)
-        facts: Any = settings
+        facts = await replicas.facts.remote()
         self.asgi = make_app(
             _Replicas(replicas, Path(settings.folder)),
-            Pictures(config, image_size(config), settings.limits.pixels),
-            facts.limits,
-            facts.token,
+            Pictures(read(settings), tuple(facts['size']), settings.limits.pixels),
+            settings.limits,
+            settings.token,
             serve.get_replica_context().replica_id.unique_id,
         )
 
     def __serve_build_asgi_app__(self) -> Any:
         return self.asgi
-
-
-def image_size(config: Any) -> tuple[int, int]:
-    """Height and width of the images of a config's network."""
-    from vptx.apis import init_model
-    from vptx.attach import prompted_network
-
-    height, width = prompted_network(init_model(config, None)).net.geometry.image
-    return height, width
 
 
 def application(settings: Settings) -> serve.Application:

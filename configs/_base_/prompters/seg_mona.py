@@ -1,5 +1,9 @@
 """Mona under decode heads, and new norms of the maps."""
 
 custom_hooks = [
-    dict(type='PromptTuningHook', prompter=dict(type='Mona'), tune=['decode_head', 'auxiliary_head', 'map_norms'])
+    dict(
+        type='PromptTuningHook',
+        prompter=dict(type='Mona', dropout=0.1),
+        tune=['decode_head', 'auxiliary_head', 'map_norms'],
+    )
 ]
