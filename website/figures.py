@@ -585,7 +585,7 @@ def gated() -> Drawing:
     for y in (69, 140):
         d.text(386, y + 4, '…', size=16)
     d.arrow((462, 140), (478, 140))
-    d.text(200, 196, 'g: share of the output that goes on. τ: temperature of each attention', 'trained-ink', 12)
+    d.text(230, 196, 'g: the share of the output that goes on', 'trained-ink', 12)
     return d
 
 
