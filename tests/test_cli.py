@@ -135,3 +135,22 @@ def test_several_exports_and_their_speed(tmp_path, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(' |')[0] for line in lines[-4:]] == ['| eager', '| folded', '| a.pt2', '| b.pt2']
     assert all(file.is_file() for file in files)
+
+
+def test_a_model_without_a_file(tmp_path, start):
+    """The word none, where nothing trains; where something does, what training has not filled is named."""
+    weights = write_weights(tmp_path / 'weights.pth', num_classes=5)
+    backbone = {
+        'model.backbone.net': net(weights=str(weights), num_classes=5),
+        'model.backbone.readout': 'logits',
+        'model.head': dict(_delete_=True, type='ClsHead'),
+    }
+    mapped = dict(type='PromptTuningHook', mapping=dict(type='IndexMapping', num_classes=3), tune=[])
+    plain = write_config(tmp_path / 'plain.py', tmp_path / 'work', hooks=[mapped], **backbone)
+    out = tmp_path / 'metrics.json'
+    status, output = start('test', plain, 'none', '--out', out, log=tmp_path / 'log')
+    assert status == 0 and 'accuracy/top1' in json.loads(out.read_text()), output
+    prompted = dict(mapped, prompter=dict(type='BorderPrompter', width=2))
+    learnt = write_config(tmp_path / 'learnt.py', tmp_path / 'work', hooks=[prompted], **backbone)
+    status, output = start('test', learnt, 'none', log=tmp_path / 'log2')
+    assert status == 1 and 'would be as they were drawn' in output

@@ -143,7 +143,8 @@ def test_an_import_takes_what_it_needs_alone():
         'print(type(made).__module__)'
     )
     done = python(code)
-    assert done.stdout == '[]\ntransformers.optimization\n', done.stderr
+    lines = done.stdout.splitlines()  # MMEngine says which Adafactor it builds
+    assert (lines[0], lines[-1]) == ('[]', 'transformers.optimization'), done.stderr
 
 
 @pytest.fixture(scope='module')

@@ -173,7 +173,12 @@ def feed(config: Config, size: int, folder: Path) -> None:
             loader.dataset = dict(type='RandomImages', size=size, file=file, classes=classes, pipeline=data.pipeline)
 
 
-@pytest.mark.parametrize('leaf, net', [*((leaf, None) for leaf in LEAVES), *((LEAF[net], net) for net in NETS)])
+def marked(leaves: list[str], *others: None) -> list:
+    """Those that differ from others in their images alone are slow."""
+    return [pytest.param(leaf, *others, marks=[pytest.mark.slow] * ('clip_art' in leaf)) for leaf in leaves]
+
+
+@pytest.mark.parametrize('leaf, net', [*marked(LEAVES, None), *((LEAF[net], net) for net in NETS)])
 def test_config_trains(leaf, net, tmp_path):
     config = load(leaf, net)
     size = config.model.get('backbone', {}).get('net', {}).get('img_size', 64)
@@ -257,7 +262,7 @@ def test_schedule_ends_with_the_run(leaf):
         assert last.end == (epochs or config.train_cfg.max_iters)
 
 
-@pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if parsed(leaf).get('variants')])
+@pytest.mark.parametrize('leaf', marked([leaf for leaf in LEAVES if parsed(leaf).get('variants')]))
 def test_variants_train_something_else_each(leaf, tmp_path):
     """Each is built and prompted, and has a study with a grid of its own."""
     seen = []

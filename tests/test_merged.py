@@ -130,6 +130,18 @@ def test_of_several_prompters_those_that_can_be():
     assert torch.equal(model(pictures()), expected)
 
 
+def test_next_to_prompts_that_are_read():
+    prompters = [dict(type='LoRA'), dict(type='ShallowPrompter', num_tokens=3)]
+    model = exact(prompters)
+    prompter = model.prompter
+    model = vptx.attach(vptx.detach(model), prompter, readout='prompts').eval()
+    expected = model(pictures())
+    vptx.merge(model)
+    assert same(model(pictures()), expected)
+    vptx.unmerge(model)
+    assert torch.equal(model(pictures()), expected)
+
+
 def test_single_precision_and_half():
     for dtype, bound in ((torch.float32, 1e-5), (torch.bfloat16, 0.1)):
         model = learnt('LoRA').to(dtype)

@@ -28,6 +28,10 @@ PROMPTERS = {
     'some layers': dict(type='DeepPrompter', num_tokens=4, layers=[1], carry=False),
     'LoRA': dict(type='LoRA', rank=2, targets=['q', 'k', 'v', 'proj', 'fc1', 'fc2']),
     'Adapter': dict(type='Adapter', after=('attn', 'mlp')),
+    'AdapterPlus': dict(type='AdapterPlus', rank=4),
+    'prefix': dict(type='PrefixPrompter', num_tokens=3),
+    'FacT': dict(type='FacT', rank=2),
+    'cross': dict(type='CrossPrompter', num_tokens=3),
     'stack': [dict(type='LoRA', rank=2), dict(CONTEXT, depth=2)],
 }
 every_prompter = pytest.mark.parametrize('kind', PROMPTERS)

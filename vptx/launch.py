@@ -33,6 +33,8 @@ TIMEOUT = 600
 #: Seconds that clocks may differ by, that a file may take to be seen by all machines, and that processes without a
 #: message give the first one to raise its error.
 CLOCKS, SEEN, GRACE = 60, 20, 10
+#: Bytes that must fit into the work dir, those of a checkpoint and logs.
+PROBE = 2**20
 #: What must be equal in all processes.
 _LEARNS = ('auto_scale_lr', 'optim_wrapper', 'param_scheduler', 'randomness', 'train_cfg', 'val_cfg')
 _PACKAGES = ('torch', 'timm', 'onedl-mmengine', 'onedl-mmpretrain', 'onedl-mmcv')
@@ -248,7 +250,7 @@ def _leave_sign(work_dir: str | None) -> Path | str | None:
     path = Path(work_dir, f'.meeting.{uuid4().hex}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(4096))
+        path.write_bytes(bytes(PROBE))
     except OSError as error:
         with suppress(OSError):
             path.unlink(missing_ok=True)

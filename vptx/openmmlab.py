@@ -10,7 +10,7 @@
   ``Config.fromfile('vptx::mini/digits_vpt_deep.py')`` takes, too.
 * Debug messages of modules that have no logger are printed on import, and MMEngine warns of its own old names, which no
   user of it has written.
-* MMEngine formats the text of a config anew for every checkpoint, which takes longer than a linear probe's epoch; the
+* MMEngine formats the text of a config again for every checkpoint, which takes longer than a linear probe's epoch; the
   text of equal configs is formatted once.
 """
 

@@ -476,7 +476,8 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         generator = torch.Generator().manual_seed(0)
         image = torch.randn(2, self.net.geometry.channels, *self.net.geometry.image, generator=generator).to(probe)
         expected = self._last_tokens(image)
-        self._set_left(Prompter())  # takes the hooks of the prompter itself off
+        for handle in self._handles:  # the prompter's own hooks, which are none of a tool
+            handle.remove()
         weights = NetWeights(self.net)
         try:
             left = prompter.merge(weights)

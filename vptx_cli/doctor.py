@@ -92,14 +92,20 @@ def _places() -> Iterator[tuple[str, str]]:
     import torch
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    from vptx.cache import real_folder
-    from vptx.real import ASSETS
     from vptx_cli.configs import config_names, shipped
 
     yield 'configs', f'{len(config_names())} in {shipped("configs").resolve()}'
     yield 'weights of timm, Hub', str(HF_HUB_CACHE)
     yield 'other downloads', torch.hub.get_dir()
-    real = real_folder()
-    there = [name for name in ASSETS if (real / name).exists()]
-    yield 'real images, networks', f'{len(there)} of {len(ASSETS)} in {real}: ' + (', '.join(there) or 'make real')
     yield 'runs', str(Path('work_dirs').absolute())
+    try:
+        from vptx.cache import real_folder
+        from vptx.real import ASSETS
+    except ImportError as error:  # what is missing was said above
+        yield 'real images, networks', f'unknown: {error}'
+        return
+    there = [name for name in ASSETS if (real_folder() / name).exists()]
+    yield (
+        'real images, networks',
+        f'{len(there)} of {len(ASSETS)} in {real_folder()}: {", ".join(there) or "make real"}',
+    )

@@ -4,11 +4,13 @@ The pixels of bands, clouds and dots have no label in training; their names are 
 knows them as striped, cloudy and dotted. Prompts of the image tower, and the words before the names, learn from the
 nine others.
 
-vptx:   not run yet.
+vptx:   12.5 % mIoU (11.7 to 13.6, three seeds) of the nine classes that training saw, 0.0 % of the three hidden ones,
+        with the rates of the protocol. CLIP-mini has learnt from captions of whole images, in which cells had no part.
 Cost:   12,032 trained parameters, 11,520 of them prompts of the image tower, 512 those of the text tower.
 
 python tools/make_mini_ade.py
 python tools/train.py configs/seg/mini_words.py
+python tools/experiment.py configs/seg/mini_words.py --factors 1
 """
 
 _base_ = [

@@ -121,6 +121,8 @@ def shrink(config: Config) -> None:
         net.num_heads = 3
     for part in ('model', 'train_dataloader', 'val_dataloader', 'test_dataloader'):
         smaller(config[part], widths, divide=2 if 'mini' in net.model else 1 if net.img_size == 112 else 8)
+    if 'patch14' in net.model and net.img_size != 112:  # as many whole patches as the real one has
+        net.img_size = 5 * 14
 
 
 def write_random(folder: Path, config: Config) -> None:

@@ -12,6 +12,7 @@ import urllib.request
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from time import sleep
+from types import SimpleNamespace
 
 import pytest
 import runs
@@ -50,6 +51,9 @@ def test_a_batch_is_by_count_and_wait_whatever_the_tasks(place, monkeypatch):
         return predict(engine, items, top)
 
     monkeypatch.setattr(Engine, 'predict', count)
+    # All that the queue of a batch asks a cluster for.
+    limits = SimpleNamespace(max_ongoing_requests=1024)
+    monkeypatch.setattr(serve, 'get_replica_context', lambda: SimpleNamespace(_deployment_config=limits))
     chosen = settings(place, 'local', batch=4, wait=1.0)
     handle = serve.run(Replica.bind(chosen), _local_testing_mode=True)
     for name in 'ab':

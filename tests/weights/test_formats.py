@@ -344,6 +344,14 @@ def test_authors(make, tmp_path):
     check(case, tmp_path / 'file.bin')
 
 
+def test_blocks_that_are_no_inverted_residuals(tmp_path):
+    tensors = efficientnet_pytorch().tensors
+    tensors['_blocks.3._gate.weight'] = torch.zeros(1)
+    torch.save(tensors, tmp_path / 'file.pth')
+    with pytest.raises(ValueError, match=r'file\.pth: a block of the parts .*_gate.* is no inverted residual'):
+        load_weights(timm.create_model('efficientnet_lite0'), tmp_path / 'file.pth')
+
+
 def test_dino_is_its_teacher(tmp_path):
     """A whole training state, with the arguments of the command line and a loss that holds tensors."""
     teacher, student = drawn(vit()), drawn(vit(), seed=2)

@@ -39,7 +39,6 @@ class AdapterPlus(Prompter):
 
     doors = frozenset({'tokens'})
     needs_all_tokens = False
-    shares_prefix = True
 
     def __init__(self, rank: int = 8, drop_path: float = 0.0, layers: Sequence[int] | None = None) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ def check_mixed(prompter: Prompter) -> None:
     elif prompter.pixels() is not None:
         why = 'puts pixels before the patch embedding, which are those of the whole batch'
     elif prompter.looks or prompter.needs_image_at_end:
-        why = 'looks at the images beside the network'
+        why = 'looks at the images next to the network'
     elif prompter.phrase is not None:
         why = 'acts in a text tower'
     if why:

@@ -7,6 +7,7 @@ from .hidden import HiddenIoUMetric, HideClasses
 from .inferencer import SegInferencer
 from .metric import CheckedIoUMetric
 from .overlay import overlay, predict, write_predictions
+from .preprocessor import AnyBandsPreProcessor
 from .segmentor import StreamedEncoderDecoder
 from .tta import AccumulatingTTAModel
 from .words import ReadsWords, TextSegHead, TextSETRUPHead
@@ -14,6 +15,7 @@ from .words import ReadsWords, TextSegHead, TextSETRUPHead
 __all__ = [
     'ADE20K',
     'AccumulatingTTAModel',
+    'AnyBandsPreProcessor',
     'CheckedIoUMetric',
     'CheckedLoadAnnotations',
     'CustomMasks',

@@ -325,7 +325,7 @@ class _Server:
         return Response(generate_latest(self.registry), media_type='text/plain; version=0.0.4')
 
 
-#: The page asks nobody but this server.
+#: The page asks this server alone.
 PAGE_HEADERS = {
     'Content-Security-Policy': "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src blob: data:; media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "

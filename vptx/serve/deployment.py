@@ -1,4 +1,4 @@
-"""The server on Ray Serve: one front for HTTP, and replicas of the bank behind it.
+"""The server on Ray Serve: one front for HTTP, and replicas of the bank that answer it.
 
 A batch is collected by count and by wait alone, whatever the tasks of its samples. The task is in the request and never
 a model id of Serve, which would part batches by it. All replicas read one folder of prompt files, so that a task that

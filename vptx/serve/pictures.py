@@ -19,7 +19,7 @@ from vptx.datasets.pipeline import ImageReader, set_test_pipeline, test_pipeline
 
 __all__ = ['FORMATS', 'Pictures', 'RefusedImage', 'from_base64']
 
-#: Whose size can be told from the first bytes, with the suffix by which they are read.
+#: Whose size is in the first bytes, with the suffix by which they are read.
 FORMATS = dict(JPEG='.jpg', PNG='.png', WEBP='.webp', BMP='.bmp')
 
 
@@ -32,7 +32,7 @@ class RefusedImage(ValueError):  # noqa: N818  what was done, not what is wrong
 
 
 def from_base64(text: Any) -> bytes:
-    """The content of an image as JSON has it, with or without ``data:...;base64,`` in front.
+    """The content of an image as JSON has it, with or without ``data:...;base64,`` before it.
 
     Raises:
         RefusedImage: no text in base64.

@@ -108,21 +108,21 @@ class ReadyPrompter(Prompter):
     def memory(self, tokens: Tensor, at: At) -> Any:
         if at.layer in self.ready:
             return self.ready[at.layer]
-        return None if self.rest is None else self.rest.memory(tokens, self._told(at))
+        return None if self.rest is None else self.rest.memory(tokens, self._informed(at))
 
     def before_layer(self, tokens: Tensor, at: At) -> Tensor:
-        return tokens if self.rest is None else self.rest.before_layer(tokens, self._told(at))
+        return tokens if self.rest is None else self.rest.before_layer(tokens, self._informed(at))
 
     def between(self, tokens: Tensor, at: At) -> Tensor:
-        return tokens if self.rest is None else self.rest.between(tokens, self._told(at))
+        return tokens if self.rest is None else self.rest.between(tokens, self._informed(at))
 
     def inside(self, site: Site, input: Tensor, output: Tensor, at: At) -> Tensor:
-        return output if self.rest is None else self.rest.inside(site, input, output, self._told(at))
+        return output if self.rest is None else self.rest.inside(site, input, output, self._informed(at))
 
     def after_layer(self, tokens: Tensor, at: At) -> Tensor:
-        return tokens if self.rest is None else self.rest.after_layer(tokens, self._told(at))
+        return tokens if self.rest is None else self.rest.after_layer(tokens, self._informed(at))
 
-    def _told(self, at: At) -> At:
+    def _informed(self, at: At) -> At:
         return at._replace(language=self.language_prompts)
 
 

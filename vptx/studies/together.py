@@ -2,8 +2,8 @@
 
 Each task has its own Runner, with its own data, optimizer, schedule, hooks and files, as when it trains alone. Where a
 Runner would run the frozen network on its batch, it waits for the others: the batches go through the network as one, in
-which each sample has the prompts of its task, and so do their gradients on the way back. A task learns what it would
-have learnt alone, to rounding; dropout of prompts draws other masks.
+which each sample has the prompts of its task, and so do their gradients in the backward pass. A task learns what it
+would have learnt alone, to rounding; dropout of prompts draws other masks.
 
 Runners have threads of their own and take turns, so that one is at work at a time. What MMEngine and the libraries keep
 for the whole process, random numbers among it, is exchanged at every turn.
@@ -104,7 +104,7 @@ class _Member(Thread):
         found = zip(self.prompts, self.wait('backward', gradient), strict=True)
         reached = [(parameter, part) for parameter, part in found if part is not None]
         if reached:  # as autograd does it: hooks of parameters are called
-            torch.autograd.backward(*map(list, zip(*reached, strict=True)))
+            torch.autograd.backward([parameter for parameter, _ in reached], [part for _, part in reached])
 
     @property
     def prompts(self) -> list[torch.nn.Parameter]:
@@ -276,4 +276,5 @@ def _set_random_state(state: tuple) -> None:
 
 
 def _with_subclasses(kind: type) -> list[type]:
-    return [kind, *(found for child in kind.__subclasses__() for found in _with_subclasses(child))]
+    children: list[type] = kind.__subclasses__()
+    return [kind, *(found for child in children for found in _with_subclasses(child))]

@@ -61,16 +61,15 @@ def _number(found: re.Match) -> int:
     return int(found[1]) if found[1] else int(found[2]) - 1
 
 
-def _part(name: str, others: Collection[str]) -> str:
+def _part(name: str, others: set[str]) -> str:
     """timm's name of a part of a block that has all of these."""
     squeezed = {old: new for old in others for pattern, new in _SQUEEZE if re.match(pattern, old)}
     if name in squeezed:
         return squeezed[name]
-    order = sorted(
-        others - squeezed.keys(),
-        key=lambda part: _PARTS.index(part) if part in _PARTS else [*map(int, part.split('.'))],
-    )
-    ours = {len(known): known for known in (_WIDENS, _KEEPS)}.get(len(order))
-    if ours is None:
-        raise ValueError(f'a block of the parts {", ".join(order)} is no inverted residual')
-    return ours[order.index(name)]
+    parts = others - squeezed.keys()
+    timm_names = {len(known): known for known in (_WIDENS, _KEEPS)}.get(len(parts))
+    numbered = all(re.fullmatch(r'\d+(\.\d+)*', part) for part in parts)
+    if timm_names is None or not (numbered or parts <= {*_PARTS}):
+        raise ValueError(f'a block of the parts {", ".join(sorted(others))} is no inverted residual')
+    order = sorted(parts, key=lambda part: [*map(int, part.split('.'))] if numbered else [_PARTS.index(part)])
+    return timm_names[order.index(name)]
