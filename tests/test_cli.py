@@ -118,8 +118,10 @@ def test_settings_of_a_run_are_given_to_the_export_too(tmp_path, start):
 def test_commands_offer_the_config_of_the_nearest_name(command, more, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', ['vptx', command, 'mini/digits_vpt_depe', *more])
+    says = r'mini/digits_vpt_depe: there is no such file.* near to it are .*mini/digits_vpt_deep'
     with pytest.raises(
-        SystemExit, match=r'^mini/digits_vpt_depe: there is no such file.* near to it are .*mini/digits_vpt_deep'
+        SystemExit,
+        match=says,
     ):
         main()
 

@@ -122,7 +122,7 @@ def test_the_shell_completes_commands_and_configs(tmp_path):
         assert done.returncode == 0, done.stderr
         return answer.read_text().split('\v')
 
-    assert completed('vptx tra') == ['train ']
+    assert completed('vptx benchmark-t') == ['benchmark-text ']
     assert completed('vptx train mini/digits_vpt_d') == ['mini/digits_vpt_deep ']
 
 
@@ -182,6 +182,7 @@ def run(*command, cwd: Path) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow  # the release workflow tries it, too
 def test_an_installed_package_trains_a_config_by_name_in_an_empty_folder(installed, tmp_path):
     where = run(installed / 'python', '-c', 'import vptx; print(vptx.__file__)', cwd=tmp_path)
     assert where.startswith(str(installed.parent)) and (Path(where.strip()).parent / 'py.typed').is_file()

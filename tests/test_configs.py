@@ -1,6 +1,7 @@
 """Every config there is, found and not listed: built with a tiny network put in, and trained for one iteration by a
 Runner of its own, on random images that go through its own pipelines."""
 
+import re
 from copy import deepcopy
 from functools import cache
 from itertools import combinations
@@ -174,8 +175,13 @@ def feed(config: Config, size: int, folder: Path) -> None:
 
 
 def marked(leaves: list[str], *others: None) -> list:
-    """Those that differ from others in their images alone are slow."""
-    return [pytest.param(leaf, *others, marks=[pytest.mark.slow] * ('clip_art' in leaf)) for leaf in leaves]
+    """Those that differ from others in their images alone are slow, and so are baselines on other images."""
+    baseline = re.compile(r'(vtab|fgvc|cls|real|mini)/(?!digits).*_(linear|bias|full|partial_1|mlp_3)\.py')
+    others_images = re.compile(
+        r'clip_art|_transfer|cifar100_(vpt|added|pad)|photo_patches_(?!vpt_deep)|fgvc/(?!.*vpt_deep)'
+    )
+    slow = [bool(others_images.search(leaf) or baseline.fullmatch(leaf)) for leaf in leaves]
+    return [pytest.param(leaf, *others, marks=[pytest.mark.slow] * is_slow) for leaf, is_slow in zip(leaves, slow)]
 
 
 @pytest.mark.parametrize('leaf, net', [*marked(LEAVES, None), *((LEAF[net], net) for net in NETS)])
@@ -413,7 +419,7 @@ def trained(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-@pytest.mark.parametrize('leaf', REAL)
+@pytest.mark.parametrize('leaf', marked(REAL))
 def test_header_counts_what_trains(leaf):
     assert f'{trained(real(leaf)):,} trained parameters' in (CONFIGS / leaf).read_text()
 

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 import torch
-from covering import FINITE, few_pairs, refusal, rest_slow
+from covering import FINITE, covering, few_pairs, layer_kind, refusal, rest_slow, ways_in
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 from networks import NETWORKS, classifier, config, image_prompters, images, tiny
@@ -46,15 +46,21 @@ def run(call, model: torch.nn.Module) -> tuple[torch.Tensor, list[torch.Tensor]]
     return output.detach(), [p.grad.clone() for p in model.parameters() if p.requires_grad and p.grad is not None]
 
 
-@every_pair
+@pytest.mark.parametrize(
+    ('network', 'kind'),
+    covering(PAIRS, lambda _, kind: ways_in(kind), lambda network, _: layer_kind(network)),
+)
 def test_compiled_in_one_graph(network, kind):
     """``fullgraph``: whatever would break the graph is an error."""
     torch.compiler.reset()
     model = attached(network, kind)
     expected = run(model, model)
     found = run(torch.compile(model, backend='eager', fullgraph=True), model)
-    for ours, theirs in zip([found[0], *found[1]], [expected[0], *expected[1]], strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    pairs = list(zip([found[0], *found[1]], [expected[0], *expected[1]], strict=True))
+    # Some gradients are the rounding of sums that are zero, which is as large as what is summed.
+    largest = max(float(theirs.abs().max()) for _, theirs in pairs)
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=max(1e-5, 1e-6 * largest))
 
 
 #: Of every way to go through a layer one, with the compiler that is the default.

@@ -237,6 +237,7 @@ def test_two_draw_the_same_subset(tmp_path, together, weights):
     assert len(json.loads((tmp_path / 'record.json').read_text())['indices']) == 12
 
 
+@pytest.mark.slow
 def test_two_processes_learn_the_same(tmp_path):
     """Real distributed training on a CPU: equal prompts on both, one checkpoint, one prompt file."""
     hooks = [hook(), dict(type='DumpRank')]

@@ -80,6 +80,7 @@ def test_a_network_that_no_file_knows():
     assert '## Add a network' in (ROOT / 'CONTRIBUTING.md').read_text()
 
 
+@pytest.mark.slow
 def test_the_tool_prints_it(printed, start, tmp_path):
     status, output = start('list', log=tmp_path / 'log')
     assert status == 0 and output.endswith(f'{printed}\n')

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from clips import NAMES
-from covering import covering, refusal
+from covering import covering, refusal, ways_in
 from mmseg.structures import SegDataSample
 from networks import HUGGING_FACE, NETWORKS, SIZE, config, tiny
 from runs import environment
@@ -91,7 +91,9 @@ def test_onnx_is_the_model_for_any_batch(tmp_path, fold):
     assert not [node for node in graph.node if 'flash' in node.op_type.lower()]
 
 
-@pytest.mark.parametrize('suffix', ['.pt2', '.onnx', '.xml'])
+@pytest.mark.parametrize(
+    'suffix', ['.onnx', *(pytest.param(suffix, marks=pytest.mark.slow) for suffix in ('.pt2', '.xml'))]
+)
 def test_a_process_without_vptx_runs_the_file(tmp_path, suffix):
     model, path = prompted(), tmp_path / f'model{suffix}'
     export_model(model, path, uint8=True)
@@ -137,7 +139,7 @@ def test_prompts_act_in_the_graph_as_in_the_model(tmp_path):
 PAIRS = [(network, kind) for network in NETWORKS for kind in sorted(PROMPTERS.module_dict)]
 
 
-@pytest.mark.parametrize('network, kind', covering(PAIRS, lambda network, kind: kind))
+@pytest.mark.parametrize('network, kind', covering(PAIRS, lambda network, kind: ways_in(kind)))
 def test_every_prompter_on_every_network(network, kind, tmp_path):
     """As a program of torch.export, which is what the other formats are made from; a refusal says why in one line."""
     torch.manual_seed(0)

@@ -48,7 +48,7 @@ def test_memories_add_by_the_sums_of_their_exponentials():
     memories = [KeyValue(*torch.randn(2, HEADS, number, EACH, dtype=torch.float64)) for number in (2, 4)]
     parts = [KeyValue(key, value), *memories]
     weights, outs = [], []
-    for k, v in parts:
+    for k, v, _ in parts:
         scores = query @ k.mT * EACH**-0.5
         weights.append(scores.logsumexp(-1))
         outs.append(scores.softmax(-1) @ v)

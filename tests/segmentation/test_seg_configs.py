@@ -149,7 +149,11 @@ def write_random(folder: Path, config: Config) -> None:
             path.write_text('0\n1\n')
 
 
-@pytest.mark.parametrize('leaf', LEAVES)
+@pytest.mark.parametrize(
+    'leaf',
+    # Baselines are slow: heads alone, biases and all weights of the same network.
+    [pytest.param(leaf, marks=[pytest.mark.slow] * leaf.endswith(('_head', '_bias', '_full'))) for leaf in LEAVES],
+)
 def test_config_trains(leaf, tmp_path):
     config = deepcopy(parsed(leaf))
     shrink(config)

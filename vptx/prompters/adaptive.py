@@ -93,5 +93,5 @@ class AdaptivePrompter(TokenPrompter):
         mixed = F.conv2d(channels, self.kernels[index].to(channels.dtype)).flatten(1)
         mixed = self.channels(mixed.unflatten(0, (tokens.shape[0], tokens.shape[2])))
         made = self.positions[index](mixed).transpose(1, 2)
-        width = str(tokens.shape[2])
+        width = str(int(tokens.shape[2]))
         return made + self.ups[width](self.units(F.relu(self.downs[width](made))))

@@ -74,7 +74,7 @@ class ExplicitPrompter(Prompter):
 
     def before_layer(self, tokens: Tensor, at: At) -> Tensor:
         assert at.layer is not None
-        seen, width = at.seen, str(tokens.shape[-1])
+        seen, width = at.seen, str(int(tokens.shape[-1]))
         if tuple(seen.shape[-2:]) != at.grid:  # patches have been merged
             seen = F.adaptive_avg_pool2d(seen, at.grid)
         up: Any = self.ups[width]

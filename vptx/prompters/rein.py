@@ -74,7 +74,7 @@ class Rein(Prompter):
     def after_layer(self, tokens: Tensor, at: At) -> Tensor:
         if at.layer not in self.layers:
             return tokens
-        index, width = self.layers.index(at.layer), tokens.shape[-1]
+        index, width = self.layers.index(at.layer), int(tokens.shape[-1])
         learnt = self.downs[index] @ self.ups[index]
         patches = tokens[:, self.prefix :]
         weights = (patches @ learnt.mT * width**-0.5).softmax(-1)[..., 1:]
