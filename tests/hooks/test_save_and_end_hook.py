@@ -23,6 +23,12 @@ class SignalHook(Hook):
             os.kill(os.getpid(), signal.SIGUSR1)
 
 
+@HOOKS.register_module(force=True)
+class BreakHook(Hook):
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        raise ValueError('no rate')
+
+
 BY_EPOCH = {'train_cfg.max_epochs': 3, 'default_hooks.checkpoint.interval': 5}
 BY_ITER = {
     'train_cfg': dict(type='IterBasedTrainLoop', max_iters=24, val_interval=12, _delete_=True),
@@ -56,6 +62,14 @@ def test_it_ends_at_the_signal_and_continues_bit_for_bit(tmp_path, changes, at, 
 def test_a_signal_in_the_last_epoch_ends_nothing(tmp_path):
     runner(tmp_path, hooks=[hook(), dict(type='SignalHook', iteration=5)]).train()
     assert (tmp_path / 'prompt.safetensors').is_file()
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_after_a_run_that_an_error_ended_the_next_one_listens(tmp_path):
+    with pytest.raises(ValueError, match='no rate'):
+        runner(tmp_path / 'broken', hooks=[hook(), dict(type='BreakHook')]).train()
+    with pytest.raises(SystemExit):
+        runner(tmp_path / 'cut', hooks=[hook(), dict(type='SignalHook', iteration=1)]).train()
     assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
 
 

@@ -49,12 +49,12 @@ class SaveAndEndHook(Hook):
         self.every = every
 
     def before_train(self, runner: Runner) -> None:
-        free = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGUSR1) in (
-            signal.SIG_DFL,
-            signal.SIG_IGN,
-        )
-        if free:
-            self._before, self._listens = signal.signal(signal.SIGUSR1, self._note), True
+        found: Any = signal.getsignal(signal.SIGUSR1)
+        if isinstance(getattr(found, '__self__', None), SaveAndEndHook):  # of a run that an error ended in this process
+            found = found.__self__._before
+        if found in (signal.SIG_DFL, signal.SIG_IGN) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGUSR1, self._note)
+            self._before, self._listens = found, True
 
     def _note(self, number: int, frame: Any) -> None:
         self._signalled = True
