@@ -1,5 +1,6 @@
 """Methods and nets side by side, of configs without a grid: each run a process of its own."""
 
+import gc
 import json
 import os
 import runpy
@@ -14,7 +15,7 @@ from runs import REPO, hook, net, tiny_config, write_config, write_weights
 from vptx.studies import trials
 from vptx.studies.protocol import RATE, experiment, studies
 from vptx.studies.results import Outcome, markdown
-from vptx.studies.trials import Run, Trial
+from vptx.studies.trials import Run, Trial, side_by_side
 
 
 @pytest.fixture
@@ -129,6 +130,31 @@ def test_a_run_that_fails_is_told_and_takes_nothing_with_it(tmp_path, configs, m
     assert 'Not there: deep TinyImages select/lr=0.03' in markdown(outcomes)
     assert not [o.missing for o in experiment(studies(configs, out, **options), out) if o.missing]
     assert not (failed / 'error.txt').exists()
+
+
+def test_what_the_parent_has_left_is_not_collected_in_a_run(tmp_path):
+    """The garbage of some libraries waits for threads that a fork does not have."""
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            (tmp_path / str(os.getpid())).touch()
+
+    class Collects(Run):
+        def do(self, watch=None) -> None:
+            gc.collect()
+
+    left = [Collects(tmp_path, 'one', Config({}), {}, 'val')]
+    gc.disable()
+    try:
+        Garbage()
+        assert [reason for _, reason in side_by_side(lambda: [left.pop()] if left else [])] == ['']
+    finally:
+        gc.enable()
+    gc.collect()
+    assert [path.name for path in tmp_path.iterdir() if path.name.isdigit()] == [str(os.getpid())]
 
 
 def test_nets_are_put_in_by_name(tmp_path, monkeypatch, capsys):

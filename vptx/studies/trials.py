@@ -299,6 +299,7 @@ def side_by_side(todo: Callable[[], Sequence[Run]], jobs: int = 1) -> Iterator[t
 
 def _do(run: Run, threads: int, tell: Any) -> None:
     """In a process of its own; all output goes to the log."""
+    gc.freeze()  # what the parent has left is not collected here: some of it waits for threads that a fork has not
     run.folder.mkdir(parents=True, exist_ok=True)
     with (run.folder / 'log.txt').open('a') as log:
         sys.stdout.flush()
