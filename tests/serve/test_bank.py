@@ -251,6 +251,7 @@ def spoils(path: Path, folder: Path) -> dict[str, tuple[Path, str]]:
     other = bad / 'other.safetensors'
     save_file(tensors, other)
     huge = {'num_tokens': 10**9, 'layers': [0, 1, 2]}
+    fetches = dict(encoder=dict(type='TimmViT', model='vit_mini_patch8_64', weights='http://127.0.0.1:9/a.pth'))
     trained = vptx.attach(tiny(), dict(type='DeepPrompter', num_tokens=2), tune=['head', 'norm1'])
     elsewhere = vptx.attach(timm.create_model('vit_mini_patch8_64'), None, tune=['head'])
     weights = tiny()
@@ -264,6 +265,10 @@ def spoils(path: Path, folder: Path) -> dict[str, tuple[Path, str]]:
         'of a later version': (change(path, bad / 'later.safetensors', format=9), 'written by a later version'),
         'of format 1': (change(path, bad / 'f1.safetensors', format=1, fingerprint='0'), 'is of format 1'),
         'of a huge prompter': (change(path, bad / 'huge.safetensors', prompter_settings=huge), 'says .*num_tokens'),
+        'that has a network built': (
+            change(path, bad / 'net.safetensors', prompter='CODAPrompt', prompter_settings=fetches),
+            'says encoder=.* of its CODAPrompt, which no file of vptx says',
+        ),
         'of an unknown prompter': (change(path, bad / 'x.safetensors', prompter='os.system'), 'not registered here'),
         'of another size': (change(path, bad / 'size.safetensors', image=[64, 64]), 'images of 64 x 64 px'),
         'of other pixels': (change(path, bad / 'p.safetensors', pixels=dict(mean=[0.0], std=[1.0])), 'normalised by'),

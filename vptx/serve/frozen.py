@@ -21,7 +21,7 @@ from vptx.mappings.base import LabelMapping
 from vptx.prompt_file import check_fit, fill, parse_prompt, pixels_of, readout_name
 from vptx.prompted import PromptedNetwork, parts_of
 from vptx.prompters import Prompter, StackedPrompter
-from vptx.prompters.arguments import asked
+from vptx.prompters.arguments import asked, plain
 from vptx.prompters.mixed import MixedPrompter, check_mixed
 from vptx.readout import OWN, READS_PROMPTS, Readout
 from vptx.registry import MAPPINGS, PROMPTERS
@@ -298,11 +298,16 @@ def _head(weight: Tensor, bias: Tensor | None) -> Head:
     return Head(weight, weight.new_zeros(len(weight)) if bias is None else bias.detach())
 
 
-def _safe(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a file without those that say how numbers begin, which may name files and addresses."""
-    PROMPTERS.import_from_location()
-    found = PROMPTERS.module_dict.get(kind)
-    return {n: v for n, v in settings.items() if found is None or n not in found.of_training}
+def _safe(kind: str, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Settings of a file without those that say how numbers begin, which may name files and addresses.
+
+    Raises:
+        ValueError: one that is no number, word or list of them, such as the config of a network to build.
+    """
+    strange = [f'{name}={value!r:.200}' for name, value in settings.items() if name not in plain(settings)]
+    if strange:
+        raise ValueError(f'{where} says {", ".join(strange)} of its {kind}, which no file of vptx says')
+    return {n: v for n, v in settings.items() if n not in PROMPTERS.module_dict[kind].of_training}
 
 
 def _build(kind: str, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str, depth: int) -> Prompter:
@@ -329,7 +334,7 @@ def _one(kind: str, settings: Mapping[str, Any], tensors: Mapping[str, Tensor], 
     if any(abs(number) > held for number in numbers):  # before anything of that size is allocated
         raise ValueError(f'{where} says {settings} of its {kind}, and holds {held} numbers')
     usual = asked(found, Prompter, (), {})
-    given = {n: v for n, v in _safe(kind, settings).items() if n not in usual or usual[n] != v}
+    given = {n: v for n, v in _safe(kind, settings, where).items() if n not in usual or usual[n] != v}
     if 'layers' not in signature(found).parameters or given.get('layers') == list(range(depth)):
         given.pop('layers', None)  # which a file lists in any case
     try:
