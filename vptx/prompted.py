@@ -1,4 +1,5 @@
-"""Forward pass of a frozen network with a prompter. No other module contains such a loop.
+"""Forward pass of a frozen network with a prompter. No other module contains such a loop; that without a
+prompter, of an encoder that a prompter asks, is in ``vptx.prompters.encoder``.
 
 embed   image -> embed -> look
 layers  (merge, before_layer, block, after_layer) x L

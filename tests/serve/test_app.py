@@ -189,6 +189,7 @@ def test_kinds_of_images(server, kind):
         (b'{"image": "", "tasks": "deep"}', {'content-type': 'application/json'}, 400),
         (b'{"image": "", "tasks": [1]}', {'content-type': 'application/json'}, 400),
         (b'{"image": "", "task": "deep", "top": 0}', {'content-type': 'application/json'}, 400),
+        ('{"image": "", "task": "deep", "top": "\u00b2"}'.encode(), {'content-type': 'application/json'}, 400),
         (b'{"image": "", "tasks": [["deep"], ["deep"]]}', {'content-type': 'application/json'}, 400),
         (b'x', {'content-type': 'multipart/form-data'}, 400),
         (b'x', {'content-type': 'text/plain'}, 415),

@@ -156,7 +156,7 @@ class _Server:
 
     async def body(self, request: Request, limit: int) -> bytes:
         length = request.headers.get('content-length', '')
-        if length.isdigit() and int(length) > limit:
+        if length.isdecimal() and int(length) > limit:
             raise _Refused(413, f'a body of {int(length):,} bytes, more than {limit:,}')
         parts, size = [], 0
         async for part in request.stream():
@@ -251,7 +251,7 @@ class _Server:
             await form.close()
 
     def top(self, value: Any) -> int:
-        if not str(value).isdigit() or not 1 <= int(value) <= 1000:
+        if not str(value).isdecimal() or not 1 <= int(value) <= 1000:
             raise _Refused(400, f'top is the number of classes of an answer, 1 to 1000, not {value!r}')
         return int(value)
 
