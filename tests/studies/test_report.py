@@ -190,4 +190,4 @@ def test_the_page_needs_no_other_file(tmp_path, start):
     for name in ('accuracies', 'curve_base_lr', 'curve_num_tokens'):
         assert Image.open(tmp_path / f'{name}.png').width > 500
     status, output = start('report', tmp_path / 'nowhere', log=tmp_path / 'log')
-    assert status == 1 and 'give the --out of tools/experiment.py or tools/sweep.py' in output
+    assert status == 1 and 'give the --out of vptx experiment or vptx sweep' in output

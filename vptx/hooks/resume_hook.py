@@ -122,7 +122,7 @@ class ResumeHook(Hook):
             raise ValueError(
                 f'{where} holds the state of another schedule ({then}) than this config has ({now}). Resume with the '
                 'schedule of the checkpoint, or take that of the config, as if the run had had it from its beginning: '
-                "tools/train.py --new-settings, or PromptTuningHook(resume_settings='config')"
+                "vptx train --new-settings, or PromptTuningHook(resume_settings='config')"
             )
         then_and_now = [
             *((name, b.get(name), a[name]) for x, y in groups for a, b in [(_settings(x), _settings(y))] for name in a),
@@ -138,7 +138,7 @@ class ResumeHook(Hook):
             runner.logger.warning(
                 f'{where} was trained with other settings than this config has, and the run goes on with those of the '
                 f'checkpoint: {"; ".join(found)}. To take those of the config, as if the run had had them from its '
-                "beginning: tools/train.py --new-settings, or PromptTuningHook(resume_settings='config')"
+                "beginning: vptx train --new-settings, or PromptTuningHook(resume_settings='config')"
             )
         before, here = record.get('surroundings', {}), _surroundings(runner)
         other = [f'{n} {here[n]}, not {before[n]}' for n in here if n in before and not _equal(before[n], here[n])]

@@ -245,7 +245,7 @@ class MiniADE(Checked, BaseSegDataset):
     """Scenes in the file layout of ADE20K (``vptx.datasets.mini.scenes``): 0 in a mask is no class, 1 the first."""
 
     METAINFO = dict(classes=scenes.CLASSES, palette=scenes.PALETTE)
-    HOW_TO_GET = 'Write it, in half a minute: python tools/make_mini_ade.py'
+    HOW_TO_GET = 'Write it, in half a minute: vptx make-mini-ade'
 
     def __init__(self, **arguments) -> None:
         super().__init__(**{'reduce_zero_label': True, **arguments})

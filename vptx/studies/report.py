@@ -103,7 +103,7 @@ def read(folders: Sequence[str | Path]) -> Found:
     for folder in map(Path, folders):
         if not (folder / 'results.json').is_file():
             raise FileNotFoundError(
-                f'there is no {folder / "results.json"}: give the --out of tools/experiment.py or tools/sweep.py'
+                f'there is no {folder / "results.json"}: give the --out of vptx experiment or vptx sweep'
             )
         rows = read_json(folder / 'results.json')
         if not isinstance(rows, list):
