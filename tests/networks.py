@@ -83,6 +83,11 @@ def _torchvision(name: str, *arguments, **named) -> nn.Module:
     return model
 
 
+def _torchvision_swin(**arguments) -> nn.Module:
+    sizes = dict(patch_size=[4, 4], embed_dim=WIDTH // 2, depths=[2, 2], num_heads=[2, 4], num_classes=CLASSES)
+    return _torchvision('SwinTransformer', **sizes, stochastic_depth_prob=0.0, **arguments)
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     'plain': partial(_vit, 'vit_base_patch16_224'),
     'no qkv bias': partial(_vit, 'vit_base_patch16_224', qkv_bias=False, num_heads=2),
@@ -136,6 +141,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     ),
     'swin v2': partial(_swin, 'swinv2_base_window8_256'),
     'swin v2, window does not divide': partial(_swin, 'swinv2_base_window8_256', window_size=3),
+    'torchvision swin': partial(_torchvision_swin, window_size=[3, 4]),  # one side is filled up
 }
 # What differs from those inside a block or a stem, and is asked only what concerns the network alone.
 VARIANTS: dict[str, Callable[[], nn.Module]] = {
@@ -191,6 +197,12 @@ VARIANTS: dict[str, Callable[[], nn.Module]] = {
     ),
     'MaxViT': partial(  # of one size
         _torchvision, 'MaxVit', (SIZE, SIZE), 8, 4, [16], [1], 8, stochastic_depth_prob=0.2, num_classes=CLASSES
+    ),
+    'torchvision swin v2': partial(
+        _torchvision_swin,
+        window_size=[4, 5],
+        block=torchvision.models.swin_transformer.SwinTransformerBlockV2,
+        downsample_layer=torchvision.models.swin_transformer.PatchMergingV2,
     ),
     'ResNet-D': partial(_resnet, 'resnet18d', channels=(8, 8, 16, WIDTH), stem_width=4),
 }
@@ -391,7 +403,7 @@ def classifier(network: str) -> str:
     return name if isinstance(name, str) else name[0]
 
 
-MIDDLES = ('blocks.1', 'stage3', 'stages.2', 'layer3', 'layers.1', 'encoder.layers.encoder_layer_1')
+MIDDLES = ('blocks.1', 'stage3', 'stages.2', 'layer3', 'layers.1', 'encoder.layers.encoder_layer_1', 'features.3')
 
 
 def middle(network: str) -> str:

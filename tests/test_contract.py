@@ -238,7 +238,7 @@ def test_default_readout_is_the_librarys_own_pooling(network):
     prompted_network = PromptedNetwork(wrap_backbone(model)).eval()
     if not hasattr(model, 'forward_features'):  # torchvision does not cut its forward in two
         if prompted_network.readout != OWN:
-            model.heads = nn.Sequential(nn.Identity())
+            setattr(model, 'heads' if hasattr(model, 'heads') else 'head', nn.Sequential(nn.Identity()))
         assert torch.equal(prompted_network(image), model(image))
         return
     tokens = model.forward_features(image)
@@ -282,7 +282,7 @@ def test_an_image_that_patches_do_not_divide_is_refused(network):
     message = f'patches of {height} x {width} px do not divide an image of 32 x 30 px'
     if facts.patch == (1, 1):
         message = r'an image of 32 x 30 px, but .* was built for 32 x 32 px'
-    elif network == 'NaFlex with a convolution':  # which leaves out the edge
+    elif network in ('NaFlex with a convolution', 'torchvision swin', 'torchvision swin v2'):  # leave out the edge
         assert torch.equal(vptx.attach(tiny(network))(image), tiny(network)(image))
         return
     with pytest.raises(ValueError, match=message):

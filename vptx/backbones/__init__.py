@@ -22,6 +22,7 @@ from .timm_sam import TimmSAM
 from .timm_swin import TimmSwin
 from .timm_vit import TimmViT
 from .torchvision_classifier import TorchvisionClassifier
+from .torchvision_swin import TorchvisionSwin
 from .torchvision_vit import TorchvisionViT
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     'TimmSwin',
     'TimmViT',
     'TorchvisionClassifier',
+    'TorchvisionSwin',
     'TorchvisionViT',
     'find_net',
     'wrap_backbone',

@@ -161,14 +161,14 @@ class HuggingFaceSwin(SwinNet, HuggingFaceNet):
         return windows.Windows((block.window_size,) * 2, (shift, shift), pad_first=True)
 
 
-class _Attention:
+class _Attention(windows.Parts):
     """The parts of transformers' attention by the names that Swin's authors gave them, for ``windows``."""
 
     fused_attn = True
     proj_drop = staticmethod(same)
 
     def __init__(self, attn: nn.Module) -> None:
-        self.attn = attn
+        super().__init__(attn)
         self.qkv = _Maps(attn)
         self.num_heads, self.scale, self.training = attn.num_attention_heads, attn.scaling, attn.training
         self.attn_drop = SimpleNamespace(p=attn.attention_dropout)
@@ -177,11 +177,8 @@ class _Attention:
         self.relative_position_bias_table = attn.relative_position_bias.relative_position_bias_table
         self.relative_position_index = attn.relative_position_bias.relative_position_index.unflatten(0, (side, side))
 
-    def forward(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return stand_in(self.attn, lambda x: (self.forward(x), None))(x)[0]
+    def stand_in(self, forward: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda x: stand_in(self.attn, lambda x: (forward(x), None))(x)[0]
 
 
 class _Maps:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vptx.backbones.memory import KeyValue, attend, for_each, gather, project, split_heads
 from vptx.backbones.spelling import stand_in
 
-__all__ = ['WindowAttention', 'Windows', 'call', 'halved', 'merge']
+__all__ = ['Parts', 'WindowAttention', 'Windows', 'call', 'halved', 'merge']
 
 
 class Windows(NamedTuple):
@@ -84,6 +84,23 @@ class Windows(NamedTuple):
         return torch.roll(x, (sign * self.shift[0], sign * self.shift[1]), (1, 2)) if any(self.shift) else x
 
 
+class Parts:
+    """The parts of a library's attention by the names that Swin's authors gave them, where the library has others.
+
+    A library derives from it and sets the attributes that are read here: ``qkv``, ``proj``, ``num_heads``, ...
+
+    Args:
+        attn: the library's module.
+    """
+
+    def __init__(self, attn: nn.Module) -> None:
+        self.attn = attn
+
+    def stand_in(self, forward: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+        """What has all hooks of the library's module, and computes ``forward`` when it is called."""
+        return stand_in(self.attn, forward)
+
+
 @dataclass
 class WindowAttention:
     """Attention of (B, P+N, C) in windows: of N patches (H, W) = ``grid`` to those of their window, P prompts and a
@@ -95,7 +112,7 @@ class WindowAttention:
         grid: (H, W).
     """
 
-    attn: nn.Module
+    attn: nn.Module | Parts
     windows: Windows
     grid: tuple[int, int]
 
@@ -139,7 +156,7 @@ def _joined(memory: KeyValue, own: Sequence[Tensor]) -> KeyValue:
     return KeyValue(key, value, None if memory.hidden is None else F.pad(memory.hidden, (0, prompts)))
 
 
-def call(attn: nn.Module, x: Tensor, grid: tuple[int, int], windows: Windows) -> Tensor:
+def call(attn: nn.Module | Parts, x: Tensor, grid: tuple[int, int], windows: Windows) -> Tensor:
     """The same by calling the parts of ``attn``, once each, its projection too; prompts are tokens of every window.
 
     A library's attention has a table for the patches of a window alone. So its forward cannot be called with prompts;
@@ -163,7 +180,8 @@ def call(attn: nn.Module, x: Tensor, grid: tuple[int, int], windows: Windows) ->
             y = attn.attn_drop(attn.softmax(query * _scale(attn) @ key.mT + bias)) @ value
         return attn.proj_drop(attn.proj(y.transpose(1, 2).flatten(2)))
 
-    y = stand_in(attn, forward)(cut).unflatten(0, (batch, count))
+    called = attn.stand_in(forward) if isinstance(attn, Parts) else stand_in(attn, forward)
+    y = called(cut).unflatten(0, (batch, count))
     return torch.cat([y[:, :, :prompts].mean(1), windows.join(y[:, :, prompts:], grid).flatten(1, 2)], dim=1)
 
 
