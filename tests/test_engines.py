@@ -6,10 +6,10 @@ from itertools import product
 
 import pytest
 import torch
-from covering import FINITE, covering, few_pairs, layer_kind, refusal, rest_slow, ways_in
+from covering import FINITE, covering, few_pairs, refusal, rest_slow, ways_in
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
-from networks import NETWORKS, classifier, config, image_prompters, images, tiny
+from networks import NETWORKS, classifier, config, image_prompters, images, tiny, wrapped
 
 import vptx
 from vptx.registry import PROMPTERS
@@ -46,7 +46,7 @@ def run(call, model: torch.nn.Module) -> tuple[torch.Tensor, list[torch.Tensor]]
 
 @pytest.mark.parametrize(
     ('network', 'kind'),
-    covering(PAIRS, lambda _, kind: ways_in(kind), lambda network, _: layer_kind(network)),
+    covering(PAIRS, lambda _, kind: ways_in(kind), lambda network, _: type(wrapped(network))),
 )
 def test_compiled_in_one_graph(network, kind):
     """``fullgraph``: whatever would break the graph is an error."""
@@ -95,8 +95,11 @@ def test_folded_it_compiles_too():
 
 @pytest.mark.parametrize(
     ('network', 'kind'),
-    [('plain', kind) for kind in ('DeepPrompter', 'ShallowPrompter', 'AddedPrompter', 'PadPrompter', 'LoRA')]
-    + [('swin', 'DeepPrompter'), ('EVA-02', 'DeepPrompter')],
+    rest_slow(
+        [('plain', kind) for kind in ('DeepPrompter', 'ShallowPrompter', 'AddedPrompter', 'PadPrompter', 'LoRA')]
+        + [('swin', 'DeepPrompter'), ('EVA-02', 'DeepPrompter')],
+        few=[('plain', 'PadPrompter'), ('plain', 'LoRA'), ('swin', 'DeepPrompter')],
+    ),
 )
 def test_exported_it_takes_any_batch(network, kind):
     model, batch = attached(network, kind).eval(), torch.export.Dim('batch', min=1, max=64)
