@@ -9,7 +9,7 @@ from zlib import crc32
 
 import pytest
 import torch
-from config_text import lay_out_once
+from cheap_configs import make_configs_cheap
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
@@ -18,7 +18,7 @@ from vptx.registry import MAPPINGS, NETS, PROMPTERS, TEXT_TOWERS
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)  # the networks are tiny, and two tests may run side by side
-lay_out_once()
+make_configs_cheap()
 
 
 def pytest_collection_finish() -> None:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Collection, Hashable, Iterable
 from functools import cache
 
 import pytest
-from networks import NETWORKS, tiny
+from networks import NETWORKS, wrapped
 
-from vptx.backbones import wrap_backbone
 from vptx.prompters import Prompter
 from vptx.registry import PROMPTERS
 
@@ -32,7 +31,7 @@ def ways_in(kind: str | type[Prompter]) -> str:
 @cache
 def shape(network: str) -> Hashable:
     """What kind of network it is: the doors that it has, and whether its maps shrink."""
-    facts = wrap_backbone(tiny(network)).geometry
+    facts = wrapped(network).geometry
     return facts.doors, len(set(facts.widths)) > 1
 
 
@@ -89,7 +88,7 @@ REFUSALS = {
 
 def refusal(network: str, kind: str | type[Prompter]) -> str | None:
     """What the error must say where the two do not go together; None where they must."""
-    facts = wrap_backbone(tiny(network)).geometry
+    facts = wrapped(network).geometry
     if not (PROMPTERS.get(kind) if isinstance(kind, str) else kind).doors <= facts.doors:
         return 'enters by .*, but .* has no door .*, only '
     refuses, message = REFUSALS.get(kind, (lambda facts: False, ''))
@@ -99,7 +98,7 @@ def refusal(network: str, kind: str | type[Prompter]) -> str | None:
 @cache
 def layer_kind(network: str) -> Hashable:
     """How its layers are made: the modules of the first one with their types, or the net where prompts reach none."""
-    net = wrap_backbone(tiny(network))
+    net = wrapped(network)
     if not net.geometry.depth:
         return type(net)
     return frozenset((name, type(module)) for name, module in net.module_of(0).named_modules())

@@ -18,7 +18,7 @@ from timm.models.vision_transformer_relpos import RelPosBlock
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from vptx.backbones import wrap_backbone
+from vptx.backbones import Net, wrap_backbone
 from vptx.registry import MAPPINGS, PROMPTERS
 
 SIZE, PATCH, WIDTH, DEPTH, HEADS, CLASSES = 32, 8, 32, 3, 4, 7
@@ -394,9 +394,16 @@ def tiny(name: str = 'plain') -> nn.Module:
     return deepcopy(_drawn(name))
 
 
+@cache
+def wrapped(name: str = 'plain') -> Net:
+    """The net of one of them, to look at: it is the same for all, so nobody may change it."""
+    return wrap_backbone(tiny(name))
+
+
+@cache
 def classifier(network: str) -> str:
     """Name of the part that classifies."""
-    net = wrap_backbone(tiny(network))
+    net = wrapped(network)
     if not hasattr(net.model, 'pretrained_cfg'):
         return next(name for name, part in net.model.named_modules() if part is net.classifier)
     name = net.model.pretrained_cfg['classifier']
@@ -406,9 +413,10 @@ def classifier(network: str) -> str:
 MIDDLES = ('blocks.1', 'stage3', 'stages.2', 'layer3', 'layers.1', 'encoder.layers.encoder_layer_1', 'features.3')
 
 
+@cache
 def middle(network: str) -> str:
     """Name of a part in the middle."""
-    names = {name for name, _ in tiny(network).named_modules()}
+    names = {name for name, _ in _drawn(network).named_modules()}
     return next(name for name in MIDDLES if name in names)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yapf.yapflib.yapf_api
+from cheap_configs import make_configs_cheap
 from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmengine.evaluator import BaseMetric
@@ -29,8 +29,7 @@ from mmpretrain.datasets import BaseDataset
 import vptx
 from vptx.registry import DATASETS, HOOKS
 
-# MMEngine sets the text of a config six times in a run, which takes longer than our runs do; unset it means the same.
-yapf.yapflib.yapf_api.FormatCode = lambda text, **_: (text, True)
+make_configs_cheap()  # in processes that import this module, too
 
 REPO = Path(__file__).parent.parent
 CLASSES = ('bright', 'dark', 'striped')

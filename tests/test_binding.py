@@ -5,11 +5,10 @@ from copy import deepcopy
 
 import pytest
 import torch
-from networks import NETWORKS, class_mappings, config, image_prompters, images, tiny
+from networks import NETWORKS, class_mappings, config, image_prompters, images, tiny, wrapped
 from torch import nn
 
 import vptx
-from vptx.backbones import wrap_backbone
 from vptx.prompters import DeepPrompter, PixelPrompter
 from vptx.registry import MAPPINGS, PROMPTERS
 
@@ -131,7 +130,7 @@ def test_a_mapping_of_other_classes_is_refused():
 @pytest.mark.parametrize('network', NETWORKS)
 @pytest.mark.parametrize('size', [(32, 32), (48, 48), (32, 64)])
 def test_geometry_of_images_of_another_size(network, size):
-    facts = wrap_backbone(tiny(network)).geometry
+    facts = wrapped(network).geometry
     found = facts.resized(size)
     assert found.image == size
     if not facts.widths:

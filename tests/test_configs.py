@@ -2,17 +2,20 @@
 Runner of its own, on random images that go through its own pipelines."""
 
 import re
+from collections.abc import Callable, Hashable
 from copy import deepcopy
 from functools import cache
 from itertools import combinations
 from math import ceil, cos, pi, prod
 from pathlib import Path
+from typing import Any
 
 import mmcv
 import numpy as np
 import pytest
 import timm
 import torch
+from covering import covering
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, HOOKS, PARAM_SCHEDULERS, DefaultScope
@@ -57,7 +60,8 @@ class RandomImages(BaseDataset):
 
     def __init__(self, size: int, file: str, classes: int, pipeline: list) -> None:
         self.size, self.file = size, file
-        super().__init__(ann_file='', pipeline=pipeline, metainfo=dict(classes=[str(i) for i in range(classes)]))
+        names = [str(i) for i in range(classes)]
+        super().__init__(ann_file='', pipeline=pipeline, metainfo=dict(classes=names), serialize_data=False)
 
     def load_data_list(self) -> list[dict]:
         image = np.random.default_rng(0).integers(256, size=(self.size, self.size, 3), dtype=np.uint8)
@@ -174,17 +178,49 @@ def feed(config: Config, size: int, folder: Path) -> None:
             loader.dataset = dict(type='RandomImages', size=size, file=file, classes=classes, pipeline=data.pipeline)
 
 
-def marked(leaves: list[str], *others: None) -> list:
+def kinds(part: Any) -> frozenset[str]:
+    """The types that a part of a config names, at any depth."""
+    if isinstance(part, dict):
+        named, parts = {str(part['type'])} if 'type' in part else set(), part.values()
+    else:
+        named, parts = set(), part if isinstance(part, (list, tuple)) else ()
+    return frozenset(named.union(*map(kinds, parts)))
+
+
+def with_(*parts: str) -> Callable[[str, str | None], Hashable]:
+    """What a config trains with, as far as some of its parts say it."""
+    return lambda leaf, net: tuple(kinds(parsed(leaf, net).get(part)) for part in parts)
+
+
+def settings_of_net(leaf: str, net: str | None) -> Hashable:
+    """Which it sets, not to what."""
+    backbone = parsed(leaf, net).model.get('backbone', {})
+    return frozenset(backbone), frozenset(backbone.get('net', ()))
+
+
+#: In few of them every kind of model with every kind of hook, prompter and mapping, every schedule, every pipeline.
+TRAINED = covering(
+    [*((leaf, None) for leaf in LEAVES), *((LEAF[net], net) for net in NETS)],
+    with_('model', 'custom_hooks'),
+    with_('optim_wrapper', 'param_scheduler'),
+    with_('train_dataloader'),
+    with_('val_dataloader', 'test_dataloader'),
+    lambda leaf, net: frozenset(parsed(leaf, net).train_cfg),
+    settings_of_net,
+)
+
+
+def marked(leaves: list[str]) -> list:
     """Those that differ from others in their images alone are slow, and so are baselines on other images."""
     baseline = re.compile(r'(vtab|fgvc|cls|real|mini)/(?!digits).*_(linear|bias|full|partial_1|mlp_3)\.py')
     others_images = re.compile(
         r'clip_art|_transfer|cifar100_(vpt|added|pad)|photo_patches_(?!vpt_deep)|fgvc/(?!.*vpt_deep)'
     )
     slow = [bool(others_images.search(leaf) or baseline.fullmatch(leaf)) for leaf in leaves]
-    return [pytest.param(leaf, *others, marks=[pytest.mark.slow] * is_slow) for leaf, is_slow in zip(leaves, slow)]
+    return [pytest.param(leaf, marks=[pytest.mark.slow] * is_slow) for leaf, is_slow in zip(leaves, slow)]
 
 
-@pytest.mark.parametrize('leaf, net', [*marked(LEAVES, None), *((LEAF[net], net) for net in NETS)])
+@pytest.mark.parametrize(('leaf', 'net'), TRAINED)
 def test_config_trains(leaf, net, tmp_path):
     config = load(leaf, net)
     size = config.model.get('backbone', {}).get('net', {}).get('img_size', 64)

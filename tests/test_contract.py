@@ -34,6 +34,7 @@ from networks import (
     images,
     middle,
     tiny,
+    wrapped,
 )
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -100,7 +101,7 @@ DEEP = {
 }
 
 # A prompter that changes the image alone is asked on one network of each kind.
-FIRST = {type(wrap_backbone(tiny(name))): name for name in reversed(NETWORKS)}.values()
+FIRST = {type(wrapped(name)): name for name in reversed(NETWORKS)}.values()
 PAIRS = [
     (network, kind)
     for network in NETWORKS
@@ -161,7 +162,7 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 
 def test_every_net_has_a_tiny_network():
     # BACKBONES and WHOLE: tests/backbones/test_openmmlab_*.py; HUGGING_FACE: test_hugging_face_nets.py
-    asked = {type(wrap_backbone(tiny(name))) for name in (*NETWORKS, *BACKBONES, *WHOLE, *HUGGING_FACE)}
+    asked = {type(wrapped(name)) for name in (*NETWORKS, *BACKBONES, *WHOLE, *HUGGING_FACE)}
     missing = {name for name, net in NETS.module_dict.items() if net not in asked}
     assert not missing, f'add a tiny network for {missing} to tests/networks.py'
 
@@ -177,7 +178,7 @@ def test_prompts_and_what_changes_layers_from_inside_go_together(kind):
 
 
 INSIDE = [kind for kind in PROMPTERS.module_dict if 'inside' in PROMPTERS.get(kind).doors]
-WITH_MEMORY = [name for name in NETWORKS if {'memory', 'inside'} <= wrap_backbone(tiny(name)).geometry.doors]
+WITH_MEMORY = [name for name in NETWORKS if {'memory', 'inside'} <= wrapped(name).geometry.doors]
 
 
 @pytest.mark.parametrize(
@@ -534,7 +535,7 @@ BOUNDS = {torch.float32: 2e-6, torch.float64: 1e-12}
 @pytest.mark.parametrize(
     ('network', 'name', 'dtype'),
     covering(
-        product([name for name in NETWORKS if 'tokens' in wrap_backbone(tiny(name)).geometry.doors], DEEP, BOUNDS),
+        product([name for name in NETWORKS if 'tokens' in wrapped(name).geometry.doors], DEEP, BOUNDS),
         lambda network, name, dtype: (network, dtype),
         lambda network, name, dtype: (shape(network), name, dtype),
     ),
@@ -543,7 +544,7 @@ BOUNDS = {torch.float32: 2e-6, torch.float64: 1e-12}
 def test_deep_equals_concatenated(network, name, dtype):
     options, bound = DEEP[name], BOUNDS[dtype]
     prompter, image, networks = config('DeepPrompter', **options), images(3).to(dtype), []
-    if {'shared', 'project_dim'} & options.keys() and len(set(wrap_backbone(tiny(network)).geometry.widths)) > 1:
+    if {'shared', 'project_dim'} & options.keys() and len(set(wrapped(network).geometry.widths)) > 1:
         with pytest.raises(ValueError, match='layers of one width'):
             vptx.attach(tiny(network), prompter)
         return

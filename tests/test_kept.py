@@ -1,5 +1,6 @@
 """A prompt file knows the prompted network and nothing of what is around it."""
 
+import gc
 from itertools import permutations
 
 import pytest
@@ -43,6 +44,7 @@ def group(tmp_path):
     torch.distributed.init_process_group('gloo', f'file://{tmp_path}/store', world_size=1, rank=0)
     yield
     torch.distributed.destroy_process_group()
+    gc.collect()  # a process that a later test forks would wait for ever for the threads of a group that it collects
 
 
 def classifier() -> nn.Module:

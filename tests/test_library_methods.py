@@ -5,18 +5,17 @@ from copy import deepcopy
 
 import pytest
 import torch
-from networks import BACKBONES, NETWORKS, classifier, config, images, tiny
+from networks import BACKBONES, NETWORKS, classifier, config, images, tiny, wrapped
 from timm.data import resolve_model_data_config
 from timm.optim import create_optimizer_v2
 from torch import nn
 
 import vptx
-from vptx.backbones import wrap_backbone
 from vptx.library_methods import FACTS
 
 SHALLOW, DEEP = (dict(type=f'{kind}Prompter', num_tokens=3) for kind in ('Shallow', 'Deep'))
 TIMM = [name for name in NETWORKS if hasattr(tiny(name), 'pretrained_cfg')]
-TOKENS = [name for name in TIMM if 'tokens' in wrap_backbone(tiny(name)).geometry.doors]
+TOKENS = [name for name in TIMM if 'tokens' in wrapped(name).geometry.doors]
 every_timm = pytest.mark.parametrize('network', TIMM)
 
 

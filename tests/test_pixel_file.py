@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from networks import SIZE, images, tiny
+from networks import SIZE, images, tiny, wrapped
 from PIL import Image
 from safetensors import safe_open
 from torch import nn
 
 import vptx
 from vptx.attach import find_prompted_network
-from vptx.backbones import wrap_backbone
 from vptx.pixel_file import read_pixels
 from vptx.prompters import Prompter
 
@@ -152,4 +151,4 @@ def test_other_endings_bare_models_and_unknown_pixels(tmp_path):
 def test_on_other_networks(network):
     model, image = prompted_model(KINDS['border'], network), images(2)
     assert torch.equal(read_pixels(model).apply(image), model.prompter.image(image))
-    assert wrap_backbone(tiny(network)).geometry.mean and find_prompted_network(model).net.geometry.name
+    assert wrapped(network).geometry.mean and find_prompted_network(model).net.geometry.name

@@ -11,9 +11,9 @@ import os
 import runpy
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from config_text import lay_out_once
 from runs import REPO, environment
 
 
@@ -61,8 +61,11 @@ def serve() -> None:
     import torch.utils.cpp_extension  # noqa: F401
     from mmpretrain.utils import register_all_modules
 
+    with suppress(ImportError):  # it may be missing
+        import mmseg.apis
+        import mmseg.models  # noqa: F401
+
     register_all_modules(init_default_scope=False)
-    lay_out_once()
     answer = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # whatever prints, it does not answer
     gc.freeze()  # children share these pages: no collection shall touch them

@@ -7,7 +7,7 @@ import torch
 from backbones.test_openmmlab_nets import Around, assert_equal, flat
 from mmengine.registry import DefaultScope
 from mmpretrain.models import ImageClassifier
-from networks import SIZE, WHOLE, images, tiny
+from networks import SIZE, WHOLE, images, tiny, wrapped
 from torch import nn
 
 import vptx
@@ -88,4 +88,4 @@ def test_prompts_among_tokens_are_refused_with_the_reason():
         ValueError, match="OpenMMLabBackbone wraps mmpretrain's and mmsegmentation's backbones, not Linear"
     ):
         OpenMMLabBackbone(nn.Linear(2, 2))
-    assert wrap_backbone(tiny('mmpretrain resnet')).geometry.image == (SIZE, SIZE)
+    assert wrapped('mmpretrain resnet').geometry.image == (SIZE, SIZE)

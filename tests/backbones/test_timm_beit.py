@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from networks import GRID, NETWORKS, VARIANTS, WIDTH, images, tiny
+from networks import GRID, NETWORKS, VARIANTS, WIDTH, images, tiny, wrapped
 from torch import Tensor, nn
 
 import vptx
 from vptx.backbones import TimmBeit, TimmRelPos, wrap_backbone
 
-BEITS = [name for name in (*NETWORKS, *VARIANTS) if type(wrap_backbone(tiny(name))) is TimmBeit]
+BEITS = [name for name in (*NETWORKS, *VARIANTS) if type(wrapped(name)) is TimmBeit]
 every_beit = pytest.mark.parametrize('network', BEITS)
 
 

@@ -6,7 +6,7 @@ from copy import deepcopy
 import pytest
 import timm
 import torch
-from networks import CLASSES, GRID, NETWORKS, SIZE, VARIANTS, WIDTH, image_prompters, images, tiny
+from networks import CLASSES, GRID, NETWORKS, SIZE, VARIANTS, WIDTH, image_prompters, images, tiny, wrapped
 from timm.models import get_model_input_config
 from torch import nn
 
@@ -17,13 +17,11 @@ from vptx.prompted import PromptedNetwork
 from vptx.registry import NETS, PROMPTERS, build
 from vptx.trainable import trained_names
 
-CLASSIFIERS = [name for name in (*NETWORKS, *VARIANTS) if type(wrap_backbone(tiny(name))) is TimmClassifier]
+CLASSIFIERS = [name for name in (*NETWORKS, *VARIANTS) if type(wrapped(name)) is TimmClassifier]
 CONVNETS = ['ResNet', 'ConvNeXt', 'BiT', 'ResNeXt', 'ResNet-D']
 every_convnet = pytest.mark.parametrize('network', CONVNETS)
 PAD = dict(type='PadPrompter', pad_size=4)
-TOKENS = [
-    name for name in image_prompters() if not PROMPTERS.get(name).doors <= wrap_backbone(tiny('ResNet')).geometry.doors
-]
+TOKENS = [name for name in image_prompters() if not PROMPTERS.get(name).doors <= wrapped('ResNet').geometry.doors]
 
 
 @every_convnet

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from networks import GRID, NETWORKS, VARIANTS, images, tiny
+from networks import GRID, NETWORKS, VARIANTS, images, tiny, wrapped
 from torch import nn
 
 import vptx
 from vptx.backbones import TimmEva, wrap_backbone
 
-EVAS = [name for name in (*NETWORKS, *VARIANTS) if type(wrap_backbone(tiny(name))) is TimmEva]
-SPELT_OUT = [name for name in EVAS if 'memory' in wrap_backbone(tiny(name)).geometry.doors]
+EVAS = [name for name in (*NETWORKS, *VARIANTS) if type(wrapped(name)) is TimmEva]
+SPELT_OUT = [name for name in EVAS if 'memory' in wrapped(name).geometry.doors]
 every_eva = pytest.mark.parametrize('network', EVAS)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import GRID, HEADS, SIZE, WIDTH, images, tiny
+from networks import GRID, HEADS, SIZE, WIDTH, images, tiny, wrapped
 from timm.models.vision_transformer import Block
 
 import vptx
@@ -17,7 +17,7 @@ def test_facts_are_read_off_the_network():
     facts = net.geometry
     assert (facts.widths, facts.prefix, facts.tokens, facts.image) == ((WIDTH,) * 3, 0, GRID**2, (SIZE, SIZE))
     assert facts.doors == {'image', 'tokens', 'inside', 'logits'} and facts.any_size
-    assert not wrap_backbone(tiny('SAM with rotations')).geometry.any_size
+    assert not wrapped('SAM with rotations').geometry.any_size
 
 
 def test_without_windows_and_positions_it_is_a_plain_block():

@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from networks import CLASSES, NETWORKS, SIZE, WIDTH, Seen, images, tiny
+from networks import CLASSES, NETWORKS, SIZE, WIDTH, Seen, images, tiny, wrapped
 from torch import nn
 
 import vptx
@@ -23,7 +23,7 @@ def test_facts_are_read_off_the_network():
     assert (facts.patch, facts.image, facts.prefix, facts.tokens) == ((4, 4), (SIZE, SIZE), 0, 64)
     assert (net.stages, net.readout, net.has_class_token) == ((1, 3), 'mean', False)
     assert facts.doors == {'image', 'tokens', 'memory', 'inside', 'logits'}
-    assert wrap_backbone(tiny('swin v2')).geometry.doors == facts.doors
+    assert wrapped('swin v2').geometry.doors == facts.doors
 
 
 def test_by_name_it_has_no_classifier_and_takes_any_size():

@@ -5,7 +5,7 @@ import re
 import pytest
 import timm
 import torch
-from networks import CLASSES, DEPTH, GRID, NETWORKS, PATCH, SIZE, WIDTH, images, tiny
+from networks import CLASSES, DEPTH, GRID, NETWORKS, PATCH, SIZE, WIDTH, images, tiny, wrapped
 from torch import nn
 
 import vptx
@@ -13,7 +13,7 @@ from vptx.backbones import TimmViT, wrap_backbone
 from vptx.prompted import PromptedNetwork
 from vptx.registry import NETS, build
 
-TAKEN_APART = [name for name in NETWORKS if type(wrap_backbone(tiny(name))) is TimmViT and 'blocks' not in name]
+TAKEN_APART = [name for name in NETWORKS if type(wrapped(name)) is TimmViT and 'blocks' not in name]
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_sites_are_the_modules_that_the_network_calls():
     net.model(images())
     assert sorted(map(str, net.geometry.sites)) == sorted(str(site) for site, _ in called)
     assert all(output.shape[-1] == site.outputs for site, output in called)
-    assert wrap_backbone(tiny('parallel blocks')).geometry.sites == ()
+    assert wrapped('parallel blocks').geometry.sites == ()
 
 
 def test_pixel_statistics_are_those_of_the_network():
-    assert wrap_backbone(tiny('clip')).geometry.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
-    assert wrap_backbone(tiny('plain')).geometry.std == (0.5, 0.5, 0.5)
+    assert wrapped('clip').geometry.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
+    assert wrapped('plain').geometry.std == (0.5, 0.5, 0.5)
 
 
 def test_the_name_is_what_was_asked_for_or_what_timm_calls_it():

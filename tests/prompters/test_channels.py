@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import BACKBONES, NETWORKS, PATCH, SIZE, WIDTH, _convnet, _vit, config, tiny
+from networks import BACKBONES, NETWORKS, PATCH, SIZE, WIDTH, _convnet, _vit, config, tiny, wrapped
 from torch import Tensor, nn
 
 import vptx
@@ -28,7 +28,7 @@ def network(channels: int, **overlay) -> nn.Module:
 
 @pytest.mark.parametrize('name', [*NETWORKS, *BACKBONES])
 def test_channels_are_read_off_the_network(name):
-    assert wrap_backbone(tiny(name)).geometry.channels == 3
+    assert wrapped(name).geometry.channels == 3
 
 
 def test_other_numbers_of_channels_are_read_too():

@@ -6,11 +6,10 @@ from dataclasses import replace
 import pytest
 import timm
 import torch
-from networks import SIZE, images, tiny
+from networks import SIZE, images, tiny, wrapped
 from torch import nn
 
 import vptx
-from vptx.backbones import wrap_backbone
 from vptx.pixel_file import read_pixels
 from vptx.prompters import CoordinatorPrompter
 
@@ -26,7 +25,7 @@ def prompted(seed=0, **options):
 
 def pixels(batch=3):
     """Normalised images whose pixels are in [0, 1]."""
-    facts = wrap_backbone(tiny()).geometry
+    facts = wrapped().geometry
     mean, std = (torch.tensor(values)[:, None, None] for values in (facts.mean, facts.std))
     return (torch.rand(batch, 3, SIZE, SIZE) - mean) / std
 
@@ -34,7 +33,7 @@ def pixels(batch=3):
 @pytest.mark.parametrize('norm', ['batch', 'group'])
 def test_as_many_numbers_as_published(norm):
     """Of a map of 32 x 7 x 7, 768 of whose numbers are MAE's: those of the decoder one by one."""
-    facts = replace(wrap_backbone(tiny()).geometry, image=(224, 224))
+    facts = replace(wrapped().geometry, image=(224, 224))
     with torch.device('meta'):
         prompter = CoordinatorPrompter(dict(type='TimmViT', model='vit_base_patch16_224.mae'), norm=norm)
         prompter.bind(facts)
@@ -118,7 +117,7 @@ def test_prompts_belong_to_their_encoder(stacked, tmp_path):
 
 def test_a_side_that_five_doublings_do_not_reach():
     prompter = CoordinatorPrompter()
-    prompter.bind(replace(wrap_backbone(tiny()).geometry, image=(40, 72)))
+    prompter.bind(replace(wrapped().geometry, image=(40, 72)))
     assert prompter.map == (32, 2, 3)
     assert prompter.image(images(2, (40, 72))).shape == (2, 3, 40, 72)
 

@@ -5,15 +5,14 @@ from math import sqrt
 import numpy as np
 import pytest
 import torch
-from networks import PATCH, WIDTH, tiny
+from networks import PATCH, WIDTH, tiny, wrapped
 from safetensors.torch import save_file
 
 import vptx
-from vptx.backbones import wrap_backbone
 from vptx.prompters import PromptEmbedding
 from vptx.prompters.embedding import uniform_bound
 
-GEOMETRY = wrap_backbone(tiny()).geometry
+GEOMETRY = wrapped().geometry
 BOUND = sqrt(6 / (3 * PATCH * PATCH + WIDTH))
 
 

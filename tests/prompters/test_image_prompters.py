@@ -6,10 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import SIZE, classifier, images, tiny
+from networks import SIZE, classifier, images, tiny, wrapped
 
 import vptx
-from vptx.backbones import wrap_backbone
 from vptx.prompters import (
     BorderPrompter,
     DeepPrompter,
@@ -28,7 +27,7 @@ CLIP = dict(mean=(0.481, 0.458, 0.408), std=(0.269, 0.261, 0.276))
 
 def bound(prompter, size=(SIZE, SIZE), **changes):
     facts = dict(image=size, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)) | changes
-    prompter.bind(replace(wrap_backbone(tiny('ResNet')).geometry, **facts))
+    prompter.bind(replace(wrapped('ResNet').geometry, **facts))
     return prompter.train()
 
 
@@ -275,7 +274,7 @@ def test_a_learning_rate_is_converted(optimizer, power, lr):
     ends = []
     for space in ('normalised', 'unit'):
         prompter = bound(PixelPrompter(space=space), **facts)
-        geometry = replace(wrap_backbone(tiny('ResNet')).geometry, **facts)
+        geometry = replace(wrapped('ResNet').geometry, **facts)
         rate = convert_lr(lr, 'normalised', space, geometry, power)
         steps = optimizer(prompter.parameters(), lr=rate, **({'eps': 1e-20} if power == 1 else {}))
         for _ in range(3):
@@ -288,7 +287,7 @@ def test_a_learning_rate_is_converted(optimizer, power, lr):
 
 
 def test_bahngs_rate_in_the_space_of_pixels():
-    geometry = replace(wrap_backbone(tiny('ResNet')).geometry, **CLIP)
+    geometry = replace(wrapped('ResNet').geometry, **CLIP)
     assert convert_lr(40, 'normalised', 'unit', geometry) == pytest.approx(2.9, abs=0.05)
 
 

@@ -9,11 +9,10 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from networks import PATCH, SIZE, images, tiny
+from networks import PATCH, SIZE, images, tiny, wrapped
 from torch import nn
 
 import vptx
-from vptx.backbones import wrap_backbone
 from vptx.prompters import ChannelPrompter, PadPrompter, Prompter
 
 STEMS = ['plain', 'DINOv3', 'BEiT', 'ResNet', 'ConvNeXt', 'swin', 'torchvision']
@@ -21,7 +20,7 @@ every_stem = pytest.mark.parametrize('network', STEMS)
 
 
 def bound(prompter: Prompter, network: str = 'ResNet', **changes) -> Prompter:
-    prompter.bind(replace(wrap_backbone(tiny(network)).geometry, **changes))
+    prompter.bind(replace(wrapped(network).geometry, **changes))
     return prompter
 
 
@@ -51,7 +50,7 @@ def test_of_an_image_that_is_no_square():
 def test_how_pixels_begin(init):
     torch.manual_seed(0)
     rows = bound(PadPrompter(pad_size=30, init=init)).rows.detach()
-    facts = wrap_backbone(tiny('ResNet')).geometry
+    facts = wrapped('ResNet').geometry
     if init == 'zero':
         assert not rows.any()
     elif init == 'gaussian':
@@ -152,7 +151,7 @@ def test_channels_saved_and_loaded(network, tmp_path):
 
 def test_how_channels_begin():
     torch.manual_seed(0)
-    facts = wrap_backbone(tiny('ResNet')).geometry
+    facts = wrapped('ResNet').geometry
     width, height, across = facts.stem
     bound_of_both = sqrt(6 / (3 * height * across + width))
     drawn = bound(ChannelPrompter(num_channels=8))

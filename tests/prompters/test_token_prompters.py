@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from networks import DEPTH, GRID, PATCH, WIDTH, images, tiny
+from networks import DEPTH, GRID, PATCH, WIDTH, images, tiny, wrapped
 
 import vptx
 from vptx.backbones import wrap_backbone
@@ -17,7 +17,7 @@ PROMPTED = [DeepPrompter, ShallowPrompter, PrependedPixelPrompter]
 
 
 def bound(prompter: Prompter, network: str = 'plain', **options) -> Prompter:
-    prompter.bind(wrap_backbone(tiny(network)).geometry, **options)
+    prompter.bind(wrapped(network).geometry, **options)
     return prompter
 
 
@@ -164,7 +164,7 @@ def test_pixels_go_through_the_patch_embedding_without_positions():
 def test_initial_pixels(init):
     torch.manual_seed(0)
     strip = bound(PrependedPixelPrompter(num_tokens=200, init=init), 'clip').strip.detach()
-    geometry = wrap_backbone(tiny('clip')).geometry
+    geometry = wrapped('clip').geometry
     if init == 'uniform':
         limit = (6 / (3 * PATCH * PATCH + WIDTH)) ** 0.5
         assert strip.abs().max() <= limit

@@ -1,15 +1,13 @@
 """What makes training cheaper changes nothing else: half precision, checkpointed activations, several processes."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from runs import differences, environment, load, newest
+from runs import differences, load, newest
 from segruns import seg_config, write_images, write_seg_config
 from torch import nn
 
@@ -65,7 +63,7 @@ def test_batch_norm_is_synchronised_where_processes_train_together(data, tmp_pat
     assert all(isinstance(norm, nn.SyncBatchNorm) is many for norm in norms)
 
 
-def test_two_processes_train_the_mini_recipe(tmp_path):
+def test_two_processes_train_the_mini_recipe(tmp_path, torchrun):
     """As a user runs it: equal prompts and heads on both, each with images of its own, one checkpoint;
     each image is evaluated once."""
     scenes.write(tmp_path / 'mini', train=8, val=3, test=0, size=64)
@@ -78,16 +76,9 @@ def test_two_processes_train_the_mini_recipe(tmp_path):
     config.custom_hooks.append(dict(type='DumpRank'))
     config.val_evaluator = [config.val_evaluator, dict(type='Evaluated')]
     config.dump(str(tmp_path / 'config.py'))
-    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
-    done = subprocess.run(
-        [*torchrun, 'tools/train.py', tmp_path / 'config.py', '--launcher', 'pytorch', '--work-dir', tmp_path / 'work'],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output
+    arguments = (tmp_path / 'config.py', '--work-dir', tmp_path / 'work')
+    status, output = torchrun(2, 'train', *arguments, log=tmp_path / 'log')
+    assert status == 0, output
     assert re.search(r'images: 3 +different: 3\b', output)  # of which one process has two
     first, second = (load(tmp_path / 'work' / f'rank_{rank}.pth') for rank in range(2))
     assert not differences(first['state'], second['state'])

@@ -152,6 +152,8 @@ def judged(monkeypatch):
     monkeypatch.setattr(Run, 'do', do)
     monkeypatch.setattr(protocol, 'side_by_side', one_by_one)
     monkeypatch.setattr(protocol, 'check_data', lambda found: None)  # there are no images
+    monkeypatch.setattr(protocol, 'draw_comparison', lambda outcomes: None)
+    monkeypatch.setattr(protocol, 'png', lambda figure: b'')  # after each of 19 tasks; test_experiment.py has one drawn
     judged = SimpleNamespace(seen=seen)
     return judged
 

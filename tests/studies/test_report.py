@@ -167,13 +167,21 @@ def test_tokens_of_every_method_that_left_a_prompt_file(tmp_path):
     path = config_file(tmp_path, tmp_path / 'data', grid={'base_lr': [1.28]})
     weights = str(write_weights(tmp_path / 'weights.pth'))
     options = {'final.seeds': [1], 'model.backbone.net.weights': weights}
-    experiment(studies([path], tmp_path / 'out', options=options), tmp_path / 'out')
+    said = []
+    (outcome,) = experiment(studies([path], tmp_path / 'out', options=options), tmp_path / 'out', say=said.append)
+    assert not outcome.missing, said
     write(read([tmp_path / 'out']), tmp_path / 'out', look=['kitti'])
     text = (tmp_path / 'out/report.md').read_text()
     assert '## Tokens of kitti' in text and 'sees of 6 images' in text
     assert all((tmp_path / 'out' / f'{name}_kitti.png').is_file() for name in ('tsne', 'attention'))
     with pytest.raises(ValueError, match=r"no run on the test split of 'dmlab' has left a prompt file"):
         write(read([tmp_path / 'out']), tmp_path / 'out', look=['dmlab'])
+
+
+def test_without_a_prompt_file_the_runs_that_are_missing_are_named(tmp_path):
+    found = read([leave(tmp_path, lambda m, t: None if t == 'mini_retina' else 50.0, methods=['mini_vpt_deep'])])
+    with pytest.raises(ValueError, match=r"of 'mini_retina' has left .* not there: mini_vpt_deep: select/base_lr=1$"):
+        write(found, tmp_path / 'page', look=['mini_retina'])
 
 
 def test_the_page_needs_no_other_file(tmp_path, start):

@@ -177,6 +177,7 @@ class Study:
         dataset = config.train_dataloader.dataset
         self.task = task or dataset.get('task') or dataset.type
         self.out, self.name = Path(out), f'{self.method}/{self.task}'
+        self._runs: dict[str, Run] = {}
         try:
             self.metric = metric_of(config, 'test')
             metric_of(config, 'val')
@@ -226,8 +227,14 @@ class Study:
         return self._select({RATE: last.point[RATE] ** 2 / inner.point[RATE]})
 
     def _select(self, point: Point) -> Run:
-        config = selection_config(self.config, point)
-        return Run(self.out, f'{self.name}/select/{name_of(point)}', config, point, 'val')
+        return self._run(f'select/{name_of(point)}', point, 'val', lambda: selection_config(self.config, point))
+
+    def _run(self, name: str, point: Point, seen: str, config: Callable[[], Config]) -> Run:
+        """Its config is made once: whoever runs many studies asks after each run what is left of all of them."""
+        key = f'{name} {point!r}'
+        if key not in self._runs:
+            self._runs[key] = Run(self.out, f'{self.name}/{name}', config(), point, seen)
+        return self._runs[key]
 
     def best(self) -> Trial | None:
         """The best on validation of those that came to an end; ties go to the smaller rate, then to the first point."""
@@ -238,9 +245,9 @@ class Study:
         best = self.best()
         if best is None:
             return []
-        name = f'{self.name}/final/{name_of(best.point)}'
+        name, point = f'final/{name_of(best.point)}', best.point
         return [
-            Run(self.out, f'{name}/seed{seed}', final_config(self.config, best.point, seed), best.point, 'test')
+            self._run(f'{name}/seed{seed}', point, 'test', lambda seed=seed: final_config(self.config, point, seed))
             for seed in self.config.final.seeds
         ]
 

@@ -382,7 +382,9 @@ def _look(found: Found, task: str, download: bool) -> 'Section':
             with suppress(ValueError):  # no class token, or no softmax to listen to
                 shares[short[method]] = attention_shares(model, batches)
     if not seen:
-        raise ValueError(f"no run on the test split of '{task}' has left a prompt file; there are: {found.tasks()}")
+        missing = [f'{o.method}: {", ".join(o.missing)}' for o in found.outcomes if o.task == task and o.missing]
+        why = f'not there: {"; ".join(missing)}' if missing else f'there are: {found.tasks()}'
+        raise ValueError(f"no run on the test split of '{task}' has left a prompt file; {why}")
     figures = [
         Picture(
             f'tsne_{task}',
