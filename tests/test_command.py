@@ -132,19 +132,24 @@ def test_an_import_prints_nothing():
 
 
 def test_an_import_takes_what_it_needs_alone():
-    """Not libraries that are slow to import and that it does without; Adafactor is there when it is asked for."""
+    """Not libraries that are slow to import and that it does without; what needs them is there when it is asked for."""
     code = (
-        'import sys, vptx\n'
+        'import sys, vptx, vptx.backbones\n'
         "slow = {'transformers', 'matplotlib', 'pandas', 'sklearn', 'skimage', 'open_clip', 'ray', 'onnx', 'mmseg'}\n"
+        "slow |= {'timm', 'torchvision', 'torch._dynamo', 'huggingface_hub', 'tensorboard'}\n"
         "print(sorted((slow | {'mmpretrain', 'scipy.optimize', 'onnxruntime', 'openvino'}) & set(sys.modules)))\n"
-        'import torch\n'
+        'import timm, torch\n'
         'from mmengine.registry import OPTIMIZERS\n'
         "made = OPTIMIZERS.build(dict(type='Adafactor', params=torch.nn.Linear(2, 2).parameters()))\n"
-        'print(type(made).__module__)'
+        "model = vptx.attach(timm.create_model('vit_mini_patch8_64', depth=1), dict(type='DeepPrompter'))\n"
+        'print(type(made).__module__, type(model.net) is vptx.backbones.TimmViT, vptx.push_to_hub.__name__)\n'
+        "print(hasattr(vptx, 'push'), hasattr(vptx.backbones, 'TimmVit'))\n"
+        'print({*vptx.backbones.__all__} >= {*vptx.registry.NETS.module_dict})'
     )
     done = python(code)
     lines = done.stdout.splitlines()  # MMEngine says which Adafactor it builds
-    assert (lines[0], lines[-1]) == ('[]', 'transformers.optimization'), done.stderr
+    assert lines[0] == '[]', done.stderr
+    assert lines[-3:] == ['transformers.optimization True push_to_hub', 'False False', 'True'], done.stderr
 
 
 @pytest.fixture(scope='module')

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from vptx.attach import find_mapping, find_prompted_network, prompted_network
 from vptx.files import read_safetensors, safe_load, write_whole
 from vptx.fingerprint import fingerprints, other_weights
-from vptx.hub import fetch, is_address
 from vptx.kept import file_names, find_place, head_names, kept_names, place_of
 from vptx.mappings.base import LabelMapping
 from vptx.prompted import PromptedNetwork
@@ -435,6 +434,8 @@ def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[s
         FileNotFoundError: there is no such file, or the hub cannot be asked.
         ValueError: not a prompt file, or one of another model; the model is left as it was.
     """
+    from vptx.hub import fetch, is_address  # not on `import vptx`: huggingface_hub takes a fifth of a second
+
     where = str(path)
     if is_address(path):
         path, where = fetch(where)

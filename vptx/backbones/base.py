@@ -37,6 +37,7 @@ __all__ = [
     'is_a',
     'kind_of',
     'measure_stem',
+    'reasons',
     'wrap_backbone',
 ]
 
@@ -498,6 +499,12 @@ def find_net(model: nn.Module) -> type[Net] | None:
     return next((net for net in NETS.module_dict.values() if net.knows(model)), None)
 
 
+def reasons(model: nn.Module) -> str:
+    """Why a model is not known, though it is of the family of a net; empty where it is of none."""
+    NETS.import_from_location()
+    return ''.join(net.reason(model) for net in NETS.module_dict.values())
+
+
 def wrap_backbone(model: nn.Module) -> Net:
     """The net of a library's model.
 
@@ -508,7 +515,7 @@ def wrap_backbone(model: nn.Module) -> Net:
     if net is None:
         raise ValueError(
             f'no backbone wrapper supports {type(model).__module__}.{type(model).__name__}'
-            f'{"".join(kind.reason(model) for kind in NETS.module_dict.values())}. Available wrappers: '
+            f'{reasons(model)}. Available wrappers: '
             f'{", ".join(sorted(NETS.module_dict))}. CONTRIBUTING.md, "Add a network", shows how to add one'
         )
     return net(model)

@@ -15,7 +15,6 @@ from torch import nn
 from vptx.tensors import check_numbers
 from vptx.trainable import matches
 
-from .hub import fetch
 from .layouts import LAYOUTS, Converted, timm_names, to_timm
 from .read import read_tensors, weight_file
 from .report import Report
@@ -48,7 +47,12 @@ def load_weights(model: nn.Module, source: str | Path, positions: str = 'bicubic
     if positions not in timm_names.POSITIONS:
         raise ValueError(f"positions='{positions}' is not one of {', '.join(timm_names.POSITIONS)}")
     source = str(source)
-    path = fetch(source) if source.startswith(('timm://', 'https://')) else weight_file(source)
+    if source.startswith(('timm://', 'https://')):
+        from .hub import fetch  # not on `import vptx`: it imports timm
+
+        path = fetch(source)
+    else:
+        path = weight_file(source)
     tensors = read_tensors(path)
     try:
         converted = to_timm(tensors, model, positions)
