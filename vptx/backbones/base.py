@@ -494,7 +494,15 @@ def _at_site(block: nn.Module, name: str) -> nn.Module | None:
 
 
 def find_net(model: nn.Module) -> type[Net] | None:
-    """The class of the net that knows a library's model, or None."""
+    """Find the wrapper class that supports a library's network.
+
+    Args:
+        model: A network of timm, torchvision, transformers, mmpretrain or mmsegmentation, or one for which you have
+            registered a ``Net``.
+
+    Returns:
+        The class, or None if no wrapper supports ``model``.
+    """
     NETS.import_from_location()
     return next((net for net in NETS.module_dict.values() if net.knows(model)), None)
 
@@ -506,10 +514,16 @@ def reasons(model: nn.Module) -> str:
 
 
 def wrap_backbone(model: nn.Module) -> Net:
-    """The net of a library's model.
+    """Wrap a library's network, so that prompts can enter it.
+
+    Args:
+        model: As for ``find_net``. It is not changed.
+
+    Returns:
+        A ``Net`` that holds ``model``.
 
     Raises:
-        ValueError: no net knows the model (lists those that are there).
+        ValueError: No wrapper supports ``model``. The message lists the wrappers.
     """
     net = find_net(model)
     if net is None:
