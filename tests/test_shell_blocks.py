@@ -43,6 +43,7 @@ LEFT_OUT = {
     rf'python tools/(experiment|sweep)\.py configs/{MINI}/.*': HOURS,
     r'python tools/report\.py work_dirs/.*': HOURS,
     r'python tools/(benchmark\.py (--nets swin_\w+ )?--methods .*|check_gpu\.py)': 'takes hours: tests/benchmark',
+    r'OMP_NUM_THREADS=1 taskset -c 0 vptx export cls/.*': 'takes an hour: tests/test_cli.py',
     r'vptx benchmark-bank --net vit_base_patch16_224 .*': 'takes hours: tests/benchmark',
     r'vptx train-many mini_vtab/vpt_deep --tasks all': 'takes an hour: tests/studies',
     r'python -m pytest tests/segmentation/test_large_photograph\.py .*': 'is a test of its own',
