@@ -7,6 +7,7 @@ are imported by the same names. Whoever has the official ones (mmengine, mmcv, m
     pip install --no-deps -e .
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -15,6 +16,20 @@ from setuptools import find_packages, setup
 here = Path(__file__).parent
 version = re.search(r"^__version__ = '(.+)'$", (here / 'vptx' / '__init__.py').read_text(), re.MULTILINE)
 readme = here / 'README.md'
+# Where GitHub's workflows build: https://github.com/user/vptx. A package index knows nothing next to the README.
+server, repository = (os.environ.get(f'GITHUB_{name}', '') for name in ('SERVER_URL', 'REPOSITORY'))
+source = f'{server}/{repository}' if server and repository else ''
+
+
+def description() -> str:
+    """The README, whose links and pictures lead to the tag in the repository; without both, where that is unknown."""
+    text = readme.read_text() if readme.is_file() else ''
+    if source:
+        text = re.sub(r'(!\[[^]]*\]\()(?!\w+:)', rf'\1{source}/raw/v{version[1]}/', text)
+        return re.sub(r'(?<=[^!])(\[[^]]*\]\()(?!\w+:)', rf'\1{source}/blob/v{version[1]}/', text)
+    text = re.sub(r'!\[[^]]*\]\((?!\w+:)[^)]*\)\n*', '', text)
+    return re.sub(r'\[([^]]*)\]\((?!\w+:)[^)]*\)', r'\1', text)
+
 
 mini = ['scikit-learn>=1.3', 'scikit-image>=0.22']
 seg = ['onedl-mmsegmentation>=1.4', 'ftfy', 'regex']
@@ -72,9 +87,10 @@ setup(
     name='vptx',
     version=version[1],
     description='Adapt frozen vision backbones with prompts, on MMEngine, mmpretrain and timm',
-    long_description=readme.read_text() if readme.is_file() else '',
+    long_description=description(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
+    project_urls={'Source': source} if source else {},
     packages=find_packages(include=['vptx', 'vptx.*', 'vptx_cli']),
     # vptx/.mim links to configs, tools and weights: here they become files of the package.
     package_data={'vptx': ['py.typed', 'serve/page.html', '.mim/model-index.yml', '.mim/*/**/*']},

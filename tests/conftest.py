@@ -35,6 +35,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def fresh_globals() -> Iterator[None]:
     """Let no test, nor a fixture of another module, see what a test left in MMEngine, in torch or in the process."""
+    for registry in (PROMPTERS, NETS, MAPPINGS, TEXT_TOWERS):
+        registry.import_from_location()
     environment, path, folder = dict(os.environ), list(sys.path), Path.cwd()
     registered = {registry: dict(registry.module_dict) for registry in (PROMPTERS, NETS, MAPPINGS, TEXT_TOWERS)}
     _reset()

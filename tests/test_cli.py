@@ -131,12 +131,18 @@ def test_several_exports_and_their_speed(tmp_path, monkeypatch, capsys):
     config = write_config(tmp_path / 'config.py', tmp_path / 'work', **weights)
     vptx.save_prompt(vptx.init_model(config), tmp_path / 'p.safetensors')
     files = [tmp_path / 'a.pt2', tmp_path / 'b.pt2']
-    arguments = ['export', config, tmp_path / 'p.safetensors', *files, '--rounds', 2, '--compiler', 'none']
+    options = ['--rounds', 2, '--batch', 1, 2, '--compiler', 'none']
+    arguments = ['export', config, tmp_path / 'p.safetensors', *files, *options]
     monkeypatch.setattr(sys, 'argv', ['vptx', *map(str, arguments)])
     main()
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(' |')[0] for line in lines[-4:]] == ['| eager', '| folded', '| a.pt2', '| b.pt2']
+    assert '1 image' in lines and '2 images' in lines
     assert all(file.is_file() for file in files)
+    monkeypatch.setattr(sys, 'argv', ['vptx', 'export', str(config), 'none', str(tmp_path / 'c.pt2')])
+    with pytest.raises(SystemExit, match='would be as they were drawn'):  # without --rounds, which time it all the same
+        main()
+    assert not (tmp_path / 'c.pt2').exists()
 
 
 def test_a_model_without_a_file(tmp_path, start):

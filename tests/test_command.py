@@ -1,5 +1,6 @@
 """The command ``vptx``, and the package as it is installed."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -132,19 +133,24 @@ def test_an_import_prints_nothing():
 
 
 def test_an_import_takes_what_it_needs_alone():
-    """Not libraries that are slow to import and that it does without; Adafactor is there when it is asked for."""
+    """Not libraries that are slow to import and that it does without; what needs them is there when it is asked for."""
     code = (
-        'import sys, vptx\n'
+        'import sys, vptx, vptx.backbones\n'
         "slow = {'transformers', 'matplotlib', 'pandas', 'sklearn', 'skimage', 'open_clip', 'ray', 'onnx', 'mmseg'}\n"
+        "slow |= {'timm', 'torchvision', 'torch._dynamo', 'huggingface_hub', 'tensorboard'}\n"
         "print(sorted((slow | {'mmpretrain', 'scipy.optimize', 'onnxruntime', 'openvino'}) & set(sys.modules)))\n"
-        'import torch\n'
+        'import timm, torch\n'
         'from mmengine.registry import OPTIMIZERS\n'
         "made = OPTIMIZERS.build(dict(type='Adafactor', params=torch.nn.Linear(2, 2).parameters()))\n"
-        'print(type(made).__module__)'
+        "model = vptx.attach(timm.create_model('vit_mini_patch8_64', depth=1), dict(type='DeepPrompter'))\n"
+        'print(type(made).__module__, type(model.net) is vptx.backbones.TimmViT, vptx.push_to_hub.__name__)\n'
+        "print(hasattr(vptx, 'push'), hasattr(vptx.backbones, 'TimmVit'))\n"
+        'print({*vptx.backbones.__all__} >= {*vptx.registry.NETS.module_dict})'
     )
     done = python(code)
     lines = done.stdout.splitlines()  # MMEngine says which Adafactor it builds
-    assert (lines[0], lines[-1]) == ('[]', 'transformers.optimization'), done.stderr
+    assert lines[0] == '[]', done.stderr
+    assert lines[-3:] == ['transformers.optimization True push_to_hub', 'False False', 'True'], done.stderr
 
 
 @pytest.fixture(scope='module')
@@ -160,11 +166,14 @@ def installed(tmp_path_factory):
         else:
             shutil.copy(path, source)
     build = 'import sys, setuptools.build_meta as b; getattr(b, sys.argv[1])(sys.argv[2])'
-    subprocess.run([sys.executable, '-c', build, 'build_sdist', folder], cwd=source, check=True, capture_output=True)
+    build_sdist, plain = [sys.executable, '-c', build, 'build_sdist', folder], {**os.environ, 'GITHUB_REPOSITORY': ''}
+    subprocess.run(build_sdist, cwd=source, check=True, capture_output=True, env=plain)
     (archive,) = folder.glob('*.tar.gz')
     subprocess.run(['tar', 'xzf', archive], cwd=folder, check=True)
     unpacked = folder / archive.name.removesuffix('.tar.gz')
-    subprocess.run([sys.executable, '-c', build, 'build_wheel', folder], cwd=unpacked, check=True, capture_output=True)
+    release = os.environ | dict(GITHUB_SERVER_URL='https://example.org', GITHUB_REPOSITORY='user/vptx')
+    build_wheel = [sys.executable, '-c', build, 'build_wheel', folder]
+    subprocess.run(build_wheel, cwd=unpacked, check=True, capture_output=True, env=release)
     (wheel,) = folder.glob('*.whl')
     place = folder / 'venv'
     subprocess.run([sys.executable, '-m', 'venv', '--without-pip', place], check=True)
@@ -199,3 +208,21 @@ def test_doctor_of_an_installed_package(installed, tmp_path):
     output = run(installed / 'vptx', 'doctor', cwd=tmp_path)
     for fact in ('Machine', 'onedl-mmengine', 'vptx[mini]', f'{len(config_names())} in {installed.parent}'):
         assert fact in output
+
+
+def test_the_description_of_a_package_has_no_link_into_a_checkout(installed):
+    """An index shows the README alone: links and pictures lead to the repository, or are left out."""
+    (wheel,) = installed.parent.glob('lib/python*/site-packages/vptx-*.dist-info/METADATA')
+    (archive,) = installed.parent.parent.glob('vptx-*/PKG-INFO')
+    link = re.compile(r'(!?)\[[^]]*\]\(([^)\s]+)\)')
+    wanted, relative = link.findall((REPO / 'README.md').read_text()), r'(?!https?:)'
+    local = [path for _, path in wanted if re.match(relative, path)]
+    assert ('!', 'docs/assets/doors.svg') in wanted and len(local) > 10
+    at = 'https://example.org/user/vptx'
+    found = link.findall(wheel.read_text())
+    assert ('!', f'{at}/raw/v{vptx.__version__}/docs/assets/doors.svg') in found and len(found) == len(wanted)
+    assert ('', f'{at}/blob/v{vptx.__version__}/CONTRIBUTING.md') in found
+    assert f'Project-URL: Source, {at}\n' in wheel.read_text()
+    for text in (wheel.read_text(), archive.read_text()):
+        assert not [path for _, path in link.findall(text) if re.match(relative, path)]
+    assert '[' not in archive.read_text().split('## Documentation')[1].split('[Visual Prompt')[0]

@@ -371,12 +371,13 @@ def test_gradients_reach_the_prompter_and_what_is_tuned_and_nothing_else(network
     prompts = {f'prompter.{name}' for name, _ in model.prompter.named_parameters()}
     block = {f'net.model.{part}.{name}' for name, _ in model.net.model.get_submodule(part).named_parameters()}
     assert prompts
-    assert touched == prompts | block | {f'net.model.{head}'}
     # A token that is alone on its map has nothing to choose from, so LoRA's queries learn nothing there.
     alone = [layer for layer, length in enumerate(find_prompted_network(model).net.geometry.lengths) if length == 1]
     silent = {name for name in prompts for layer in alone if f'.q_{layer}.' in name}
-    if kind == 'Rein' and find_prompted_network(model).net.own_rows:  # of the last layer the class token alone is read
-        silent |= {name for name in prompts if name.endswith(f's.{DEPTH - 1}')}
+    net = find_prompted_network(model).net
+    if kind == 'Rein' and (net.own_rows or net.readout == 'cls'):  # of the last layer the class token alone is read
+        silent |= {name for name in prompts if name.endswith(f's.{len(model.prompter.layers) - 1}')}
+    assert touched | silent == prompts | block | {f'net.model.{head}'}
     assert reached == touched - silent
 
 

@@ -6,6 +6,7 @@ them. A number of trainable parameters that stands in a comment is the one that 
 """
 
 import argparse
+import inspect
 import json
 import re
 import shlex
@@ -126,6 +127,17 @@ def test_sections_that_code_names_are_there():
     code = [path for place in ('vptx', 'vptx_cli', 'tools', 'configs') for path in sorted((ROOT / place).rglob('*.py'))]
     named = {found for path in code for found in re.findall(r'\bdocs/([\w/]+\.md)#([\w-]+)', path.read_text())}
     assert named and not [(page, anchor) for page, anchor in named if anchor not in anchors(DOCS / page)]
+
+
+@pytest.mark.parametrize('name', vptx.__all__)
+def test_the_reference_says_what_a_function_takes_and_gives(name):
+    """In sentences: a capital letter begins, and a full stop ends each."""
+    function = getattr(vptx, name)
+    text, facts = inspect.getdoc(function), inspect.signature(function)
+    said = {found[0]: found[1] for found in re.findall(r'^    (\w+): (.*(?:\n     .*)*)', text, re.MULTILINE)}
+    assert {*facts.parameters} <= {*said}
+    assert not [entry for entry in said.values() if not re.match(r'[A-Z`]', entry) or not entry.endswith('.')]
+    assert ('\nReturns:\n' in text) == (facts.return_annotation not in (None, 'None'))
 
 
 def commands(page: Path, tool: str) -> list[str]:

@@ -3,6 +3,8 @@
 model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPrompter', num_tokens=50), tune=['head'])
 """
 
+from typing import TYPE_CHECKING, Any
+
 # isort: split
 from vptx import adafactor  # noqa: F401  before others import MMEngine's optimizers
 
@@ -17,8 +19,10 @@ from vptx.export import export_model
 from vptx.hooks import estimate_mapping, fill_cache
 from vptx.pixel_file import export_pixels
 from vptx.prompt_file import load_prompt, save_prompt
-from vptx.publish import push_to_hub
 from vptx.trainable import print_trainable_parameters
+
+if TYPE_CHECKING:
+    from vptx.publish import push_to_hub
 
 __version__ = '0.1.0'
 __all__ = [
@@ -38,3 +42,11 @@ __all__ = [
     'set_classes',
     'unmerge',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'push_to_hub':  # what writes model cards and talks to a hub takes a third of a second to import
+        from vptx.publish import push_to_hub
+
+        return push_to_hub
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

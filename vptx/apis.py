@@ -20,19 +20,22 @@ __all__ = ['init_model', 'set_classes']
 
 
 def init_model(config: str | Path | Config, prompt_file: str | Path | None = None, device: str = 'cpu') -> nn.Module:
-    """The model of ``config``, prompted as its PromptTuningHook says, in eval mode.
+    """Build the model of ``config``, with the prompts that its PromptTuningHook describes, in eval mode.
 
-    mmpretrain's and mmseg's inferencers take it as it is.
+    The inferencers of mmpretrain and mmsegmentation take this model.
 
     Args:
-        config: a config, the path of one, or the name of one that comes with vptx, such as ``mini/digits_vpt_deep``.
-        prompt_file: ``.safetensors`` or ``.pth`` of a run, or ``hf://user/name`` on the Hugging Face Hub; None leaves
-            prompts and head as they were drawn.
-        device: where to put it.
+        config: A config, the path of one, or the name of one that comes with vptx, such as ``'mini/digits_vpt_deep'``.
+        prompt_file: A ``.safetensors`` file, the ``.pth`` of a run, or an address on the Hugging Face Hub,
+            ``'hf://user/name'``. With None, prompts and head keep their random initial values.
+        device: The device of the model, such as ``'cpu'`` or ``'cuda:0'``.
+
+    Returns:
+        The model. It has the names of its classes where they are known.
 
     Raises:
-        FileNotFoundError: no such config or prompt file.
-        ValueError: a prompt file that does not fit the config, or of other classes than those that the config names.
+        FileNotFoundError: There is no such config or prompt file.
+        ValueError: The prompt file does not fit the config, or has other classes than those that the config names.
     """
     if not isinstance(config, Config):
         config = Config.fromfile(find_config(config))
@@ -69,15 +72,15 @@ def init_model(config: str | Path | Config, prompt_file: str | Path | None = Non
 
 
 def set_classes(model: nn.Module, classes: Sequence[str]) -> None:
-    """Let ``model``, from ``init_model``, read other class names, without training.
+    """Let ``model`` read other class names, without training.
 
     Args:
-        model: with a text head, which may be that of a segmentor.
-        classes: their names, as many as you like.
+        model: A model from ``init_model`` with a text head. It can be a segmentor. It is changed in place.
+        classes: The names of the new classes. Their number is free.
 
     Raises:
-        ValueError: a model without a text head; names that it cannot read, or prompts that have been learnt for each
-            of its own classes: see ``vptx.mappings.TextHead.set_classes``.
+        ValueError: The model has no text head, or its text tower cannot read a name, or it has learnt prompts for each
+            of its own classes. ``vptx.mappings.TextHead.set_classes`` has details.
     """
     prompted = find_prompted_network(model)
     parts = [getattr(model, 'decode_head', None), prompted.mapping if prompted is not None else None]

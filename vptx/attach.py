@@ -88,31 +88,38 @@ def attach(
     mapping: LabelMapping | dict | None = None,
     at: str | None = None,
 ) -> nn.Module:
-    """Attach ``prompter`` and ``mapping`` to ``model`` and freeze everything but them and what ``tune`` names.
+    """Attach ``prompter`` and ``mapping`` to ``model``, and freeze everything but them and what ``tune`` names.
 
         model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPrompter'), tune=['head'])
         model = vptx.attach(classifier, dict(type='DeepPrompter'), tune=['head'], at='encoder')
 
+    Visual prompts are those of Jia et al., Visual Prompt Tuning, ECCV 2022, https://arxiv.org/abs/2203.12119; each
+    prompter names its own paper.
+
     Args:
-        model: a library's network, which comes back inside a ``PromptedNetwork``; or a model that
-            holds one (an mmpretrain classifier, a module of your own), which is changed in place.
-        prompter: the prompter or its config, or several of them, one after the other; None tunes without prompts
-            (linear probing, bias, full fine-tuning). A prompter that is bound already keeps what it has learnt.
-        tune: patterns over parameter names of what trains besides the prompter; see ``vptx.trainable.matches``.
-        readout: what the head sees. By default the part returns what it returned before; inside a model of OpenMMLab,
-            a tuple of features, pooled as the network was trained.
-        mapping: how the network's own classes are read as those of a task, a label mapping or its config; the model
-            then gives target logits, and a head above it, if any, adds nothing to them (mmpretrain's ``ClsHead``).
-        at: the dotted name of the part to prompt, such as ``'encoder'``; ``''`` is the model itself. By default
-            ``'backbone'``, if the model has one.
+        model: The network to adapt. A network of a library comes back inside a ``PromptedNetwork``. A model that holds
+            such a network (an mmpretrain classifier, a module of your own) is changed in place.
+        prompter: A prompter or its config. A list of them acts one after the other. With None, the network is tuned
+            without prompts (linear probing, bias tuning, full fine-tuning). A prompter that has been bound before keeps
+            what it has learnt.
+        tune: Patterns of the names of parameters that train besides the prompter. ``vptx.trainable.matches`` explains
+            them.
+        readout: What the head sees. By default the part returns what it returned before. Inside a model of OpenMMLab it
+            returns a tuple of features, pooled as the network was trained.
+        mapping: A label mapping or its config. It says how the network's own classes are read as those of a task. The
+            model then returns target logits (B, C), and mmpretrain's ``ClsHead`` adds nothing to them.
+        at: The dotted name of the part that gets the prompts, such as ``'encoder'``; ``''`` is the model itself. By
+            default it is ``'backbone'``, if the model has one.
 
     Returns:
-        The model to train. ``detach`` gives back the one that came in.
+        The model to train. It takes the images that it took before, (B, 3, H, W). ``detach`` gives back the model that
+        was passed in.
 
     Raises:
         TypeError: ``model`` is no module, or a prompter or mapping is neither a module nor a config.
-        ValueError: ``at`` names no module; the part is of no known kind or is prompted already; or prompter, mapping,
-            readout, ``tune`` and network do not fit together; or DistributedDataParallel is around the part already.
+        ValueError: ``at`` names no module. Or no wrapper supports the part, or it has prompts already. Or prompter,
+            mapping, readout, ``tune`` and network do not fit together. Or DistributedDataParallel is around the part
+            already.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f'attach takes a model that is built, such as timm.create_model(...), not {model!r}')
@@ -251,13 +258,19 @@ def _with_pixel_statistics(net: Net, model: nn.Module, needed: bool = True) -> N
 
 
 def detach(model: nn.Module) -> nn.Module:
-    """Undo ``attach``: the model as it was, without a trace of the prompter.
+    """Undo ``attach``: the model is as it was, and nothing of the prompter is left in it.
 
-    What trains (``requires_grad``), and the training mode of each module of the prompted network, are as they were
-    before ``attach``. Wrappers that were put around the model since, such as ``torch.compile``, stay around it.
+    What trains (``requires_grad``) and the training mode of each module of the prompted network are as they were before
+    ``attach``. Wrappers that were put around the model since, such as ``torch.compile``, stay around it.
+
+    Args:
+        model: A model that ``attach`` returned.
+
+    Returns:
+        The model that ``attach`` was given.
 
     Raises:
-        ValueError: there is nothing to detach, or DistributedDataParallel is around it.
+        ValueError: The model has no prompter, or DistributedDataParallel is around it.
     """
     prompted = find_prompted_network(model)
     if prompted is None or prompted.attach_state is None:
@@ -277,10 +290,20 @@ def detach(model: nn.Module) -> nn.Module:
 
 
 def fold(model: nn.Module) -> nn.Module:
-    """Compute the keys and values of deep prompts once, for inference; puts ``model`` in eval mode and returns it.
+    """Compute the keys and values of deep prompts once, for inference.
+
+    The outputs do not change. Training mode (``model.train()``) and a prompt file that is loaded discard what was
+    computed. ``docs/fast_path.md`` shows why this is exact.
+
+    Args:
+        model: A model that ``attach`` returned. It is changed in place and is put in eval mode.
+
+    Returns:
+        ``model``.
 
     Raises:
-        ValueError: the model has no prompter, or its prompts cannot be folded (shallow, or dependent on the image).
+        ValueError: The model has no prompter, or its prompts cannot be folded: shallow prompts become tokens, and some
+            prompts depend on the image.
     """
     prompted = find_prompted_network(model)
     if prompted is None:
@@ -291,15 +314,22 @@ def fold(model: nn.Module) -> nn.Module:
 
 
 def merge(model: nn.Module) -> nn.Module:
-    """Put what the prompter does into the frozen weights, for inference; puts ``model`` in eval mode and returns it.
+    """Put what the prompter does into the frozen weights, for inference.
 
-    LoRA, SSF, RepAdapter and FacT vanish, and the model runs the frozen network's forward; of Adapter+, the scales go
-    into its own maps. Of several prompters, those that can be are merged. Exact to rounding; ``unmerge`` gives the
-    saved weights back, and so do training and ``detach``. A merged model saves no prompt file.
+    LoRA, SSF, RepAdapter and FacT disappear, and the model runs the forward of the frozen network. Of Adapter+, the
+    scales go into the maps of the adapter. Of several prompters, those that can be merged are merged. The outputs are
+    equal up to rounding. ``unmerge`` restores the saved weights; so do training and ``detach``. A merged model saves no
+    prompt file.
+
+    Args:
+        model: A model that ``attach`` returned. It is changed in place and is put in eval mode.
+
+    Returns:
+        ``model``.
 
     Raises:
-        ValueError: the model has no prompter, or it cannot be merged, see
-            ``merge``; the model is as it was.
+        ValueError: The model has no prompter, or the prompter or a frozen layer does not allow it (the message says
+            which and why). The model is then as it was.
     """
     prompted = prompted_network(model)
     model.eval()
@@ -308,10 +338,16 @@ def merge(model: nn.Module) -> nn.Module:
 
 
 def unmerge(model: nn.Module) -> nn.Module:
-    """Undo ``merge``: the weights as they were, bit for bit, and the prompter. Returns ``model``.
+    """Undo ``merge``: the weights are as they were, bit for bit, and the prompter acts again.
+
+    Args:
+        model: A model that ``merge`` has changed. It is changed in place.
+
+    Returns:
+        ``model``.
 
     Raises:
-        ValueError: nothing is merged.
+        ValueError: Nothing is merged in ``model``.
     """
     prompted = prompted_network(model)
     if prompted.merged is None:

@@ -16,7 +16,6 @@ from vptx.datasets import CustomImages
 from vptx.datasets.pipeline import set_test_pipeline, test_pipeline
 from vptx.datasets.random_views import with_views
 from vptx.hooks.prompt_tuning_hook import refuse_sharding
-from vptx.hub import local
 from vptx.launch import join, number_of_processes
 from vptx.prompt_file import read_prompt
 from vptx.settings import check_config, check_options
@@ -105,6 +104,8 @@ def load_config(args: argparse.Namespace) -> Config:
             if str(hook['type']).rpartition('.')[2] == 'PromptTuningHook':
                 hook['resume_settings'] = 'config'
     if given.get('checkpoint') and args.checkpoint != 'none':
+        from vptx.hub import local  # not on `import vptx`: huggingface_hub takes a fifth of a second
+
         found = local(args.checkpoint)
         _load_from(config, found)
         _name_classes(config, found)

@@ -29,7 +29,6 @@ from mmengine.fileio import LocalBackend, file_client, register_backend
 from mmengine.runner import CheckpointLoader, checkpoint
 
 from vptx.files import download, existing, read_safetensors, safe_load, write_whole
-from vptx.hub import local
 from vptx.image_depth import loss
 from vptx.shipped import find_config
 
@@ -83,6 +82,8 @@ def load_from_http(filename: str, map_location: Any = None, **_: Any) -> Any:
 @CheckpointLoader.register_scheme(prefixes='hf://', force=True)
 def load_from_hub(filename: str, map_location: Any = None, **_: Any) -> Any:
     """A prompt file on the Hugging Face Hub, which the config names as ``load_from``."""
+    from vptx.hub import local  # not on `import vptx`: huggingface_hub takes a fifth of a second
+
     return load_from_local(str(local(filename)), map_location)
 
 

@@ -115,17 +115,23 @@ def read_pixels(model: nn.Module) -> PixelPrompt:
 
 
 def export_pixels(model: nn.Module, path: str | Path) -> str:
-    """Write the learnt pixels of ``model`` to a file that needs no vptx; prompt tokens and mappings are not in it.
+    """Write the learnt pixels of ``model`` to a file that can be used without vptx.
 
-    ``.safetensors`` holds tensors ``delta``, ``window``, ``mean`` and ``std``, and in its metadata the formula in words
-    (docs/pixels.md has it in five lines of torch). ``.png`` is the same as an image, in 8 bits: colours around a
-    transparent window, or differences, for which grey is none.
+    A ``.safetensors`` file holds the tensors ``delta``, ``window``, ``mean`` and ``std``. Its metadata has the formula
+    in words, and docs/pixels.md has it in five lines of torch. A ``.png`` file is the same as an image of 8 bits:
+    colours around a transparent window, or differences, where grey is no difference. Prompt tokens and label mappings
+    are not written.
+
+    Args:
+        model: A model that ``vptx.attach`` or ``vptx.init_model`` returned, with a prompter that changes pixels.
+        path: The file to write. Its ending is ``.safetensors`` or ``.png``.
 
     Returns:
         What is in the file, and how much of it was clipped.
 
     Raises:
-        ValueError: of ``read_pixels``; another ending.
+        ValueError: The model has no learnt pixels that can be written without an image (``read_pixels`` says why), or
+            the path has another ending.
     """
     path, prompt = Path(path), read_pixels(model)
     writers = {'.safetensors': _safetensors, '.png': _png}

@@ -55,11 +55,17 @@ class Prediction:
 
 
 def find_images(inputs: Sequence[str | Path]) -> list[Path]:
-    """The image files among ``inputs``, folders searched through; the log says what was passed over and why.
+    """Find the image files among paths.
+
+    Args:
+        inputs: Paths of image files and of folders. Folders are searched with all folders in them.
+
+    Returns:
+        The paths of the images. The log says which files were passed over, and why.
 
     Raises:
-        FileNotFoundError: a path that is not there.
-        ValueError: no image at all, or a path that is neither a file nor a folder.
+        FileNotFoundError: A path does not exist.
+        ValueError: There is no image at all, or a path is neither a file nor a folder.
     """
     found = Found()
     for path in map(Path, inputs):
@@ -228,7 +234,13 @@ class Table:
 
 
 def contact_sheet(predictions: Sequence[Prediction], path: Path, most: int = SHOWN) -> None:
-    """Draw the first ``most`` predictions that have a picture, with their classes and scores, into a PNG."""
+    """Draw predictions with their images, classes and scores into a PNG.
+
+    Args:
+        predictions: What ``predict`` returned. Those that kept a picture are drawn.
+        path: The PNG file to write.
+        most: The largest number of images on the sheet.
+    """
     from matplotlib.figure import Figure  # without pyplot: no window, no global state
 
     drawn = [prediction for prediction in predictions if prediction.picture is not None][:most]

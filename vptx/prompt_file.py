@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from vptx.attach import find_mapping, find_prompted_network, prompted_network
 from vptx.files import read_safetensors, safe_load, write_whole
 from vptx.fingerprint import fingerprints, other_weights
-from vptx.hub import fetch, is_address
 from vptx.kept import file_names, find_place, head_names, kept_names, place_of
 from vptx.mappings.base import LabelMapping
 from vptx.prompted import PromptedNetwork
@@ -367,18 +366,20 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def save_prompt(
     model: nn.Module, path: str | Path, config: str = '', classes: Sequence[str] = (), plain: bool = False
 ) -> None:
-    """Write what trains in ``model`` to ``path`` (``.safetensors``), with what is needed to check it on loading.
+    """Write what trains in ``model`` to a prompt file, with the facts that ``load_prompt`` checks.
+
+    The file is a safetensors file of tensors and text. It is written completely or not at all.
 
     Args:
-        model: one that ``vptx.attach`` prompted.
-        path: where to.
-        config: the text of the run's config.
-        classes: the names of the head's classes, in order.
-        plain: write the prompts of the ``DeepPrompter`` without options that computes the same: load the file into a
-            model that has one. ``config``, if given, is then that of such a model.
+        model: A model that ``vptx.attach`` returned.
+        path: The file to write, ``.safetensors``.
+        config: The text of the run's config, which the file then holds.
+        classes: The names of the head's classes, in the order of its logits.
+        plain: If true, the prompts are written as those of a ``DeepPrompter`` without options that computes the same. A
+            model with such a ``DeepPrompter`` loads the file. ``config``, if given, must be that of such a model.
 
     Raises:
-        ValueError: ``plain`` of a prompter that has no such form.
+        ValueError: ``plain`` is true, and the prompter has no such form.
     """
     prompted = prompted_network(model)
     _check_unmerged(prompted)
@@ -416,25 +417,29 @@ def adopt_classes(
 
 
 def load_prompt(model: nn.Module, path: str | Path, head: bool = True) -> dict[str, Any]:
-    """Load a prompt file into ``model``, prompted as it was when the file was written.
+    """Load a prompt file into ``model``, which has the prompter that it had when the file was written.
 
-    What is around the prompted network does not matter: a file saved from a compiled or parallel model, or from inside
-    a LightningModule, loads into the bare one, and the other way round.
+    What is around the prompted network does not matter. A file that was saved from a compiled or parallel model, or
+    from inside a LightningModule, loads into the bare model, and the other way round.
 
     Args:
-        model: one that ``vptx.attach`` prompted. Values are cast to the type of its parameters.
-        path: of the file, or the address of one on the Hugging Face Hub, such as ``hf://user/name`` (``vptx.hub``).
-        head: whether the head is loaded, too. Without it, prompts go to another number of classes: what is outside the
-            prompted network, the network's own classifier, a label mapping and the class names stay as they are.
+        model: A model that ``vptx.attach`` returned. Values are cast to the type of its parameters.
+        path: The file, or the address of one on the Hugging Face Hub, such as ``'hf://user/name'``. ``vptx.hub``
+            explains addresses.
+        head: Whether the head is loaded too. With False, prompts can go to a model with another number of classes: what
+            is outside the prompted network, the network's own classifier, a label mapping and the class names stay as
+            they are.
 
     Returns:
-        The facts in the file: ``network``, ``classes``, ``config``, ...; of one on the hub also ``address``, with its
-        commit.
+        The facts in the file: ``network``, ``classes``, ``config`` and others. For a file on the hub, ``address`` has
+        its address with the commit.
 
     Raises:
-        FileNotFoundError: there is no such file, or the hub cannot be asked.
-        ValueError: not a prompt file, or one of another model; the model is left as it was.
+        FileNotFoundError: There is no such file, or the hub cannot be reached.
+        ValueError: The file is no prompt file, or belongs to another model. The model is then as it was.
     """
+    from vptx.hub import fetch, is_address  # not on `import vptx`: huggingface_hub takes a fifth of a second
+
     where = str(path)
     if is_address(path):
         path, where = fetch(where)

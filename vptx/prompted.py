@@ -16,7 +16,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from vptx.backbones.base import Context, LayerOutput, Net
+from vptx.backbones.base import Context, LayerOutput, Net, reasons
 from vptx.backbones.memory import Memory
 from vptx.binding import bind, check_free, hold, release
 from vptx.geometry import At, KeyValue
@@ -117,10 +117,9 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         doors = prompter.doors | ({'memory'} if prompter.acts_between else set())
         lacking = doors - geometry.doors
         if lacking:
-            why = ''.join(net.reason(self.net.model) for net in NETS.module_dict.values())
             raise ValueError(
                 f'{type(prompter).__name__} enters by {", ".join(sorted(doors))}, but {geometry.name} has no '
-                f'door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}{why}'
+                f'door {", ".join(sorted(lacking))}, only {", ".join(sorted(geometry.doors))}{reasons(self.net.model)}'
             )
         maps = read_maps(readout, geometry.depth, self.net.stages, self.net.map_norm)
         name = MAPS if maps else str(readout)

@@ -37,37 +37,38 @@ def push_to_hub(
     token: str | None = None,
     card: bool | None = None,
 ) -> str:
-    """Upload a prompt file and its model card to a model repository, in one commit.
+    """Upload a prompt file and its model card to a model repository on the Hugging Face Hub, in one commit.
 
-    The file is read and checked first, and is written again as safetensors: nothing that it may carry besides goes to
-    the hub. The text of the run's config, which a prompt file holds, goes there with it.
+    The file is read and checked first, and is written again as safetensors: nothing else that it may carry is uploaded.
+    The text of the run's config, which a prompt file holds, is uploaded with it.
 
     Args:
-        source: a model that ``vptx.attach`` prompted, a prompt file, or a run's ``.pth``.
-        repository: ``'user/name'``; made if it is not there.
-        results: what it reached, for the card: ``{'accuracy/top1': 91.2}``; or a file, of ``vptx test --out``, a
-            run's ``result.json``, or the ``results.json`` of an experiment.
-        command: by which the results were measured.
-        seeds: of the runs, if the file of the results does not have them.
-        data: on which they were measured, if the file does not have it.
-        base_model: the frozen network on the hub, such as ``'timm/vit_base_patch16_224.mae'``; by default that of
+        source: A model that ``vptx.attach`` returned, a prompt file, or the ``.pth`` of a run.
+        repository: The repository, ``'user/name'``. It is created if it does not exist.
+        results: What the model reached, for the card: figures such as ``{'accuracy/top1': 91.2}``, in per cent; or a
+            file: that of ``vptx test --out``, the ``result.json`` of a run, or the ``results.json`` of an experiment.
+        command: The command that measured the results.
+        seeds: The seeds of the runs, if the file of the results does not have them.
+        data: The name of the data that were measured, if the file does not have it.
+        base_model: The frozen network on the hub, such as ``'timm/vit_base_patch16_224.mae'``. By default it is that of
             ``weights='timm://...'`` in the run's config.
-        license: such as ``'apache-2.0'``.
-        tags: more of them, for the card.
-        classes: their names, if ``source`` is a model and does not have them.
-        file: the name in the repository.
-        revision: branch to commit to; by default the main one.
-        private: whether a new repository is private.
-        message: of the commit.
-        token: of the hub; by default that of ``hf auth login`` or ``HF_TOKEN``.
-        card: whether to write README.md: by default if the repository has none.
+        license: The licence, as the hub writes it, such as ``'apache-2.0'``.
+        tags: More tags for the card.
+        classes: The names of the classes, if ``source`` is a model that does not have them.
+        file: The name of the prompt file in the repository.
+        revision: The branch to commit to. By default it is the main branch.
+        private: Whether a new repository is private.
+        message: The message of the commit.
+        token: The token of the hub. By default it is that of ``hf auth login`` or ``HF_TOKEN``.
+        card: Whether README.md is written. By default it is written if the repository has none.
 
     Returns:
         The address with the commit, ``hf://user/name@<commit>/prompt.safetensors``.
 
     Raises:
-        FileNotFoundError: no such file; no token, no permission, or no network.
-        ValueError: no prompt file, no prompted model, no such address, or no results.
+        FileNotFoundError: There is no such file, no token or no permission, or the hub cannot be reached.
+        ValueError: ``source`` is no prompt file and no prompted model, ``repository`` is no address, or ``results`` are
+            no results.
     """
     address = Address(f'hf://{repository}{f"@{revision}" * bool(revision)}/{file}')
     where = f'hf://{repository}'

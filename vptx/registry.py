@@ -40,7 +40,7 @@ __all__ = [
 PROMPTERS = Registry('prompter', locations=['vptx.prompters'])
 MAPPINGS = Registry('label mapping', locations=['vptx.mappings'])
 PULLS = Registry('pull', locations=['vptx.mappings'])
-NETS = Registry('net', locations=['vptx.backbones'])
+NETS = Registry('net', locations=['vptx.backbones.families'])
 TEXT_TOWERS = Registry('text tower', locations=['vptx.backbones'])
 
 

@@ -144,6 +144,12 @@ def trainable_table(model: nn.Module) -> str:
 
 
 def print_trainable_parameters(model: nn.Module) -> None:
-    """Print one line, as PEFT does: ``trainable params: 1,229,800 || all params: 87,028,456 || trainable%: 1.4131``."""
+    """Print how many parameters train, of how many, in one line as PEFT does.
+
+    It prints ``trainable params: 1,229,800 || all params: 87,028,456 || trainable%: 1.4131``.
+
+    Args:
+        model: Any module. The prompter counts, and so does a frozen network.
+    """
     trained, total = _count(model.parameters())
     print(f'trainable params: {trained:,} || all params: {total:,} || trainable%: {100 * trained / max(total, 1):.4f}')

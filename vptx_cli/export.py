@@ -5,7 +5,8 @@ vptx export CONFIG PROMPT_FILE model.onnx model.xml model.pt2
 vptx export CONFIG PROMPT_FILE graph.onnx --graph           # the frozen network, for many tasks
 vptx export CONFIG PROMPT_FILE flowers.safetensors --task   # what one of them learnt, as inputs of that graph
 
-With --rounds 10, the model, folded and compiled too, and the files are timed in turns.
+With --rounds 10, the model, folded and compiled too, and the files are timed in turns. PROMPT_FILE may be the word none
+for that: how long a model takes does not depend on what it has learnt.
 
 The graph takes RGB images (B, 3, H, W) of one size, in batches of any number, and gives logits. The normalisation of
 pixels is inside. Repeat the --cfg-options of the run.
@@ -16,16 +17,17 @@ from pathlib import Path
 
 from vptx_cli.arguments import add_config_arguments, at_least_1
 from vptx_cli.bar import bar
+from vptx_cli.predict import check_untrained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
-    parser.add_argument('prompt_file', help="a prompt file (.safetensors), hf://user/name, or a run's .pth")
+    parser.add_argument('prompt_file', help="a prompt file (.safetensors), hf://user/name, a run's .pth, or none")
     parser.add_argument(
         'out', nargs='+', type=Path, help='.onnx, .xml (OpenVINO) or .pt2 (torch.export); .safetensors of --task'
     )
     parser.add_argument('--rounds', type=at_least_1, help='then compare the speed of model and files in so many rounds')
-    parser.add_argument('--batch', type=at_least_1, default=1, help='images, in these rounds')
+    parser.add_argument('--batch', type=at_least_1, nargs='+', default=[1], help='images, in these rounds')
     parser.add_argument('--clock', choices=['wall', 'cpu'], default='wall', help='cpu: time given to the process')
     parser.add_argument(
         '--compiler', default='inductor', help='backend of torch.compile in these rounds; none: without'
@@ -57,7 +59,9 @@ def run(args: argparse.Namespace) -> None:
     try:
         config = read_config(args.config, args.net)
         config.merge_from_dict(args.cfg_options)
-        model = vptx.init_model(config, args.prompt_file)
+        model = vptx.init_model(config, None if args.prompt_file == 'none' else args.prompt_file)
+        if args.prompt_file == 'none' and not args.rounds:
+            check_untrained(model)
         for out in bar(args.out, len(args.out), 'files', args.quiet):
             if args.task:
                 facts = export_task(model, out)
@@ -73,7 +77,8 @@ def run(args: argparse.Namespace) -> None:
                 print(f'largest difference from the model: {facts["difference"]:.1e}')
         if args.rounds:
             compiler = None if args.compiler == 'none' else args.compiler
-            timing = args.batch, args.rounds, args.clock, args.uint8, size, compiler
-            print(latency_table(latencies(model, args.out, *timing)))
+            for batch in args.batch:
+                timing = batch, args.rounds, args.clock, args.uint8, size, compiler
+                print(f'\n{batch} image{"s" * (batch > 1)}\n\n{latency_table(latencies(model, args.out, *timing))}')
     except (FileNotFoundError, ImportError, ValueError) as error:
         raise SystemExit(str(error)) from error

@@ -375,16 +375,22 @@ def test_a_task_is_a_file_of_safetensors(tmp_path):
         export_task(prompted(), tmp_path / 'task.npz')
 
 
-def test_a_segmentor_takes_rgb_and_gives_a_map_of_logits(tmp_path):
-    model = built()
-    export_model(model, tmp_path / 'model.onnx', size=(32, 32), uint8=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32)).astype(np.uint8)
-    found = session(tmp_path / 'model.onnx').run(None, dict(image=pixels))[0]
-    loaded = [torch.from_numpy(image[::-1].copy()) for image in pixels]  # BGR
-    data = model.data_preprocessor(dict(inputs=loaded, data_samples=[SegDataSample() for _ in loaded]))
-    with torch.no_grad():
-        wanted = model.encode_decode(torch.as_tensor(data['inputs']), [dict(img_shape=(32, 32), ori_shape=(32, 32))])
-    assert found.shape == (2, 4, 32, 32) and close(found, wanted)
+@pytest.mark.parametrize(
+    'suffix', ['.onnx', *(pytest.param(suffix, marks=pytest.mark.slow) for suffix in ('.pt2', '.xml'))]
+)
+def test_a_segmentor_takes_rgb_and_gives_a_map_of_logits(tmp_path, suffix):
+    model, path = built(), tmp_path / f'model{suffix}'
+    export_model(model, path, size=(32, 48), uint8=True)
+    run = FORMATS[suffix][1](path)
+    for number in (1, 2, 3, 8):
+        pixels = np.random.default_rng(number).integers(0, 256, (number, 3, 32, 48)).astype(np.uint8)
+        found = run(image=torch.from_numpy(pixels)).detach().numpy()
+        loaded = [torch.from_numpy(image[::-1].copy()) for image in pixels]  # BGR
+        data = model.data_preprocessor(dict(inputs=loaded, data_samples=[SegDataSample() for _ in loaded]))
+        whole = [dict(img_shape=(32, 48), ori_shape=(32, 48))]
+        with torch.no_grad():
+            wanted = model.encode_decode(torch.as_tensor(data['inputs']), whole)
+        assert found.shape == (number, 4, 32, 48) and close(found, wanted)
 
 
 def test_a_classifier_of_a_config_takes_rgb_where_its_loader_gives_bgr():

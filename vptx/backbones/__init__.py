@@ -1,29 +1,38 @@
-"""Backbone wrappers: one file for each family of networks. Only this package and ``vptx.weights`` import timm."""
+"""Backbone wrappers: one file for each family of networks. Only this package and ``vptx.weights`` import timm.
 
+The families are imported when one of them is first asked for, here or in the registry (``families.py``).
+"""
+
+import sys
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from vptx.registry import NETS
+
+from . import timm_registry  # noqa: F401
 from .base import Context, LayerOutput, Net, find_net, wrap_backbone
-from .hugging_face_beit import HuggingFaceBeit
-from .hugging_face_swin import HuggingFaceSwin
-from .hugging_face_vit import HuggingFaceViT
 from .memory import KeyValue
 from .open_clip_text import OpenCLIPText
-from .openmmlab_backbone import OpenMMLabBackbone
-from .openmmlab_positions import MMPretrainBEiT, MMPretrainEVA02
-from .openmmlab_swin import MMPretrainSwinV2, OpenMMLabSwin
-from .openmmlab_vit import MMPretrainDeiT3, MMPretrainViT, MMSegViT
-from .timm_beit import TimmBeit, TimmRelPos
-from .timm_cait import TimmCait
-from .timm_classifier import TimmClassifier
-from .timm_eva import TimmEva
-from .timm_naflex import TimmNaFlex
-from .timm_sam import TimmSAM
-from .timm_swin import TimmSwin
-from .timm_vit import TimmViT
-from .torchvision_classifier import TorchvisionClassifier
-from .torchvision_swin import TorchvisionSwin
-from .torchvision_vit import TorchvisionViT
+
+if TYPE_CHECKING:
+    from .hugging_face_beit import HuggingFaceBeit
+    from .hugging_face_swin import HuggingFaceSwin
+    from .hugging_face_vit import HuggingFaceViT
+    from .openmmlab_backbone import OpenMMLabBackbone
+    from .openmmlab_positions import MMPretrainBEiT, MMPretrainEVA02
+    from .openmmlab_swin import MMPretrainSwinV2, OpenMMLabSwin
+    from .openmmlab_vit import MMPretrainDeiT3, MMPretrainViT, MMSegViT
+    from .timm_beit import TimmBeit, TimmRelPos
+    from .timm_cait import TimmCait
+    from .timm_classifier import TimmClassifier
+    from .timm_eva import TimmEva
+    from .timm_naflex import TimmNaFlex
+    from .timm_sam import TimmSAM
+    from .timm_swin import TimmSwin
+    from .timm_vit import TimmViT
+    from .torchvision_classifier import TorchvisionClassifier
+    from .torchvision_swin import TorchvisionSwin
+    from .torchvision_vit import TorchvisionViT
 
 __all__ = [
     'Context',
@@ -66,5 +75,8 @@ def __getattr__(name: str) -> Any:
     if name in _OLD_NAMES:
         new = _OLD_NAMES[name]
         warnings.warn(f'vptx.backbones.{name} is vptx.backbones.{new} now', DeprecationWarning, stacklevel=2)
-        return globals()[new]
+        return getattr(sys.modules[__name__], new)
+    if name in __all__:
+        NETS.import_from_location()
+        return NETS.module_dict[name]
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

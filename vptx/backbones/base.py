@@ -37,6 +37,7 @@ __all__ = [
     'is_a',
     'kind_of',
     'measure_stem',
+    'reasons',
     'wrap_backbone',
 ]
 
@@ -493,22 +494,42 @@ def _at_site(block: nn.Module, name: str) -> nn.Module | None:
 
 
 def find_net(model: nn.Module) -> type[Net] | None:
-    """The class of the net that knows a library's model, or None."""
+    """Find the wrapper class that supports a library's network.
+
+    Args:
+        model: A network of timm, torchvision, transformers, mmpretrain or mmsegmentation, or one for which you have
+            registered a ``Net``.
+
+    Returns:
+        The class, or None if no wrapper supports ``model``.
+    """
     NETS.import_from_location()
     return next((net for net in NETS.module_dict.values() if net.knows(model)), None)
 
 
+def reasons(model: nn.Module) -> str:
+    """Why a model is not known, though it is of the family of a net; empty where it is of none."""
+    NETS.import_from_location()
+    return ''.join(net.reason(model) for net in NETS.module_dict.values())
+
+
 def wrap_backbone(model: nn.Module) -> Net:
-    """The net of a library's model.
+    """Wrap a library's network, so that prompts can enter it.
+
+    Args:
+        model: As for ``find_net``. It is not changed.
+
+    Returns:
+        A ``Net`` that holds ``model``.
 
     Raises:
-        ValueError: no net knows the model (lists those that are there).
+        ValueError: No wrapper supports ``model``. The message lists the wrappers.
     """
     net = find_net(model)
     if net is None:
         raise ValueError(
             f'no backbone wrapper supports {type(model).__module__}.{type(model).__name__}'
-            f'{"".join(kind.reason(model) for kind in NETS.module_dict.values())}. Available wrappers: '
+            f'{reasons(model)}. Available wrappers: '
             f'{", ".join(sorted(NETS.module_dict))}. CONTRIBUTING.md, "Add a network", shows how to add one'
         )
     return net(model)

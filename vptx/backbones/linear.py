@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.layers import Mlp
 from torch import Tensor, nn
-from torchvision.models.vision_transformer import MLPBlock
 
 from vptx.backbones.fused import may_fuse
 from vptx.backbones.spelling import has_global_hooks, is_plain
 
-__all__ = ['linear', 'run']
+__all__ = ['PARTS', 'linear', 'run']
+
+#: Modules that do no more than call their parts in turn, and the names of these parts; empty for all, as they come.
+#: The wrappers of a library's networks add its own.
+PARTS: dict[type[nn.Module], tuple[str, ...]] = {nn.Sequential: ()}
 
 
 def run(module: nn.Module, x: Tensor) -> Tensor:
@@ -25,14 +27,10 @@ def run(module: nn.Module, x: Tensor) -> Tensor:
         return module(x)
     if is_plain(module, (nn.Linear,)):
         return linear(x, module.weight, module.bias)
-    if isinstance(module, nn.Sequential) and is_plain(module, (nn.Sequential, MLPBlock)):
-        parts = list(module)
-    elif is_plain(module, (Mlp,)):
-        parts = [module.fc1, module.act, module.drop1, module.norm, module.fc2, module.drop2]
-    else:
+    if not is_plain(module, PARTS):
         return module(x)
-    for part in parts:
-        x = run(part, x)
+    for name in PARTS[type(module)] or module._modules:
+        x = run(getattr(module, name), x)
     return x
 
 

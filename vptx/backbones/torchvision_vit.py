@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torchvision.models import VisionTransformer, ViT_B_16_Weights, get_model
-from torchvision.models.vision_transformer import EncoderBlock
+from torchvision.models.vision_transformer import EncoderBlock, MLPBlock
 
 from vptx.backbones.base import Context, Net, count_channels, measure_stem
-from vptx.backbones.linear import linear, run
+from vptx.backbones.linear import PARTS, linear, run
 from vptx.backbones.memory import SelfAttention, Spelling
 from vptx.geometry import Geometry
 from vptx.registry import NETS
+
+PARTS[MLPBlock] = ()
 
 
 @NETS.register_module()

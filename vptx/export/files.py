@@ -33,28 +33,29 @@ def export_model(
     fold: bool | None = None,
     classes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write a prompted classifier or segmentor to a file that needs no vptx.
+    """Write a prompted classifier or segmentor to a file that runs without vptx.
 
-    The graph takes ``image``, RGB (B, 3, H, W) with any B and this H and W, and gives ``logits``, (B, C) or
-    (B, C, H, W). The normalisation of pixels is inside. Facts are in the file as JSON, under ``vptx``: the network, the
-    fingerprint of its frozen weights, the classes, the size, and what pixels are.
+    The graph takes ``image``, RGB (B, 3, H, W) with any B and this H and W. It returns ``logits``, (B, C) of a
+    classifier or (B, C, H, W) of a segmentor. The normalisation of pixels is inside. The file holds facts as JSON under
+    the key ``vptx``: the network, the fingerprint of its frozen weights, the classes, the size, and what pixels are.
 
     Args:
-        model: what ``vptx.attach`` or ``vptx.init_model`` returned. It is left as it was.
-        path: ``.pt2`` for torch.export, ``.onnx``, or ``.xml`` for OpenVINO, which writes a ``.bin`` next to it.
-        size: of an image, H and W or one number; by default that of the network.
-        uint8: whether pixels are whole numbers from 0 to 255, or else numbers in [0, 1].
-        fold: whether keys and values of prompts are constants in the graph (``vptx.fold``): by default, where
-            they can be.
-        classes: their names, if the model does not know them.
+        model: A model that ``vptx.attach`` or ``vptx.init_model`` returned. It is left as it was.
+        path: The file to write. ``.pt2`` is a program of torch.export, ``.onnx`` is ONNX, and ``.xml`` is OpenVINO,
+            which writes a ``.bin`` next to it.
+        size: The size of an image in pixels, (H, W) or one number. By default it is that of the network.
+        uint8: If true, pixels are whole numbers from 0 to 255. Otherwise they are numbers in [0, 1].
+        fold: Whether keys and values of prompts are constants in the graph (``vptx.fold``). By default they are, where
+            that is possible.
+        classes: The names of the classes, if the model does not have them.
 
     Returns:
-        The facts, and under ``difference`` the largest difference of the file's logits from the model's.
+        The facts. ``difference`` is the largest absolute difference of the file's logits from the model's.
 
     Raises:
-        ValueError: another ending; no prompted model; prompts that cannot be folded; a model that draws random
-            numbers, cannot be exported, or is another one in the file.
-        ImportError: the library of the format is not installed: ``pip install 'vptx[export]'``.
+        ValueError: The path has another ending, or the model has no prompter. Or its prompts cannot be folded, it draws
+            random numbers, torch cannot export it, or the file computes something else. No file is then written.
+        ImportError: The library of the format is not installed: ``pip install 'vptx[export]'``.
     """
     path, network = check_ending(path), prompted_network(model)
     size = as_size(network.net.geometry.image if size is None else size)

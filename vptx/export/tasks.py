@@ -134,18 +134,18 @@ def task_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def export_task(model: nn.Module, path: str | Path, classes: Sequence[str] = ()) -> dict[str, Any]:
-    """Write what a model learnt to a ``.safetensors`` file, as inputs of the graph that ``export_graph`` writes.
+    """Write what a model has learnt to a ``.safetensors`` file, as inputs of the graph that ``export_graph`` writes.
 
     Args:
-        model: what ``vptx.attach`` or ``vptx.init_model`` returned, with prompts that can be folded.
-        path: of the file; as small as a prompt file.
-        classes: their names, if the model does not know them.
+        model: A model that ``vptx.attach`` or ``vptx.init_model`` returned, whose prompts can be folded.
+        path: The file to write. It is as small as a prompt file.
+        classes: The names of the classes, if the model does not have them.
 
     Returns:
-        The facts that are in the file as JSON, under ``vptx``: its network and fingerprint are those of its graph.
+        The facts, which the file holds as JSON under the key ``vptx``. Network and fingerprint are those of its graph.
 
     Raises:
-        ValueError: as ``task_tensors``; another ending.
+        ValueError: The prompts of the model are not keys and values alone, or the path has another ending.
     """
     if Path(path).suffix != '.safetensors':
         raise ValueError(f'{path}: a task is written to a .safetensors file')
@@ -160,22 +160,24 @@ def export_graph(
 ) -> dict[str, Any]:
     """Write the frozen network of a model as one graph for many tasks.
 
-    Its inputs are ``image``, as of ``vptx.export.export_model``, ``key_0``, ``value_0``, ... (B, heads, P, d) with
-    any P, and the other trained tensors by their names in a prompt file, with ``_`` for ``.``. A head may have any
-    number of classes. A program of torch.export takes ``image`` and ``tensors``, a dict of the others.
+    Its inputs are ``image``, as for ``vptx.export.export_model``, the keys and values of the prompts of each layer,
+    ``key_0``, ``value_0``, ... (B, heads, P, d) with any P, and the other trained tensors. These have their names in a
+    prompt file, with ``_`` for ``.``. A head may have any number of classes. A program of torch.export takes ``image``
+    and ``tensors``, a dict of the others.
 
     Args:
-        model: one with prompts that can be folded; those of other tasks are in the same layers, and the same else was
-            trained.
-        path: as of ``vptx.export.export_model``.
-        size: of an image, H and W or one number; by default that of the network.
-        uint8: whether pixels are whole numbers from 0 to 255, or else numbers in [0, 1].
+        model: A model whose prompts can be folded. The other tasks must have prompts in the same layers, and must have
+            trained the same other parameters.
+        path: The file to write, as for ``vptx.export.export_model``.
+        size: The size of an image in pixels, (H, W) or one number. By default it is that of the network.
+        uint8: If true, pixels are whole numbers from 0 to 255. Otherwise they are numbers in [0, 1].
 
     Returns:
-        The facts; ``inputs`` has the names of all inputs but the image.
+        The facts. ``inputs`` has the names of all inputs except the image.
 
     Raises:
-        ValueError: as ``task_tensors`` and ``vptx.export.export_model``.
+        ValueError: The prompts of the model are not keys and values alone, or ``vptx.export.export_model`` would raise
+            one.
     """
     path = check_ending(path)
     tensors, names, network = task_tensors(model), _input_names(model), prompted_network(model)

@@ -30,12 +30,12 @@ def estimate_mapping(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]])
         vptx.estimate_mapping(model, train_loader)
 
     Args:
-        model: one that ``vptx.attach`` gave a mapping.
-        batches: images (B, 3, H, W), normalised as the network wants them, and labels: (B,), or how much of each class
-            an image is, (B, C).
+        model: A model to which ``vptx.attach`` has given a mapping.
+        batches: Pairs of images (B, 3, H, W), normalised as the network expects them, and labels. Labels are class
+            numbers (B,), or the share of each class in each image (B, C).
 
     Raises:
-        ValueError: a model without a mapping that is estimated, or no batches.
+        ValueError: The model has no mapping that is estimated, or there are no batches.
     """
     prompted = find_prompted_network(model)
     if prompted is None or not isinstance(prompted.mapping, CountedMapping):

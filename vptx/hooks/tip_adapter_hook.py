@@ -28,17 +28,19 @@ def fill_cache(model: torch.nn.Module, batches: Batches, validation: Batches | N
 
         vptx.fill_cache(model, train_loader, val_loader)
 
-    Args:
-        model: one that ``vptx.attach`` gave such a mapping.
-        batches: training images (B, 3, H, W), normalised as the network wants them, and labels (B,). It is gone through
-            once for each of the mapping's ``epochs``, and has to give the images in the same order.
-        validation: the same of validation images, on which alpha and beta are chosen; never test images. Without them
-            alpha and beta stay as they are, and with ``search`` the log says so.
+    The method is Tip-Adapter (Zhang et al., ECCV 2022, https://arxiv.org/abs/2111.03930). If the keys train and
+    ``num_images`` was left open, make the optimizer after this call.
 
-    Make the optimizer afterwards, if the keys train and ``num_images`` was left open.
+    Args:
+        model: A model to which ``vptx.attach`` has given a ``TipAdapterHead``.
+        batches: Pairs of training images (B, 3, H, W), normalised as the network expects them, and labels (B,). They
+            are iterated once for each of the mapping's ``epochs``, and must give the images in the same order each
+            time.
+        validation: The same of validation images. Alpha and beta are selected on them. Do not pass test images. With
+            None, alpha and beta stay as they are; if ``search`` is set, the log says so.
 
     Raises:
-        ValueError: a model without such a mapping, images in another order or of another number.
+        ValueError: The model has no such mapping, or images come in another order or in another number.
     """
     prompted = find_prompted_network(model)
     if prompted is None or not isinstance(prompted.mapping, TipAdapterHead):

@@ -39,22 +39,22 @@ class TextHead(LabelMapping):
         )
 
     Args:
-        tower: config of a text tower, ``OpenCLIPText``, or one that is built.
-        classes: class names; by default those of the data set, or of the prompt file.
-        template, average, prompter, whole: of ``PromptedText``.
-        scale: the factor of cosines; by default the tower's own.
-        pulls: terms of the loss, or their configs, that keep features near those of the frozen towers:
-            ``TextPull``, ``ImagePull``, ``LogitPull``.
+        tower: The config of a text tower, ``OpenCLIPText``, or a tower that is built.
+        classes: The names of the classes. By default they are those of the data set, or of the prompt file.
+        template, average, prompter, whole: As for ``PromptedText``.
+        scale: The factor of the cosines. By default it is the tower's own.
+        pulls: Terms of the loss, or their configs, that keep features near those of the frozen towers: ``TextPull``,
+            ``ImagePull``, ``LogitPull``.
 
     Attributes:
-        text: the text side; its ``prompter`` is what trains here.
-        own_facts: of a subclass, which other facts a prompt file must agree with.
+        text: The text side. Its ``prompter`` is what trains here.
+        own_facts: The facts of a subclass that a prompt file must agree with besides.
 
     Raises:
         ImportError: open_clip is not installed.
-        RuntimeError: scores are asked for before there are class names.
-        ValueError: see ``PromptedText``; when bound, a network whose logits have another width than the
-            tower's joint space, or vectors of each class without class names.
+        RuntimeError: Scores are asked for before there are class names.
+        ValueError: An option of ``PromptedText`` is wrong. Or, when the head is bound, the network's logits have
+            another width than the joint space of the tower, or there are vectors of each class without class names.
     """
 
     own_facts: tuple[str, ...] = ()

@@ -13,7 +13,6 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from vptx.geometry import Affine, At, Geometry, Site
 from vptx.prompters.adapter import Bottleneck
@@ -44,6 +43,8 @@ class AdapterPlus(Prompter):
         super().__init__()
         if not 0 <= drop_path < 1:
             raise ValueError(f'drop_path must be in [0, 1), not {drop_path}')
+        from torchvision.ops import StochasticDepth  # not on `import vptx`: it takes half a second
+
         self.rank = check_whole('rank', rank)
         self._asked = check_listed(layers)
         self.drop_path = StochasticDepth(drop_path, 'row')

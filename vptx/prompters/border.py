@@ -13,17 +13,19 @@ from vptx.registry import PROMPTERS
 
 @PROMPTERS.register_module()
 class BorderPrompter(FramePrompter):
-    """Pixels added along the four edges: 6 * T * (H + W - 2T) numbers.
+    """Pixels that are added along the four edges of an image: 6 * T * (H + W - 2T) numbers.
 
     Args:
-        width: T, pixels of each edge.
-        init: ``'gaussian'``, as published; ``'zero'`` begins at the network as it is; ``'normalised'``.
-        compose: ``'add'``, as published, or ``'replace'``, the border in place of what the image has there.
+        width: The width T of each edge, in pixels.
+        init: The initial values. ``'gaussian'`` is as published. ``'zero'`` leaves the network's input as it is at
+            first. ``'normalised'`` draws pixels from U(0, 1).
+        compose: ``'add'`` adds the border to the image, as published. ``'replace'`` puts it in place of what the image
+            has there.
         **others: ``space`` and ``bound`` of ``ImagePrompter``.
 
     Raises:
-        ValueError: no whole number of pixels; an unknown ``compose``; when bound, so many that nothing of the image is
-            left.
+        ValueError: ``width`` is no whole number, or ``compose`` is unknown. Or, when the prompter is bound, the border
+            leaves nothing of the image.
     """
 
     def __init__(self, width: int = 30, init: str = 'gaussian', compose: str = 'add', **others) -> None:

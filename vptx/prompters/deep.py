@@ -25,17 +25,16 @@ class DeepPrompter(TokenPrompter):
     """P learnt tokens before each of ``layers``: (number of layers) * P * D numbers.
 
     Args:
-        num_tokens: P.
-        layers: which layers, counted from 0, negative from the end; None for all. The paper's depth ablation (figure
-            7) is ``range(n)`` from below and ``range(-n, 0)`` from above.
-        shared: whether all layers use the same P vectors (figure 12), each with its own dropout mask.
-        carry: whether the outputs of the prompts go on through layers that have none of their own, as in the public
-            code, or are dropped after the layer that they were put in for.
-        embedded: whether the prompts of the first layer go through what the network does to embedded patches before
-            it: in CLIP's image towers a norm, through which the prompts of IVLP, MaPLe and PromptSRC go. In text
-            towers they always do: it gives them the positions of the words in whose place they stand.
-        **embedding: ``dropout``, ``project_dim``, ``segments``, ``init`` and others of
-            ``PromptEmbedding``.
+        num_tokens: The number of prompts P in each layer.
+        layers: The layers that have prompts, counted from 0, or from the end if negative. None is all layers. The
+            paper's depth ablation (figure 7) is ``range(n)`` from below and ``range(-n, 0)`` from above.
+        shared: If true, all layers use the same P vectors (figure 12). Each layer draws its own dropout mask.
+        carry: If true, the outputs of the prompts go on through layers that have no prompts of their own, as in the
+            public code. If false, they are dropped after the layer into which they were put.
+        embedded: If true, the prompts of the first layer go through what the network does to embedded patches before
+            that layer. In CLIP's image towers this is a norm, through which the prompts of IVLP, MaPLe and PromptSRC
+            go. In text towers they always do: it gives them the positions of the words in whose place they stand.
+        **embedding: ``dropout``, ``project_dim``, ``segments``, ``init`` and others of ``PromptEmbedding``.
     """
 
     def __init__(

@@ -24,17 +24,17 @@ _PARTS = ('q', 'k', 'v')
 
 @PROMPTERS.register_module()
 class LoRA(InsidePrompter):
-    """Low-rank updates of linear maps in every layer: ``rank`` * (inputs + outputs) numbers each.
+    """Low-rank updates of linear maps in every layer: ``rank`` * (inputs + outputs) numbers for each map.
 
     Args:
-        rank: r.
-        alpha: by default r, which scales the update by 1.
-        targets: which maps: any of ``'q'``, ``'k'``, ``'v'``, ``'proj'``, ``'fc1'``, ``'fc2'``.
-        dropout: of the input of A, while training.
-        layers: in which layers, counted from 0, negative from the end; None for all.
+        rank: The rank r of the updates.
+        alpha: The updates are scaled by alpha / r. By default alpha is r.
+        targets: The maps that are updated: any of ``'q'``, ``'k'``, ``'v'``, ``'proj'``, ``'fc1'``, ``'fc2'``.
+        dropout: The probability of dropout at the input of A, while training.
+        layers: The layers, counted from 0, or from the end if negative. None is all layers.
 
     Raises:
-        ValueError: options out of range, or an unknown target.
+        ValueError: An option is out of range, or a target is unknown.
     """
 
     def __init__(

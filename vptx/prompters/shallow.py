@@ -20,10 +20,9 @@ class ShallowPrompter(TokenPrompter):
     """P learnt tokens before the first layer: P * D numbers.
 
     Args:
-        num_tokens: P.
-        embedded: of ``DeepPrompter``.
-        **embedding: ``dropout``, ``project_dim``, ``segments``, ``init`` and others of
-            ``PromptEmbedding``.
+        num_tokens: The number of prompts P.
+        embedded: As for ``DeepPrompter``.
+        **embedding: ``dropout``, ``project_dim``, ``segments``, ``init`` and others of ``PromptEmbedding``.
     """
 
     def __init__(self, num_tokens: int = 50, embedded: bool = False, **embedding) -> None:

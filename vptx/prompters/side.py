@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import AlexNet_Weights, alexnet
 
 from vptx.files import safe_load
 from vptx.geometry import Geometry
@@ -43,6 +42,8 @@ class SideTuning(Prompter):
         self.weights = weights
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
+        from torchvision.models import alexnet  # not on `import vptx`: it takes half a second
+
         with torch.device('meta'):
             network = alexnet()
         # Its classifier goes unused and is nine tenths of it: it is not worth drawing.
@@ -73,6 +74,8 @@ class SideTuning(Prompter):
 def _load(network: nn.Module, weights: str) -> None:
     path = Path(weights)
     if weights == 'imagenet':
+        from torchvision.models import AlexNet_Weights
+
         url = AlexNet_Weights.IMAGENET1K_V1.url
         path = Path(torch.hub.get_dir(), 'checkpoints', Path(url).name)
         if not path.is_file():

@@ -13,11 +13,18 @@ __all__ = ['check', 'fetch']
 
 
 def fetch(package: Package, folder: Path) -> Path:
-    """The file of a package in ``folder``; fetched, unless it is there.
+    """Fetch a package with the client of its registry, unless it is there.
+
+    Args:
+        package: The package, with the checksum of its file.
+        folder: Where the file is, or is put.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        OSError: the client is missing or fails; says how to go on.
-        ValueError: the file has another sum.
+        OSError: The client is missing or fails. The message says what to do.
+        ValueError: The file has another checksum.
     """
     target = folder / package.file
     if not target.is_file():

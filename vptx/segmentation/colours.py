@@ -10,7 +10,14 @@ __all__ = ['colours', 'dataset_meta']
 
 
 def colours(number: int) -> list[list[int]]:
-    """RGB colours that differ from each other; those of the first classes are the same whatever their number."""
+    """Choose RGB colours that differ from each other.
+
+    Args:
+        number: The number of colours. The first colours are the same for any number.
+
+    Returns:
+        One (red, green, blue) for each class, 0 to 255.
+    """
     shades = [(1.0, 1.0), (0.9, 0.75), (0.5, 1.0), (0.75, 0.95)]  # saturation and value, in turn
     made = []
     for index in range(number):

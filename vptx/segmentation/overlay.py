@@ -49,15 +49,18 @@ def overlay(
     opacity: float = 0.6,
     longest: int = 1600,
 ) -> Image.Image:
-    """The photograph under the colours of its classes, next to it a legend of those that occur, the largest first.
+    """Draw the colours of classes over a photograph, with a legend of the classes that occur, the largest first.
 
     Args:
-        image: (H, W, 3) RGB, uint8.
-        labels: (H, W).
-        classes: names.
-        palette: an RGB colour for each.
-        opacity: of the colours.
-        longest: pixels of the longer side of the picture, from 320 up; the photograph is resized to it.
+        image: The photograph, RGB (H, W, 3), uint8.
+        labels: The class of each pixel, (H, W).
+        classes: The names of the classes.
+        palette: An RGB colour for each class, 0 to 255.
+        opacity: The opacity of the colours, from 0 to 1.
+        longest: The longer side of the picture in pixels, from 320 up. The photograph is resized to it.
+
+    Returns:
+        The picture with its legend.
     """
     colours = np.asarray(palette, np.uint8)
     height, width = labels.shape

@@ -15,7 +15,6 @@ from torch import nn
 from vptx.tensors import check_numbers
 from vptx.trainable import matches
 
-from .hub import fetch
 from .layouts import LAYOUTS, Converted, timm_names, to_timm
 from .read import read_tensors, weight_file
 from .report import Report
@@ -24,7 +23,7 @@ __all__ = ['Report', 'load_weights', 'read_tensors', 'weight_file']
 
 
 def load_weights(model: nn.Module, source: str | Path, positions: str = 'bicubic', fresh: Sequence[str] = ()) -> Report:
-    """Fill ``model``, a timm model, from ``source``, and log what became of every tensor.
+    """Fill ``model`` from ``source``, and log what became of every tensor.
 
     Every tensor of the model must be in the file with its shape, and every tensor of the file that is about a part of
     the model must have a place in it. Only a classifier may be missing, superfluous or of another shape. A network of
@@ -32,23 +31,33 @@ def load_weights(model: nn.Module, source: str | Path, positions: str = 'bicubic
     three in turns, scaled by 3 / channels.
 
     Args:
-        source: a file, whose format and layout are recognised by its content, ``'timm://NAME'``, ``'https://...'``, or
-            ``'real://NAME'``, what ``make real`` has fetched.
-        positions: how positions are interpolated to the model's image size: ``'bicubic'`` as timm does, or
-            ``'bilinear'``, the zoom of the VPT paper. Swin's relative position tables are always resized as timm does.
-        fresh: parts that are left as the model was built, whatever the file holds: patterns over whole components of
-            names, as in ``tune``. MAE's fine-tuning and the public VPT code drop MAE's last norm and start a new one
-            after the average: ``global_pool='avg'`` and ``fresh=['norm', 'fc_norm']``.
+        model: A model of timm. It is changed in place.
+        source: A file, whose format and layout are recognised by its content, or ``'timm://NAME'``, ``'https://...'``,
+            or ``'real://NAME'`` for what ``make real`` has fetched.
+        positions: How positions are interpolated to the model's image size. ``'bicubic'`` is what timm does, and
+            ``'bilinear'`` is the zoom of the VPT paper. Swin's relative position tables are always resized as timm
+            does.
+        fresh: Patterns over whole components of names, as in ``tune``. The parts that they name keep the values with
+            which the model was built. MAE's fine-tuning and the public VPT code drop MAE's last norm and start a new
+            one after the average: ``global_pool='avg'`` and ``fresh=['norm', 'fc_norm']``.
+
+    Returns:
+        What became of every tensor. It is logged too.
 
     Raises:
-        FileNotFoundError: no such file, or hub weights that are neither cached nor to be downloaded.
-        ValueError: an unreadable file, one that carries code, one of none of the layouts, another architecture, depth
-            or width; values that are not finite or no fractions; an unknown name or option.
+        FileNotFoundError: There is no such file, or the weights of a hub are neither cached nor can be downloaded.
+        ValueError: The file is unreadable, carries code, or has none of the layouts. Or it is of another architecture,
+            depth or width, or has values that are not finite. Or a name or an option is unknown.
     """
     if positions not in timm_names.POSITIONS:
         raise ValueError(f"positions='{positions}' is not one of {', '.join(timm_names.POSITIONS)}")
     source = str(source)
-    path = fetch(source) if source.startswith(('timm://', 'https://')) else weight_file(source)
+    if source.startswith(('timm://', 'https://')):
+        from .hub import fetch  # not on `import vptx`: it imports timm
+
+        path = fetch(source)
+    else:
+        path = weight_file(source)
     tensors = read_tensors(path)
     try:
         converted = to_timm(tensors, model, positions)

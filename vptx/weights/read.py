@@ -22,10 +22,16 @@ _MODEL_KEYS = ('state_dict', 'model', 'teacher')
 
 
 def weight_file(path: str | Path) -> Path:
-    """The file at ``path``.
+    """Find a file of weights.
+
+    Args:
+        path: The path of the file, or ``'real://NAME'`` for what ``make real`` has fetched.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        FileNotFoundError: says where it was looked for and how to get it.
+        FileNotFoundError: There is no such file. The message says where it was looked for and how to get it.
     """
     file = locate(path)
     if not file.is_file():
@@ -37,13 +43,18 @@ def weight_file(path: str | Path) -> Path:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The named tensors of a ``.npz``, ``.safetensors`` or PyTorch file; 16-bit and 64-bit numbers become 32-bit.
+    """Read the named tensors of a file. Numbers of 16 and 64 bits become numbers of 32 bits.
 
-    Of a whole training state, the model's.
+    Args:
+        path: A ``.npz``, ``.safetensors`` or PyTorch file. Of a whole training state, the tensors of the model are
+            read.
+
+    Returns:
+        The tensors by name.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: truncated, of none of the formats, without tensors or with several models, or carrying code.
+        FileNotFoundError: There is no such file.
+        ValueError: The file is truncated, has none of these formats, has no tensors or several models, or carries code.
     """
     path = weight_file(path)
     with path.open('rb') as file:

@@ -7,7 +7,6 @@ them below ``text.``. All of them have the ``logit_scale`` of the two towers, an
 from collections.abc import Mapping
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -80,6 +79,8 @@ def fetch_hub(place: str) -> Path:
     Raises:
         FileNotFoundError: neither in the cache nor to be downloaded.
     """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache  # not on `import vptx`
+
     *owner, name = place.split('/')
     repository, name = '/'.join(owner), f'{Path(name).stem}.safetensors' if name else HUB_FILE
     cached = try_to_load_from_cache(repository, name)

@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping
 from inspect import signature
 from typing import Any
 
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 NAME = "timm's names"
@@ -55,6 +54,8 @@ def convert(tensors: Mapping[str, Tensor], model: nn.Module, positions: str = 'b
 def adapt_stems(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Kernels of three channels for the channels that the model's images have, where these are not three."""
     stems = (getattr(model, 'pretrained_cfg', None) or {}).get('first_conv') or ()
+    from timm.models import adapt_input_conv  # not on `import vptx`: it takes a second
+
     adapted, own = {}, model.state_dict()
     for name in (f'{stem}.weight' for stem in ([stems] if isinstance(stems, str) else stems)):
         if name in own and name in tensors and tensors[name].shape[1] == 3 != own[name].shape[1]:
