@@ -120,7 +120,7 @@ def test_a_picture_under_all_tasks_and_its_attention(page, place):
     page.get_by_role('button', name='Classify').click()
     page.get_by_text('2 answers.').wait_for()
     cards = page.locator('.answer')
-    assert cards.count() == 2 and cards.nth(0).locator('h3 span').inner_text() == 'deep'
+    assert cards.count() == 2 and cards.nth(0).locator('h3').inner_text() == 'deep'
     assert cards.nth(0).locator('li').count() == 3
     shares = [float(text.split()[0]) for text in cards.nth(0).locator('.number').all_inner_texts()]
     assert shares == sorted(shares, reverse=True) and abs(sum(shares) - 100) < 0.5
