@@ -95,14 +95,14 @@ def measure(
             'one task alone': lambda images, names: _call(alone, images),
         }
         asked = dict.fromkeys(candidates, ['task000'] * batch)
-        model = _with_lora(another(), max(tasks), lora) if lora else None
+        adapted = _with_lora(another(), max(tasks), lora) if lora else None
         for number in tasks:
             name, several = f'bank, {number} task', 's' * (number > 1)
             candidates[name + several] = bank.predict
             asked[name + several] = [f'task{index % number:03}' for index in range(batch)]
-            if model is not None:
+            if adapted is not None:
                 other = f'LoRA of PEFT, {number} adapter{several}'
-                candidates[other] = lambda images, names: model(images, adapter_names=names)
+                candidates[other] = lambda images, names: adapted(images, adapter_names=names)
                 asked[other] = asked[name + several]
         times: dict[str, list[float]] = {name: [] for name in candidates}
         for number in range(rounds + 1):
