@@ -5,7 +5,8 @@ VPTX_TOKEN=... vptx serve CONFIG --prompts FOLDER --replicas 2 --port 8000
 
 FOLDER holds a prompt file for each task, NAME.safetensors. Files that are put there, replaced or taken away are so at
 once. Over HTTP, PUT and DELETE /tasks/NAME do that, with the token that the environment variable VPTX_TOKEN or the file
-of --token-file has. CONFIG is of a classifier; its prompter and its head do not matter, each task has its own.
+of --token-file has. CONFIG is of a classifier or a segmentor; its prompter and the number of its classes do not matter,
+each task has its own.
 
 It needs pip install 'vptx[serve]'. With --address it runs on a Ray cluster, where all machines see CONFIG and FOLDER.
 """

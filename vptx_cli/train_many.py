@@ -2,6 +2,7 @@
 
 vptx train-many mini_vtab/vpt_deep --tasks all
 vptx train-many mini_vtab/vpt_deep --tasks mini_digits mini_photos --work-dir work_dirs/two
+vptx train-many mini_vtab/vpt_deep --tasks all --apart     # one after the other, to compare the time
 
 Each task learns what it would have learnt alone, and leaves its own log, checkpoint and prompt.safetensors in a folder
 of its name. The files of all tasks are copied to WORK_DIR/prompts, a folder for vptx serve. Of a config whose tasks are
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument('--tasks', nargs='+', default=['all'], help="of the config's suite, or all")
     parser.add_argument('--work-dir', type=Path, help='by default work_dirs/<name of the config>_together')
+    parser.add_argument('--apart', action='store_true', help='one after the other, each alone, to compare the time')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -32,7 +34,7 @@ def train(args: argparse.Namespace) -> None:
     from copy import deepcopy
     from shutil import copyfile
 
-    from vptx.configs import find_own_modules, read_config
+    from vptx.configs import find_own_modules, make_runner, read_config
     from vptx.datasets.suites import TASKS, set_task
     from vptx.settings import check_config, check_options
     from vptx.studies.together import train_together
@@ -55,7 +57,14 @@ def train(args: argparse.Namespace) -> None:
         for unused in ('grid', 'method_grid', 'final', 'variants'):
             configs[name].pop(unused, None)
     started, clock = time.perf_counter(), time.process_time()
-    runners = train_together(configs, lambda name: print(f'{name} is trained', flush=True))
+    if args.apart:
+        runners = {}
+        for name in names:
+            configs[name].experiment_name = name  # by which MMEngine keeps loggers
+            runners[name] = make_runner(configs[name])
+            runners[name].train()
+    else:
+        runners = train_together(configs, lambda name: print(f'{name} is trained', flush=True))
     print(
         f'{len(names)} tasks in {time.perf_counter() - started:.0f} s, {time.process_time() - clock:.0f} s of processor'
     )

@@ -53,8 +53,8 @@ def fixed(config: Config, folder: Path, seed: int = 0) -> Config:
 
 def picture(seed: int = 0, size: tuple[int, int] = (16, 16), kind: str = 'PNG') -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 255, (*size, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind)
+    file, image = io.BytesIO(), Image.fromarray(pixels)
+    image.save(file, kind, **(dict(save_all=True, append_images=[image]) if kind == 'MPO' else {}))
     return file.getvalue()
 
 

@@ -129,6 +129,21 @@ def test_a_bad_file_in_the_folder_is_said_of_its_task_alone(server, tmp_path):
     assert [task['name'] for task in found['tasks']] == ['deep', 'probe'] and 'bad.safetensors' in found['unfit'][0]
 
 
+def test_a_file_that_is_spoiled_during_a_batch_is_said_of_its_task_alone(server, monkeypatch):
+    _, backend, _ = server
+    answer = backend.engine.bank.answer
+
+    def spoiled(images, names):
+        if 'probe' in names:
+            raise ValueError('probe.safetensors is truncated')
+        return answer(images, names)
+
+    monkeypatch.setattr(backend.engine.bank, 'answer', spoiled)
+    image = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    good, bad = backend.engine.predict([(image, 'deep'), (image, 'probe')])
+    assert good.task == 'deep' and (bad.status, bad.message) == (422, 'probe.safetensors is truncated')
+
+
 @pytest.mark.parametrize('name', ['..%2Fdeep', '..', 'a.b', '-', 'x' * 65, '%00', 'a b'])
 def test_names_are_no_paths(server, name, tmp_path):
     client, _, files = server
@@ -148,6 +163,12 @@ def bomb(side: int) -> bytes:
     return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head) + chunk(b'IDAT', zlib.compress(b'\0' * 99)) + chunk(b'IEND', b'')
 
 
+def says(content: bytes, at: bytes, place: int, sizes: bytes) -> bytes:
+    """An image whose header says other sizes: ``place`` bytes after the marker ``at``."""
+    start = content.index(at) + place
+    return content[:start] + sizes + content[start + len(sizes) :]
+
+
 @pytest.mark.parametrize(
     ('content', 'status', 'reason'),
     [
@@ -158,8 +179,10 @@ def bomb(side: int) -> bytes:
         (b'GIF89a' + bytes(20), 422, 'no image of'),
         (bomb(30_000), 413, 'pixels'),
         (bomb(9_000), 413, 'an image of 9000 x 9000 pixels'),
+        (says(picture(kind='BMP'), b'BM', 18, struct.pack('<ii', 9000, 9000)), 413, '9000 x 9000'),
+        (says(picture(kind='JPEG'), b'\xff\xc0', 5, struct.pack('>HH', 9000, 9000)), 413, '9000 x 9000'),
     ],
-    ids=['text', 'nothing', 'cut PNG', 'cut JPEG', 'another kind', 'bomb', 'large'],
+    ids=['text', 'nothing', 'cut PNG', 'cut JPEG', 'another kind', 'bomb', 'large', 'large BMP', 'large JPEG'],
 )
 def test_images_that_are_refused(server, content, status, reason, monkeypatch):
     client, *_ = server
@@ -171,7 +194,7 @@ def test_images_that_are_refused(server, content, status, reason, monkeypatch):
     assert client.json('/predict', image=text(picture()), task='deep').status == 200
 
 
-@pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'WEBP', 'BMP'])
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'MPO', 'WEBP', 'BMP'])
 def test_kinds_of_images(server, kind):
     client, *_ = server
     assert client.json('/predict', image=text(picture(size=(40, 24), kind=kind)), task='deep').status == 200
@@ -205,7 +228,7 @@ def test_requests_that_cannot_be_read(server, body, headers, status):
 def test_limits(place, tmp_path):
     config, files = place
     client, backend = served.serve(
-        config, tmp_path, Limits(body=3000, file=100, images=2, answers=3, queue=3, client=2)
+        config, tmp_path, Limits(body=3000, file=100, images=2, answers=3, queue=3, client=2, total=1000)
     )
     backend.engine.bank.add('deep', files['deep'])
     small = text(picture())
@@ -214,6 +237,9 @@ def test_limits(place, tmp_path):
     assert client('POST', '/predict', body, {**headers, 'content-length': None}).status == 413  # counted as it comes
     assert client.json('/predict', images=[small] * 2, tasks=['deep', 'deep']).status == 413
     assert client.json('/predict', images=[small] * 3, tasks=['deep']).status == 413
+    flat = text(bomb(30))
+    reply = client.json('/predict', images=[flat, flat], tasks=['deep'])
+    assert reply.status == 413 and 'images of 1,800 pixels together' in reply.json['error']
     assert client('PUT', '/tasks/x', files['newer'].read_bytes(), AUTHORIZED).status == 413
     assert client.json('/predict', image=small, task='deep').status == 200
 

@@ -15,6 +15,7 @@ from torch import nn
 
 import vptx
 from vptx.backbones import wrap_backbone
+from vptx.backbones.memory import each_ready
 from vptx.registry import NETS
 from vptx.serve import Bank, UnknownTask
 
@@ -114,8 +115,7 @@ def test_a_mixed_batch_is_each_task_alone(network, double, tmp_path):
         assert difference <= (1e-12 if double else 1e-5), (name, difference)
 
 
-@pytest.mark.parametrize('network', ['plain', 'swin'])
-def test_what_pads_shorter_prompts_does_not_matter(network, tmp_path):
+def test_what_pads_shorter_prompts_does_not_matter():
     """Also beside a task without prompts, whose keys are padding alone."""
     from vptx.backbones.memory import attend
     from vptx.geometry import KeyValue
@@ -129,6 +129,27 @@ def test_what_pads_shorter_prompts_does_not_matter(network, tmp_path):
         torch.testing.assert_close(found[one], attend(query[one], key[one], value[one], own), rtol=0, atol=1e-13)
     rubbish = torch.where(memory.hidden[:, None, :, None], 1e6, memory.key)
     torch.testing.assert_close(attend(query, key, value, memory._replace(key=rubbish)), found, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('network', ['plain', 'swin'])
+def test_rubbish_in_the_padding_changes_no_answer(network, tmp_path, monkeypatch):
+    bank, alone, padded = Bank(tiny(network), tmp_path / 'bank'), {}, []
+    for name, tokens in dict(deep=2, longer=5, probe=0).items():
+        prompter = dict(type='DeepPrompter', num_tokens=tokens) if tokens else None
+        alone[name] = task(network, name, CLASSES[name], prompter=prompter)
+        bank.add(name, saved(alone[name], tmp_path / f'{name}.safetensors'))
+
+    def rubbish(parts, counts):
+        found = each_ready(parts, counts)
+        if found is None or found.hidden is None:
+            return found
+        padded.append(int(found.hidden.sum()))
+        hidden = found.hidden[:, None, :, None]
+        return found._replace(key=found.key.masked_fill(hidden, 1e4), value=found.value.masked_fill(hidden, -1e4))
+
+    monkeypatch.setattr('vptx.backbones.base.each_ready', rubbish)
+    check(bank, alone, ('probe', 'deep', 'longer', 'deep'))
+    assert padded and all(padded)
 
 
 @pytest.mark.parametrize('kind', image_prompters())
@@ -184,6 +205,22 @@ def test_more_tasks_than_slots(two):
     check(bank, alone, ('shallow', 'shallow'))
     check(bank, alone, ('shallow',))
     assert bank.loads <= loads + 1
+
+
+def test_the_task_that_was_asked_for_longest_ago_gives_way_unless_it_is_pinned(tmp_path):
+    bank = Bank(tiny(), tmp_path / 'bank', slots=2)
+    for name in ('deep', 'shallow', 'probe'):
+        bank.add(name, saved(task('plain', name, CLASSES[name]), tmp_path / f'{name}.safetensors'))
+    assert list(bank._ready) == ['shallow', 'probe'] and bank.names == ('deep', 'probe', 'shallow')
+    bank.task('shallow')
+    bank.task('deep')
+    assert list(bank._ready) == ['shallow', 'deep']
+    with bank.pinned(['shallow']) as (pinned,):
+        bank.task('probe')
+        assert list(bank._ready) == ['shallow', 'probe'] and bank.task('shallow') is pinned
+    assert bank.loads == 2
+    with pytest.raises(ValueError, match='3 tasks at a time are more than the 2 slots'), bank.pinned(bank.names):
+        pass
 
 
 def test_a_replaced_task_is_another_version_and_pins_keep_the_old_one(two):

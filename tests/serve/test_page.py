@@ -6,10 +6,15 @@ from threading import Thread
 from time import sleep
 
 import pytest
+import segruns
 import served
+import test_masks
 from served import picture, write_task
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize('size', [(390, 844), (1280, 900)], ids=['narrow', 'wide'], indirect=True),
+]
 
 
 @contextmanager
@@ -43,6 +48,21 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    """The same of a segmentor."""
+    folder = tmp_path_factory.mktemp('scenes')
+    segruns.weights(folder / 'weights.pth')
+    config = segruns.seg_config(folder, folder)
+    client, backend = served.serve(config, folder / 'prompts')
+    for name, classes in dict(parts=('leaf', 'stem'), scene=segruns.CLASSES).items():
+        path = test_masks.write_task(config, folder / f'{name}.safetensors', classes, seed=len(classes))
+        backend.engine.bank.add(name, path)
+    (folder / 'scene.png').write_bytes(picture(5, (90, 120)))
+    with listening(client.app) as address:
+        yield address, folder
+
+
+@pytest.fixture(scope='module')
 def browser():
     from playwright.sync_api import sync_playwright
 
@@ -56,22 +76,43 @@ def browser():
         found.close()
 
 
-@pytest.fixture(params=[(390, 844), (1280, 900)], ids=['narrow', 'wide'])
-def page(request, browser, place):
-    """The page, on a narrow and on a wide screen; asks for nothing from elsewhere and logs no error."""
-    context = browser.new_context(viewport=dict(zip(('width', 'height'), request.param, strict=True)))
-    context.grant_permissions(['camera'], origin=place[0].rstrip('/'))
+@contextmanager
+def opened(browser, address, size):
+    """The page on a screen of a size; asks for nothing from elsewhere and logs no error."""
+    context = browser.new_context(viewport=dict(zip(('width', 'height'), size, strict=True)))
+    context.grant_permissions(['camera'], origin=address.rstrip('/'))
     page = context.new_page()
     errors, asked = [], []
     page.on('pageerror', lambda error: errors.append(str(error)))
+    page.on('console', lambda message: errors.append(message.text) if message.type == 'error' else None)
     page.on('request', lambda found: asked.append(found.url))
-    page.goto(place[0])
-    page.wait_for_function("document.querySelectorAll('#task option').length > 1")
+    page.goto(address)
+    # No function that polls: the page forbids eval.
+    page.locator('#task option').nth(1).wait_for(state='attached')
     yield page
-    assert not errors
-    assert all(url.startswith((place[0], 'blob:', 'data:')) for url in asked), asked
+    assert not [error for error in errors if 'status of 4' not in error]  # what Chromium says of a refused request
+    assert all(url.startswith((address, 'blob:', 'data:')) for url in asked), asked
     assert page.evaluate('document.documentElement.scrollWidth <= window.innerWidth')
     context.close()
+
+
+@pytest.fixture
+def size(request):
+    return request.param
+
+
+@pytest.fixture
+def page(size, browser, place):
+    with opened(browser, place[0], size) as page:
+        yield page
+
+
+@pytest.fixture
+def scene(size, browser, scenes):
+    """The page of a segmentor, with a picture."""
+    with opened(browser, scenes[0], size) as page:
+        page.set_input_files('#file', scenes[1] / 'scene.png')
+        yield page
 
 
 def test_a_picture_under_all_tasks_and_its_attention(page, place):
@@ -79,7 +120,7 @@ def test_a_picture_under_all_tasks_and_its_attention(page, place):
     page.get_by_role('button', name='Classify').click()
     page.get_by_text('2 answers.').wait_for()
     cards = page.locator('.answer')
-    assert cards.count() == 2 and cards.nth(0).locator('h3 span').inner_text() == 'deep'
+    assert cards.count() == 2 and cards.nth(0).locator('h3').inner_text() == 'deep'
     assert cards.nth(0).locator('li').count() == 3
     shares = [float(text.split()[0]) for text in cards.nth(0).locator('.number').all_inner_texts()]
     assert shares == sorted(shares, reverse=True) and abs(sum(shares) - 100) < 0.5
@@ -168,3 +209,44 @@ def test_what_a_screen_reader_is_told(page):
         !(e.textContent.trim() || e.labels?.length || e.getAttribute('aria-label') || e.alt)).map(e => e.id)""")
     assert unnamed == []
     assert page.locator('[role=status][aria-live=polite]').count() == 2
+
+
+def test_the_classes_of_pixels_over_the_picture(scene):
+    """Under all tasks: the first is shown; each is under its own button; the legend has names, colours and shares."""
+    scene.get_by_role('button', name='Segment').click()
+    scene.get_by_text('2 answers.').wait_for()
+    mask, first, second = (
+        scene.locator('#mask'),
+        *(scene.get_by_role('button', name=f'Show classes under {task}') for task in ('parts', 'scene')),
+    )
+    assert first.get_attribute('aria-pressed') == 'true' and mask.is_visible()
+    assert mask.evaluate('image => [image.naturalWidth, image.naturalHeight]') == [120, 90]
+    assert mask.bounding_box() == scene.locator('#picture').bounding_box()
+    second.click()
+    assert [button.get_attribute('aria-pressed') for button in (first, second)] == ['false', 'true']
+    card = scene.locator('.answer').nth(1)
+    lines = card.locator('li').all_inner_texts()
+    said = scene.locator('#mask').get_attribute('alt')
+    assert said.startswith('Classes of the pixels under scene: ') and lines
+    for line in lines:
+        name, share = line.split('\n')
+        assert f'{name} {share}' in said and name in segruns.CLASSES
+    colours = card.locator('li b').evaluate_all('all => all.map(part => getComputedStyle(part).backgroundColor)')
+    assert set(colours) <= {f'rgb({r}, {g}, {b})' for r, g, b in segruns.COLOURS.tolist()}
+    scene.get_by_label('Opacity of the classes').fill('25')
+    assert mask.evaluate('image => image.style.opacity') == '0.25'
+    second.click()
+    assert mask.is_hidden() and scene.locator('#fade').is_hidden()
+
+
+def test_classes_and_attention_take_turns(scene):
+    scene.get_by_label('Task', exact=True).select_option('scene')
+    scene.get_by_role('button', name='Segment').click()
+    scene.get_by_text('1 answer.').wait_for()
+    scene.get_by_role('button', name='Show attention under scene').click()
+    scene.get_by_text('to 3 prompts').wait_for()
+    assert scene.locator('#overlay').is_visible() and scene.locator('#mask').is_hidden()
+    scene.get_by_role('button', name='Show classes under scene').focus()
+    scene.keyboard.press('Enter')
+    assert scene.locator('#mask').is_visible() and scene.locator('#overlay').is_hidden()
+    assert scene.locator('#looking').is_hidden()

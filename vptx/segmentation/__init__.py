@@ -8,7 +8,7 @@ from .inferencer import SegInferencer
 from .metric import CheckedIoUMetric
 from .overlay import overlay, predict, write_predictions
 from .preprocessor import AnyBandsPreProcessor
-from .segmentor import StreamedEncoderDecoder
+from .segmentor import StreamedEncoderDecoder, decide, probabilities, windows
 from .tta import AccumulatingTTAModel
 from .words import ReadsWords, TextSegHead, TextSETRUPHead
 
@@ -30,7 +30,10 @@ __all__ = [
     'TextSegHead',
     'colours',
     'dataset_meta',
+    'decide',
     'overlay',
     'predict',
+    'probabilities',
+    'windows',
     'write_predictions',
 ]

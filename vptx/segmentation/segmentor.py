@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vptx.registry import MODELS
 
-__all__ = ['StreamedEncoderDecoder', 'decide', 'probabilities']
+__all__ = ['StreamedEncoderDecoder', 'decide', 'probabilities', 'windows']
 
 STRIP = 32  # rows of the photograph that are decided at a time
 
@@ -120,8 +120,8 @@ class _Rows:
         config = segmentor.test_cfg
         slides = config.get('mode', 'whole') == 'slide'
         (tall, wide), (down, across) = (config.crop_size, config.stride) if slides else ((height, width),) * 2
-        self.waiting, self.across = _windows(height, tall, down), _windows(width, wide, across)
-        self.counts = [_counts(windows, image) for windows in (self.waiting, self.across)]
+        self.waiting, self.across = windows(height, tall, down), windows(width, wide, across)
+        self.counts = [_counts(found, image) for found in (self.waiting, self.across)]
         # Of rows first to last. A window is added for a strip that ends in it and may begin above it.
         self.first = self.last = 0
         self.sums = image.new_empty(segmentor.out_channels, min(height, span + tall), width)
@@ -151,16 +151,16 @@ class _Rows:
             self.sums[:, top + unseen - first : bottom - first, left:right] += logits[:, unseen:]
 
 
-def _windows(length: int, window: int, stride: int) -> list[tuple[int, int]]:
+def windows(length: int, window: int, stride: int) -> list[tuple[int, int]]:
     """From where to where the windows reach along one side; the last one is moved back to end with the image."""
     steps = max(length - window + stride - 1, 0) // stride + 1
     ends = [min(step * stride + window, length) for step in range(steps)]
     return [(max(end - window, 0), end) for end in ends]
 
 
-def _counts(windows: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
+def _counts(found: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
     """In how many windows each row, or column, is."""
-    counts = like.new_zeros(windows[-1][1])
-    for start, end in windows:
+    counts = like.new_zeros(found[-1][1])
+    for start, end in found:
         counts[start:end] += 1
     return counts

@@ -52,6 +52,7 @@ class Limits:
         body: bytes of a request with images.
         file: bytes of a prompt file.
         pixels: of an image.
+        total: pixels of all images of a request.
         images: of a request.
         answers: of a request, an image under a task each.
         queue: answers that are waited for; above that, 503.
@@ -62,6 +63,7 @@ class Limits:
     body: int = 32 * 2**20
     file: int = 64 * 2**20
     pixels: int = 40_000_000
+    total: int = 400_000_000
     images: int = 64
     answers: int = 1024
     queue: int = 1024
@@ -72,8 +74,8 @@ class Limits:
 class Backend(Protocol):
     """Where the answers come from. Each may raise ``Full``."""
 
-    async def predict(self, images: Sequence[Any], pairs: Sequence[tuple[int, str]]) -> list[Answer | Failure]:
-        """Of each pair of the number of an image and the name of a task."""
+    async def predict(self, images: Sequence[Any], pairs: Sequence[tuple[int, str]]) -> list[Any]:
+        """Of each pair of the number of an image and the name of a task: see ``Engine.predict``."""
 
     async def attention(self, image: Any, name: str) -> dict | Failure: ...
 
@@ -272,6 +274,9 @@ class _Server:
         if len(pairs) > self.limits.answers:
             raise _Refused(413, f'{len(pairs)} answers in a request, more than {self.limits.answers}')
         await self.check_there([name for _, name in pairs])
+        pixels = sum(width * height for _, (width, height) in map(self.pictures.look, images))
+        if pixels > self.limits.total:
+            raise _Refused(413, f'images of {pixels:,} pixels together, more than {self.limits.total:,}')
         if self.waiting + len(pairs) > self.limits.queue:
             raise Full
         self.waiting += len(pairs)
@@ -285,10 +290,11 @@ class _Server:
                 return _error(answer.status, answer.message)
         answers = []
         for (index, name), answer in zip(pairs, found, strict=True):
-            assert isinstance(answer, Answer)
             self.answers.labels(**self.labels, task=name).inc()
             facts = as_json(answer)
-            answers.append(dict(image=index, **{**facts, 'classes': facts['classes'][:top]}))
+            if isinstance(answer, Answer):  # the classes of a mask are all that it has
+                facts['classes'] = facts['classes'][:top]
+            answers.append(dict(image=index, **facts))
         return JSONResponse(dict(answers=answers))
 
     async def attention(self, request: Request) -> Response:

@@ -6,7 +6,7 @@
 
 A mixed batch goes once through what is frozen. Each sample attends to the keys and values of its own task's prompts,
 which are made once, when the task is loaded (``MixedPrompter``). The heads of all tasks are
-one product, of which each sample gets its own part.
+one product, of which each sample gets its own part; decode heads of segmentors run on the samples of their task.
 """
 
 import re
@@ -17,13 +17,15 @@ from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 from threading import Condition
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vptx.files import existing, write_whole
 from vptx.serve.frozen import FrozenNetwork
-from vptx.serve.task import Task
+from vptx.serve.segments import segment
+from vptx.serve.task import Kind, Task
 
 __all__ = ['Bank', 'UnknownTask', 'check_name', 'version_of']
 
@@ -63,8 +65,8 @@ class Bank:
     """Tasks by name, whose prompts and heads share one frozen network.
 
     Args:
-        network: a library's network, one that ``vptx.attach`` prompted, or a classifier of mmpretrain, such as
-            ``vptx.init_model`` gives. It is left as it is; its weights are shared.
+        network: a library's network, one that ``vptx.attach`` prompted, or a classifier of mmpretrain or a segmentor of
+            mmsegmentation, such as ``vptx.init_model`` gives. It is left as it is; its weights are shared.
         folder: where the files of the tasks are, ``NAME.safetensors``. What is put there is a task, what is replaced
             is another version, and what is taken away is gone, for every bank that has the folder. None keeps the files
             where they are.
@@ -234,11 +236,12 @@ class Bank:
         """Logits of a mixed batch.
 
         Args:
-            images: as the network takes them (B, 3, H, W).
+            images: as the network takes them (B, 3, H, W). Of a segmentor whose test goes by windows, larger ones, too.
             names: of the task of each image; one image may stand there several times, under several tasks.
 
         Returns:
-            Of each image, the logits (C,) of its task, whose C classes are those of ``task``.
+            Of each image, the logits (C,) of its task, whose C classes are those of ``task``; of a segmentor, those of
+            each pixel (C, H, W).
 
         Raises:
             UnknownTask: there is none of a name.
@@ -269,15 +272,22 @@ class Bank:
             rows = list(group)
             # The images themselves, where that is all of them: no copy.
             batch = images if rows == list(range(len(images))) else images[torch.tensor(rows, device=images.device)]
-            features = self.frozen.features(batch, kind, [tasks[row].prompter for row in rows])
-            logits = self._classify(features, [tasks[row] for row in rows])
+            logits = self._logits(batch, kind, [tasks[row] for row in rows])
             found.update({row: (scores, tasks[row]) for row, scores in zip(rows, logits, strict=True)})
         return found
+
+    def _logits(self, batch: Tensor, kind: Kind, tasks: Sequence[Task]) -> list[Tensor]:
+        """Of samples of one kind, those of a task next to each other."""
+        prompters = [task.prompter for task in tasks]
+        if self.frozen.decoder is None:
+            return self._classify(self.frozen.features(batch, kind, prompters), tasks)
+        decoders: list[Any] = [task.head for task in tasks]
+        return segment(batch, decoders, lambda images: self.frozen.maps(images, kind, prompters))
 
     def _classify(self, features: Tensor, tasks: Sequence[Task]) -> list[Tensor]:
         """(B, D) -> (C,) of each task: one product with all heads."""
         distinct = list(dict.fromkeys(tasks))
-        heads = [task.head for task in distinct]
+        heads: list[Any] = [task.head for task in distinct]
         weight, bias = (
             parts[0] if len(parts) == 1 else torch.cat(parts)
             for parts in ([head.weight for head in heads], [head.bias for head in heads])
@@ -286,11 +296,13 @@ class Bank:
         starts = dict(zip(distinct, _starts(heads), strict=True))
         lengths = self._lengths(features) if any(head.unit for head in heads) else None
         found = []
+        by_task = dict(zip(distinct, heads, strict=True))
         for row, task in enumerate(tasks):
-            scores = product[row, starts[task] : starts[task] + len(task.head.weight)]
-            if task.head.unit and lengths is not None:
+            head = by_task[task]
+            scores = product[row, starts[task] : starts[task] + head.classes]
+            if head.unit and lengths is not None:
                 scores = scores / lengths[row]
-                scores = scores if task.head.after is None else scores + task.head.after
+                scores = scores if head.after is None else scores + head.after
             found.append(scores)
         return found
 

@@ -7,12 +7,14 @@ from threading import Lock
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
 from vptx.analysis.attention import class_attention
 from vptx.apis import init_model
 from vptx.serve.bank import Bank, UnknownTask
+from vptx.serve.pictures import Photograph
 from vptx.serve.task import Task
 
 __all__ = ['Answer', 'Engine', 'Failure']
@@ -51,7 +53,8 @@ class Engine:
     """A bank, and what stands before it.
 
     Args:
-        config: of a classifier; its prompter and its head do not matter, each task has its own.
+        config: of a classifier or a segmentor; its prompter and the number of its classes do not matter, each task has
+            its own.
         folder: of the prompt files.
         slots: of the bank.
         device: such as ``'cuda:0'``.
@@ -62,6 +65,12 @@ class Engine:
         self.bank = Bank(model, folder, slots)
         self.preprocessor: nn.Module | None = getattr(model, 'data_preprocessor', None)
         self.size = self.bank.frozen.net.geometry.image
+        self.masks: Any = None
+        if self.bank.frozen.decoder is not None:
+            from vptx.serve.masks import Masks  # mmsegmentation is an extra
+
+            data: Any = (config.get('test_dataloader') or {}).get('dataset') or {}
+            self.masks = Masks(self.bank, model.data_preprocessor, data)
         self._lock = Lock()
 
     def _images(self, inputs: Sequence[Tensor]) -> Tensor:
@@ -69,26 +78,37 @@ class Engine:
             return torch.stack(list(inputs))
         return self.preprocessor(dict(inputs=list(inputs)), training=False)['inputs']
 
-    def predict(self, items: Sequence[tuple[Tensor, str]], top: int = 5) -> list[Answer | Failure]:
-        """Of each image (3, H, W) with the name of a task, mixed in one batch. What is wrong with one task is no
-        concern of the others."""
+    def predict(self, items: Sequence[tuple[Any, str]], top: int = 5) -> list[Any]:
+        """Of each image, as ``Pictures`` gives it, with the name of a task, mixed in one batch: an ``Answer``, of a
+        segmentor a ``Mask``, or a ``Failure``. What is wrong with one task is no concern of the others."""
         failures: dict[str, Failure] = {}
         for name in dict.fromkeys(name for _, name in items):
             failure = self._failure(name)
             if failure is not None:
                 failures[name] = failure
         good = [i for i, (_, name) in enumerate(items) if name not in failures]
-        found: dict[int, Answer | Failure] = {}
+        found: dict[int, Any] = {}
         if good:
             try:
                 with self._lock:
-                    answers = self.bank.answer(self._images([items[i][0] for i in good]), [items[i][1] for i in good])
-            except UnknownTask:  # removed in the meantime
-                if len(items) == 1:
-                    return [Failure(404, f'there is no task {items[0][1]!r}')]
-                return [self.predict([item], top)[0] for item in items]
-            found = {i: answer(task, logits, top) for i, (logits, task) in zip(good, answers, strict=True)}
+                    answers = self._answers([items[i] for i in good], top)
+            except (UnknownTask, ValueError) as error:  # removed in the meantime, or its file was spoiled
+                if len(items) > 1:
+                    return [self.predict([item], top)[0] for item in items]
+                if isinstance(error, ValueError):
+                    return [Failure(422, str(error))]
+                return [Failure(404, f'there is no task {items[0][1]!r}')]
+            found = dict(zip(good, answers, strict=True))
         return [found.get(i) or failures[name] for i, (_, name) in enumerate(items)]
+
+    def _answers(self, items: Sequence[tuple[Any, str]], top: int) -> list[Any]:
+        if self.masks is None:
+            answers = self.bank.answer(self._images([image for image, _ in items]), [name for _, name in items])
+            return [answer(task, logits, top) for logits, task in answers]
+        found = self.masks(items)
+        return [
+            Failure(getattr(mask, 'status', 422), str(mask)) if isinstance(mask, ValueError) else mask for mask in found
+        ]
 
     def _failure(self, name: str) -> Failure | None:
         try:
@@ -112,17 +132,19 @@ class Engine:
         if failure is not None:
             return failure
         task = self.bank.task(name)
-        return dict(name=name, version=task.version, classes=list(task.classes), bytes=task.bytes)
+        facts = dict(name=name, version=task.version, classes=list(task.classes), bytes=task.bytes)
+        return facts if self.masks is None else dict(facts, colours=self.masks.colours(task.classes))
 
-    def attention(self, image: Tensor, name: str) -> dict[str, Any] | Failure:
-        """Of the class token in each layer, to the prompts (P,) and to the patches (H' * W'), means over heads."""
+    def attention(self, image: Any, name: str) -> dict[str, Any] | Failure:
+        """Of the class token in each layer, to the prompts (P,) and to the patches (H' * W'), means over heads; of a
+        segmentor, with the whole image resized to the network's size."""
         failure = self._failure(name)
         if failure is not None:
             return failure
         with self._lock, self.bank.pinned([name]) as (task,):
             network = self.bank.frozen.network_of(task.kind)
             try:
-                layers, grid = class_attention(network, self._images([image]), [task.prompter])
+                layers, grid = class_attention(network, self._whole(image), [task.prompter])
             except ValueError as error:
                 return Failure(422, str(error))
         parts = [
@@ -131,12 +153,20 @@ class Engine:
         ]
         return dict(task=name, version=task.version, grid=list(grid), layers=parts)
 
+    def _whole(self, image: Any) -> Tensor:
+        """(1, 3, H, W), of the network's size."""
+        if not isinstance(image, Photograph):
+            return self._images([image])
+        resized = F.interpolate(image.pixels[None].float(), self.size, mode='bilinear', antialias=True)[0]
+        return self.masks.images([resized])[0]
+
     def facts(self) -> dict[str, Any]:
         bank = self.bank
         ready = list(bank._ready.values())
         return dict(
             network=bank.frozen.net.geometry.name,
             size=list(self.size),
+            segments=self.masks is not None,
             tasks=len(bank.names),
             slots=bank.slots,
             ready=len(ready),
@@ -156,8 +186,10 @@ def answer(task: Task, logits: Tensor, top: int) -> Answer:
     )
 
 
-def as_json(found: Answer) -> dict[str, Any]:
-    """As the server says it."""
+def as_json(found: Any) -> dict[str, Any]:
+    """An answer as the server says it."""
+    if not isinstance(found, Answer):
+        return found.as_json()
     facts = asdict(found)
     classes, scores = facts.pop('classes'), facts.pop('scores')
     return dict(facts, classes=[dict(name=name, score=score) for name, score in zip(classes, scores, strict=True)])

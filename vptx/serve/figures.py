@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -53,6 +54,7 @@ def measure(
     rounds: int = 5,
     clock: str = 'cpu',
     say: Callable[[str], Any] = lambda line: None,
+    lora: int = 0,
 ) -> Figures:
     """Time inference of a batch: the frozen network, one task alone with folded prompts, and the bank with many.
 
@@ -61,9 +63,14 @@ def measure(
         prompts: P, of deep prompts in every layer.
         tasks: how many in a batch.
         batch: samples.
-        rounds: after one that is not counted.
+        rounds: after one of a single image, which is not counted.
         clock: ``'cpu'``, time that the process was given, or ``'wall'``.
         say: takes a line for each round.
+        lora: the rank of PEFT's LoRA on queries, keys and values of the same network, with an adapter for each task;
+            0 leaves PEFT out.
+
+    Raises:
+        ImportError: PEFT is asked for and not installed.
     """
     weights = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
 
@@ -82,25 +89,50 @@ def measure(
             alone = alone or vptx.fold(model)
         frozen, ready = another(), bank.task('task000').bytes
         image = torch.randn(batch, 3, *bank.frozen.net.geometry.image)
-        candidates: dict[str, Callable[[], Any]] = {'frozen network': partial(frozen, image)}
-        candidates['one task alone'] = partial(_call, alone, image)
+        # Of images and the tasks of each.
+        candidates: dict[str, Callable[[Tensor, list[str]], Any]] = {
+            'frozen network': lambda images, names: frozen(images),
+            'one task alone': lambda images, names: _call(alone, images),
+        }
+        asked = dict.fromkeys(candidates, ['task000'] * batch)
+        adapted = _with_lora(another(), max(tasks), lora) if lora else None
         for number in tasks:
-            asked = [f'task{index % number:03}' for index in range(batch)]
-            name = f'bank, {number} {"task" if number == 1 else "tasks"}'
-            candidates[name] = partial(bank.predict, image, asked)
+            name, several = f'bank, {number} task', 's' * (number > 1)
+            candidates[name + several] = bank.predict
+            asked[name + several] = [f'task{index % number:03}' for index in range(batch)]
+            if adapted is not None:
+                other = f'LoRA of PEFT, {number} adapter{several}'
+                candidates[other] = lambda images, names: adapted(images, adapter_names=names)
+                asked[other] = asked[name + several]
         times: dict[str, list[float]] = {name: [] for name in candidates}
         for number in range(rounds + 1):
             for name, run in candidates.items():
+                many = batch if number else 1
                 with torch.inference_mode():
-                    taken = timed(run, image.device, clock)
+                    taken = timed(partial(run, image[:many], asked[name][:many]), image.device, clock)
                 if number:
                     times[name].append(taken)
-            say(f'round {number} of {rounds}')
+                    say(f'round {number} of {rounds}: {name} {taken:.2f} s')
     return Figures(times, ready, size)
 
 
 def _call(model: Any, image: Tensor) -> Tensor:
     return model(image)
+
+
+def _with_lora(network: nn.Module, adapters: int, rank: int) -> nn.Module:
+    """The network with adapters of PEFT, task000, task001, ..., none of which is merged."""
+    if find_spec('peft') is None:
+        raise ImportError(
+            "PEFT is compared with and is no dependency of vptx: pip install peft, or leave LoRA's rank 0"
+        )
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=rank, target_modules=['qkv'])
+    model: Any = get_peft_model(network, config, adapter_name='task000')
+    for index in range(1, adapters):
+        model.add_adapter(f'task{index:03}', config)
+    return model.eval()
 
 
 def _head(network: nn.Module) -> str:

@@ -15,7 +15,7 @@ from vptx.backbones import Net, wrap_backbone
 from vptx.binding import release
 from vptx.files import parse_safetensors
 from vptx.fingerprint import other_weights
-from vptx.kept import head_names
+from vptx.kept import OUTSIDE, head_names
 from vptx.mappings import TextHead
 from vptx.mappings.base import LabelMapping
 from vptx.prompt_file import check_fit, fill, parse_prompt, pixels_of, readout_name
@@ -25,6 +25,7 @@ from vptx.prompters.arguments import asked, plain
 from vptx.prompters.mixed import MixedPrompter, check_mixed
 from vptx.readout import OWN, READS_PROMPTS, Readout
 from vptx.registry import MAPPINGS, PROMPTERS
+from vptx.serve.segments import Decoder
 from vptx.serve.task import Head, Kind, ReadyPrompter, Task, bytes_of, kind_of
 from vptx.tensors import check_numbers
 
@@ -36,10 +37,15 @@ class FrozenNetwork:
 
     Args:
         model: a library's network with a classifier; one that ``vptx.attach`` prompted; or a classifier of
-            mmpretrain, such as ``vptx.init_model`` gives. It is left as it is, and its weights are shared.
+            mmpretrain or a segmentor of mmsegmentation, such as ``vptx.init_model`` gives. It is left as it is, and its
+            weights are shared.
+
+    Attributes:
+        decoder: of a segmentor; None of a classifier.
 
     Raises:
-        ValueError: a network whose features cannot be read before one linear classifier.
+        ValueError: a network whose features cannot be read before one linear classifier; a segmentor whose maps have
+            norms of their own, or whose head gives its classes by other means than a convolution.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -56,6 +62,7 @@ class FrozenNetwork:
         else:
             self.net = wrap_backbone(copy)
         self.net.eval().requires_grad_(False)
+        self.decoder = Decoder(copy.eval()) if hasattr(copy, 'decode_head') else None
         self.pixels = pixels_of(model) if network is not None else pixels_of(self._network())
         self._networks: dict[Kind | None, PromptedNetwork] = {}
         self._verified: set[str] = set()
@@ -76,8 +83,15 @@ class FrozenNetwork:
         return made
 
     def _measure(self) -> int:
-        """D, the width of the features."""
+        """D, the width of the features; 0 of a segmentor."""
         name, classifier = self.net.geometry.name, self.classifier
+        if self.decoder is not None:
+            if self.network_of(None).map_norms:
+                raise ValueError(
+                    f'the feature maps of {name} have norms that each task trains, which a bank does not mix: '
+                    "norm='none' or norm='final' of its readout"
+                )
+            return 0
         if self.readout == OWN and not isinstance(classifier, nn.Linear):
             raise ValueError(
                 f'a bank reads features before one linear classifier, and that of {name} is '
@@ -116,6 +130,10 @@ class FrozenNetwork:
         """(B, 3, H, W), and the prompter of each -> (B, D)."""
         return self._features(self.network_of(kind), images, prompters)
 
+    def maps(self, images: Tensor, kind: Kind, prompters: Sequence[Prompter | None]) -> tuple[Tensor, ...]:
+        """The same, of a segmentor -> feature maps, as its decode heads take them."""
+        return parts_of(self.network_of(kind)(images, prompters))
+
     # Files
 
     def load(self, name: str, version: str, content: bytes, where: str) -> Task:
@@ -145,7 +163,13 @@ class FrozenNetwork:
         self._check_frozen(model, facts, where, whole)
         fill(model, tensors, facts, where, head=mapping is not None)
         model.eval()
-        head = self._own_head({n: tensors[n] for n in own}, where) if mapping is None else self._mapped(mapping, where)
+        head: Head | Decoder
+        if self.decoder is not None:
+            head = self.decoder.of_task({n.removeprefix(OUTSIDE): tensors[n] for n in own}, where)
+        elif mapping is None:
+            head = self._own_head({n: tensors[n] for n in own}, where)
+        else:
+            head = self._mapped(mapping, where)
         return self._ready(model, name, version, head, facts, where)
 
     def _attached(
@@ -265,7 +289,13 @@ class FrozenNetwork:
         return Head(weight, bias if after is None else bias + after)
 
     def _ready(
-        self, model: PromptedNetwork, name: str, version: str, head: Head, facts: Mapping[str, Any], where: str
+        self,
+        model: PromptedNetwork,
+        name: str,
+        version: str,
+        head: Head | Decoder,
+        facts: Mapping[str, Any],
+        where: str,
     ) -> Task:
         kind, prompter = kind_of(model), model.prompter
         language = tuple(part.detach() for part in model.mapping.language())
@@ -280,10 +310,11 @@ class FrozenNetwork:
                 model.unfold()
         prompter.requires_grad_(False)
         own = ReadyPrompter(prompter, ready, language) if prompter.doors else None
-        classes = tuple(facts.get('classes') or map(str, range(len(head.weight))))
-        if len(classes) != len(head.weight):
-            raise ValueError(f'{where} has names of {len(classes)} classes, its head has {len(head.weight)}')
-        size = bytes_of([own, own and own.rest, head.weight, head.bias])
+        classes = tuple(facts.get('classes') or map(str, range(head.classes)))
+        if len(classes) != head.classes:
+            raise ValueError(f'{where} has names of {len(classes)} classes, its head has {head.classes}')
+        parts = [head] if isinstance(head, Decoder) else [head.weight, head.bias]
+        size = bytes_of([own, own and own.rest, *parts])
         return Task(name, version, kind, own, head, classes, facts, size)
 
 

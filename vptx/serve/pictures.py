@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch.nn.functional as F
 from mmengine.config import Config
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vptx.datasets.pipeline import ImageReader, set_test_pipeline, test_pipeline
 
-__all__ = ['FORMATS', 'Pictures', 'RefusedImage', 'from_base64']
+__all__ = ['FORMATS', 'Photograph', 'Pictures', 'RefusedImage', 'from_base64']
 
 #: Whose size is in the first bytes, with the suffix by which they are read.
 FORMATS = dict(JPEG='.jpg', PNG='.png', WEBP='.webp', BMP='.bmp')
@@ -29,6 +29,18 @@ class RefusedImage(ValueError):  # noqa: N818  what was done, not what is wrong
     def __init__(self, message: str, status: int = 422) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Photograph(NamedTuple):
+    """An image for a segmentor.
+
+    Attributes:
+        pixels: as a batch is made of them (3, H, W), of any size.
+        size: height and width that the image came with.
+    """
+
+    pixels: Tensor
+    size: tuple[int, int]
 
 
 def from_base64(text: Any) -> bytes:
@@ -51,7 +63,7 @@ class Pictures:
 
     Args:
         config: of the model; its test pipeline prepares images. Where its data set gives pixels and reads no files,
-            images are read, and resized to ``size``.
+            images are read, and resized to ``size``. A segmentor's images may have other sizes, too.
         size: height and width of the network's images.
         pixels: the most that an image may have.
     """
@@ -68,6 +80,7 @@ class Pictures:
         if self._resizes:
             set_test_pipeline(config, [dict(type='LoadImageFromFile'), *steps])
         self._reader = ImageReader(config)
+        self._segments = 'decode_head' in config.model
 
     def look(self, content: bytes) -> tuple[str, tuple[int, int]]:
         """Format, width and height, without decoding anything.
@@ -79,7 +92,8 @@ class Pictures:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')  # of many pixels; they are counted here
                 with Image.open(io.BytesIO(content), formats=list(FORMATS)) as image:
-                    kind, size = str(image.format), image.size
+                    # A photograph with a second one in it, as telephones write it, begins as any JPEG.
+                    kind, size = str(image.format).replace('MPO', 'JPEG'), image.size
         except Image.DecompressionBombError:
             raise RefusedImage(f'an image of more than {self.pixels:,} pixels', 413) from None
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
@@ -88,8 +102,8 @@ class Pictures:
             raise RefusedImage(f'an image of {size[0]} x {size[1]} pixels, more than {self.pixels:,}', 413)
         return kind, size
 
-    def __call__(self, content: bytes) -> Tensor:
-        """The image as a batch is made of it (3, H, W).
+    def __call__(self, content: bytes) -> Tensor | Photograph:
+        """The image as a batch is made of it (3, H, W); with the size that it came with, for a segmentor.
 
         Raises:
             RefusedImage: see ``look``; one that is truncated, or of which the pipeline makes another size than the
@@ -114,6 +128,9 @@ class Pictures:
         if self._resizes and inputs.shape[-2:] != self.size:
             resized = F.interpolate(inputs[None].float(), self.size, mode='bilinear', antialias=True)[0]
             inputs = resized.round().clamp(0, 255).to(inputs.dtype)
+        if self._segments:
+            height, width = item['data_samples'].metainfo['ori_shape'][:2]
+            return Photograph(inputs, (height, width))
         if inputs.shape[-2:] != self.size:
             raise RefusedImage(
                 f'the test pipeline makes an image of {inputs.shape[-2]} x {inputs.shape[-1]} px of it, the network '

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vptx.geometry import At, Geometry, KeyValue, Site
 from vptx.prompted import PromptedNetwork
 from vptx.prompters import Prompter
+from vptx.serve.segments import Decoder
 
 __all__ = ['Head', 'Kind', 'ReadyPrompter', 'Task', 'kind_of']
 
@@ -52,6 +53,11 @@ class Head:
     unit: bool = False
     after: Tensor | None = None
 
+    @property
+    def classes(self) -> int:
+        """C."""
+        return len(self.weight)
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -62,7 +68,7 @@ class Task:
         version: of its file's content, the first 16 digits of SHA-256.
         kind: what it shares a forward with.
         prompter: bound to the network of the bank; None without prompts.
-        head: from features to logits.
+        head: from features to logits; of a segmentor, from feature maps.
         classes: their names; numbers, where the file has none.
         facts: of the file.
         bytes: that its tensors take.
@@ -72,7 +78,7 @@ class Task:
     version: str
     kind: Kind
     prompter: Prompter | None
-    head: Head
+    head: Head | Decoder
     classes: tuple[str, ...]
     facts: Mapping[str, Any]
     bytes: int
