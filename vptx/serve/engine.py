@@ -62,6 +62,7 @@ class Engine:
         self.bank = Bank(model, folder, slots)
         self.preprocessor: nn.Module | None = getattr(model, 'data_preprocessor', None)
         self.size = self.bank.frozen.net.geometry.image
+        self.answers = 0
         self._lock = Lock()
 
     def _images(self, inputs: Sequence[Tensor]) -> Tensor:
@@ -87,6 +88,7 @@ class Engine:
                 if len(items) == 1:
                     return [Failure(404, f'there is no task {items[0][1]!r}')]
                 return [self.predict([item], top)[0] for item in items]
+            self.answers += len(good)
             found = {i: answer(task, logits, top) for i, (logits, task) in zip(good, answers, strict=True)}
         return [found.get(i) or failures[name] for i, (_, name) in enumerate(items)]
 
@@ -141,6 +143,7 @@ class Engine:
             slots=bank.slots,
             ready=len(ready),
             loads=bank.loads,
+            answers=self.answers,
             bytes=sum(task.bytes for _, task in ready),
         )
 
