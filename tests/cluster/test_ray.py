@@ -42,6 +42,7 @@ class Cluster:
             RAY_AUTH_TOKEN=uuid4().hex * 2,
             # On a busy machine its processes take long to start, and to answer.
             RAY_agent_register_timeout_ms='300000',
+            RAY_worker_niceness='0',
             RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S='200',
             RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S='100',
         )
