@@ -256,14 +256,14 @@ def environment() -> dict[str, str]:
     }
 
 
-def tool(name: str, *arguments: Any, check: bool = True) -> subprocess.CompletedProcess:
+def tool(name: str, *arguments: Any, check: bool = True, seconds: float = 300) -> subprocess.CompletedProcess:
     """Run a tool of ``tools/`` as a user does, in a process of its own; its output, as text."""
     done = subprocess.run(
         [sys.executable, str(REPO / 'tools' / f'{name}.py'), *map(str, arguments)],
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=seconds,
     )
     if check:
         assert done.returncode == 0, done.stdout + done.stderr

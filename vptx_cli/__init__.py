@@ -24,6 +24,7 @@ COMMANDS = (
     'benchmark',
     'benchmark-text',
     'benchmark-bank',
+    'benchmark-server',
     'zero-shot',
     'list',
     'export',

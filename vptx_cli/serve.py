@@ -13,9 +13,19 @@ It needs pip install 'vptx[serve]'. With --address it runs on a Ray cluster, whe
 
 import argparse
 import os
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vptx_cli.arguments import add_config_arguments, at_least_1
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from vptx.serve.deployment import Settings
+
+#: Bytes of Ray's object store: images of requests that wait. Its own default is a third of the memory.
+STORE = 512 * 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,18 +52,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def serve(args: argparse.Namespace) -> None:
-    from vptx.configs import read_config
-    from vptx.settings import check_options
-
-    config = read_config(args.config, args.net)
-    check_options(config, args.cfg_options)
-    config.merge_from_dict(args.cfg_options)
+    config = read_config(args)
     try:
-        import ray
-        from ray import serve as ray_serve
-
         from vptx.serve.app import Limits, token_hash
-        from vptx.serve.deployment import Settings, application
+        from vptx.serve.deployment import Settings
     except ImportError as error:
         raise ImportError(f"vptx serve needs Ray Serve ({error}): pip install 'vptx[serve]'") from error
     token = args.token_file.read_text().strip() if args.token_file else os.environ.pop('VPTX_TOKEN', '').strip()
@@ -69,21 +71,45 @@ def serve(args: argparse.Namespace) -> None:
         token=token_hash(token) if token else None,
         limits=Limits(queue=args.queue),
     )
-    os.environ.setdefault('RAY_raylet_start_wait_time_s', '120')  # of a machine that is at work already
-    options = dict(address=args.address) if args.address else dict(include_dashboard=False)
-    ray.init(log_to_driver=True, configure_logging=False, **options)
-    ray_serve.start(http_options=dict(host=args.host, port=args.port))
-    ray_serve.run(application(settings), name='vptx')
+    start(settings, args.host, args.port, args.address)
     print(f'serving {args.prompts} at http://{args.host}:{args.port}', flush=True)
     if not token:
         print('without a token: tasks cannot be changed over HTTP', flush=True)
     wait()
 
 
+def read_config(args: argparse.Namespace) -> 'Config':
+    """The config of a classifier, with the options of the command."""
+    from vptx.configs import read_config
+    from vptx.settings import check_options
+
+    config = read_config(args.config, args.net)
+    check_options(config, args.cfg_options)
+    config.merge_from_dict(args.cfg_options)
+    return config
+
+
+def start(settings: 'Settings', host: str, port: int, address: str | None, log: bool = True) -> None:
+    """Start the server, and wait until there are answers."""
+    from ray import serve
+
+    from vptx.cluster import join
+    from vptx.serve.deployment import application
+
+    os.environ.setdefault('RAY_worker_niceness', '0')  # somebody waits for answers; Ray's own is 15
+    join(address or 'local', log, configure_logging=False, include_dashboard=False, object_store_memory=STORE)
+    try:
+        serve.start(http_options=dict(host=host, port=port))
+    except TimeoutError:  # in a minute; on a busy machine it takes longer
+        print('still waiting for the processes of Ray Serve', flush=True)
+    serve.run(application(settings), name='vptx')
+    while 'HEALTHY' not in serve.status().proxies.values():
+        time.sleep(0.5)
+
+
 def wait() -> None:
     """Until Ctrl-C, or a signal to end."""
     import signal
-    import time
 
     from ray import serve
 

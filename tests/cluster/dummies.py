@@ -32,7 +32,7 @@ class DummyStudy:
 
     def __init__(self, out: Path, number: int, seconds: float) -> None:
         evaluator = dict(type='Accuracy')
-        config = Config(dict(train_cfg=dict(max_epochs=1), val_evaluator=evaluator, final=dict(seeds=[1])))
+        config = Config(dict(train_cfg=dict(max_epochs=1), test_evaluator=evaluator, final=dict(seeds=[1])))
         points = [dict(index=index, seconds=seconds) for index in range(number)]
         self.name, self.config = 'dummy', config
         self.runs = [Dummy(out, f'run{point["index"]}', config, point, 'test') for point in points]

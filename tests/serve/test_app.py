@@ -235,6 +235,9 @@ def test_limits(place, tmp_path):
     assert client.json('/predict', image='A' * 4000, task='deep').status == 413
     body, headers = form([('image', bytes(4000)), ('task', 'deep')])
     assert client('POST', '/predict', body, {**headers, 'content-length': None}).status == 413  # counted as it comes
+    for size, left in ((11_000, 0), (200_000, 4)):  # most clients hear no answer before they have sent all
+        assert client('POST', '/predict', bytes(size), {'content-type': 'application/json'}).status == 413
+        assert len(client.unread) == left, size
     assert client.json('/predict', images=[small] * 2, tasks=['deep', 'deep']).status == 413
     assert client.json('/predict', images=[small] * 3, tasks=['deep']).status == 413
     flat = text(bomb(30))
@@ -277,9 +280,10 @@ def test_health_metrics_and_the_page(server):
     client.json('/predict', image=text(picture()), task='deep')
     assert client('GET', '/health').json['status'] == 'ok'
     found = client('GET', '/metrics').content.decode()
-    assert 'vptx_answers_total{replica="",task="deep"} 1.0' in found
-    assert 'vptx_requests_total{replica="",route="/predict",status="200"} 1.0' in found
-    assert 'vptx_bank_tasks{replica=""} 2.0' in found and 'vptx_queue{replica=""} 0.0' in found
+    assert 'vptx_answers_total{front="",task="deep"} 1.0' in found
+    assert 'vptx_requests_total{front="",route="/predict",status="200"} 1.0' in found
+    assert 'vptx_bank_tasks{replica="here"} 2.0' in found and 'vptx_queue{front=""} 0.0' in found
+    assert 'vptx_bank_answers{replica="here"} 1.0' in found
     page = client('GET', '/')
     assert page.status == 200 and "connect-src 'self'" in page.headers['content-security-policy']
     assert b'http:' not in page.content and b'https:' not in page.content and b'//' not in page.content

@@ -3,18 +3,26 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
+import jsonschema
 import pytest
+import torch
+import yaml
+from mmengine.config import Config
 from runs import REPO, environment
+from safetensors.torch import load_file
 from suites import write_vtab
 from test_protocol import config_file
 
-from vptx.studies.protocol import studies
+from vptx.studies.protocol import experiment, studies
 from vptx.studies.trials import Trial
 
 TOKENS = 'custom_hooks.0.prompter.num_tokens'
@@ -86,6 +94,45 @@ def test_runs_that_fall_behind_are_stopped_and_not_chosen_from(tmp_path, monkeyp
     assert stopped.score is None and stopped.error.startswith('stopped after 1 of 3 epochs at ')
 
 
+@pytest.mark.slow
+def test_a_run_whose_process_dies_goes_on_from_its_last_checkpoint_and_one_that_always_dies_is_given_up(
+    tmp_path, monkeypatch
+):
+    from vptx.studies import sweep as module
+
+    write_vtab(tmp_path / 'data', 'kitti')
+    monkeypatch.setenv('PYTHONPATH', environment()['PYTHONPATH'])
+    # The second checkpoint that a process writes is its end: of three epochs, each process adds one.
+    killers = dict(
+        straight=[], dying=[dict(type='KillHook', write=2, at='replace')], doomed=[dict(type='KillHook', iteration=1)]
+    )
+    paths = {}
+    for name, hooks in killers.items():
+        path = config_file(tmp_path, tmp_path / 'data', grid={'base_lr': [1.28]})
+        config = Config.fromfile(path)
+        config.custom_imports.imports.append('runs')
+        config.custom_hooks.extend(hooks)
+        paths[name] = tmp_path / f'{name}.py'
+        config.dump(paths[name])
+    options, out = {'train_cfg.max_epochs': 3, 'final.seeds': [1]}, tmp_path / 'out'
+    experiment(studies([paths['straight']], out, options=options), out)  # without Ray
+    said, found = [], studies([paths['dying'], paths['doomed']], out, options=options)
+    module.connect('local')
+    try:
+        (dying, doomed), failed = module.sweep(found, out, say=said.append)
+    finally:
+        module.ray.shutdown()
+    again = Counter(line.partition(' is started again')[0] for line in said if ' is started again' in line)
+    (selected,), (chosen,), (given_up,) = found[0].selection(), found[0].final(), found[1].selection()
+    assert again == {selected.name: 2, chosen.name: 2, given_up.name: 2}
+    assert failed == [given_up.name] and f'{given_up.name} FAILED: its process died 3 times; see' in '\n'.join(said)
+    assert len(doomed.missing) == 1 and not dying.missing and len(dying.test) == 1
+    ours, theirs = (load_file(next(out.glob(f'{name}/**/prompt.safetensors'))) for name in ('dying', 'straight'))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    straight = next(out.glob('straight/**/seed1/result.json'))
+    assert dying.test == [json.loads(straight.read_text())['score']]
+
+
 def test_accuracies_of_different_studies_are_not_compared():
     from vptx.studies.sweep import _ASHA
 
@@ -132,3 +179,16 @@ def test_without_ray_it_is_said_how_to_get_it(tmp_path, monkeypatch):
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith('a sweep needs Ray Tune: pip install vptx[sweep]')
+
+
+def test_the_file_of_a_cluster_that_grows_is_as_ray_wants_it():
+    """By the schema that comes with Ray; no cloud is asked."""
+    import ray
+
+    text = re.search(r'```yaml\n(cluster_name.*?)```', (REPO / 'docs/clusters.md').read_text(), re.DOTALL)
+    schema = json.loads((Path(ray.__file__).parent / 'autoscaler/ray-schema.json').read_text())
+    config = yaml.safe_load(text[1])
+    jsonschema.validate(config, schema)
+    types = config['available_node_types']
+    assert config['head_node_type'] in types
+    assert sum(each.get('max_workers', 0) for each in types.values()) <= config['max_workers']

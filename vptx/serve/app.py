@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ from prometheus_client import Counter as Count
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -38,6 +39,8 @@ from vptx.serve.pictures import Pictures, RefusedImage, from_base64
 __all__ = ['Backend', 'Full', 'Limits', 'make_app', 'token_hash']
 
 PAGE = Path(__file__).with_name('page.html')
+#: How much is read of a body that is refused, in bodies of the largest size.
+DISCARDED = 4
 
 
 class Full(Exception):  # noqa: N818  the state of a queue
@@ -91,6 +94,9 @@ class Backend(Protocol):
 
     async def facts(self) -> dict: ...
 
+    async def replicas(self) -> dict[str, dict]:
+        """Facts of each replica that answers, by its name."""
+
 
 class _Refused(Exception):  # noqa: N818  what was done, not what is wrong
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
@@ -104,20 +110,20 @@ def token_hash(token: str) -> str:
 
 
 class _Server:
-    def __init__(self, backend: Backend, pictures: Pictures, limits: Limits, token: str | None, replica: str) -> None:
+    def __init__(self, backend: Backend, pictures: Pictures, limits: Limits, token: str | None, front: str) -> None:
         self.backend, self.pictures, self.limits, self.token = backend, pictures, limits, token
         self.pool = ThreadPoolExecutor(limits.decoders, 'decode')
         self.waiting, self.clients = 0, Counter[str]()
         self.registry = CollectorRegistry()
-        names, self.labels = ['replica'], dict(replica=replica)
+        self.labels = dict(front=front)
         options: dict[str, Any] = dict(registry=self.registry)
-        self.requests = Count('vptx_requests', 'Requests', [*names, 'route', 'status'], **options)
-        self.answers = Count('vptx_answers', 'Images under a task', [*names, 'task'], **options)
-        self.seconds = Histogram('vptx_seconds', 'From request to answer', [*names, 'route'], **options)
-        self.queue = Gauge('vptx_queue', 'Answers that are waited for', names, **options)
+        self.requests = Count('vptx_requests', 'Requests', ['front', 'route', 'status'], **options)
+        self.answers = Count('vptx_answers', 'Images under a task', ['front', 'task'], **options)
+        self.seconds = Histogram('vptx_seconds', 'From request to answer', ['front', 'route'], **options)
+        self.queue = Gauge('vptx_queue', 'Answers that are waited for', ['front'], **options)
         self.bank = {
-            key: Gauge(f'vptx_bank_{key}', f'Of a bank: {key}', names, **options)
-            for key in ('tasks', 'slots', 'ready', 'loads', 'bytes')
+            key: Gauge(f'vptx_bank_{key}', f'Of the bank of a replica: {key}', ['replica'], **options)
+            for key in ('tasks', 'slots', 'ready', 'loads', 'bytes', 'answers')
         }
 
     # Around every request
@@ -143,6 +149,8 @@ class _Server:
                 response = _error(error.status, str(error))
             except Full:
                 response = _error(503, 'the queue is full: come back later', {'Retry-After': '1'})
+            if response.status_code >= 400:
+                await self.discard(request)
             self.requests.labels(**self.labels, route=path, status=str(response.status_code)).inc()
             self.seconds.labels(**self.labels, route=path).observe(time.perf_counter() - started)
             return response
@@ -167,6 +175,15 @@ class _Server:
                 raise _Refused(413, f'a body of more than {limit:,} bytes')
             parts.append(part)
         return b''.join(parts)
+
+    async def discard(self, request: Request) -> None:
+        """Read what a client still sends, within limits: most of them hear no answer before."""
+        left = DISCARDED * max(self.limits.body, self.limits.file)
+        with suppress(RuntimeError, ClientDisconnect):  # all is read, or nobody is there
+            async for part in request.stream():
+                left -= len(part)
+                if left < 0:
+                    return
 
     # Tasks
 
@@ -325,9 +342,11 @@ class _Server:
 
     async def metrics(self, request: Request) -> Response:
         self.queue.labels(**self.labels).set(self.waiting)
-        facts = await self.backend.facts()
+        found = await self.backend.replicas()
         for key, gauge in self.bank.items():
-            gauge.labels(**self.labels).set(facts.get(key, 0))
+            gauge.clear()  # of replicas that are no more
+            for replica, facts in found.items():
+                gauge.labels(replica=replica).set(facts[key])
         return Response(generate_latest(self.registry), media_type='text/plain; version=0.0.4')
 
 
@@ -350,7 +369,7 @@ def make_app(
     pictures: Pictures,
     limits: Limits | None = None,
     token: str | None = None,
-    replica: str = '',
+    front: str = '',
 ) -> Starlette:
     """The application.
 
@@ -359,9 +378,9 @@ def make_app(
         pictures: reads images.
         limits: what it takes.
         token: ``token_hash`` of what a change needs; None allows none.
-        replica: its name, for metrics.
+        front: its name, for metrics.
     """
-    server = _Server(backend, pictures, limits or Limits(), token, replica)
+    server = _Server(backend, pictures, limits or Limits(), token, front)
     return Starlette(
         routes=[
             server.route('/', server.page, 'GET'),

@@ -6,6 +6,7 @@ is added, replaced or removed by one of them is so for all. What a replica was a
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +22,10 @@ from vptx.serve.engine import Answer, Engine, Failure
 
 __all__ = ['Settings', 'application']
 
-#: Of a prediction, on as many replicas. It changes nothing, so it can be asked for again.
-TRIES = 5
+#: Seconds in which another replica is looked for after one has died. Ray needs a minute to notice a lost machine.
+PATIENCE = 60.0
+#: Seconds in which every replica says its figures.
+METRICS = 5.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Replica:
         return await asyncio.to_thread(self.engine.describe, name)
 
     def facts(self) -> dict:
-        return self.engine.facts()
+        return dict(self.engine.facts(), replica=serve.get_replica_context().replica_id.unique_id)
 
 
 class _Replicas:
@@ -107,16 +110,19 @@ class _Replicas:
         self.handle, self.folder = handle, folder
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
-        for left in reversed(range(TRIES)):
+        """One of them; another one if it dies. Each method can be repeated: the second time it changes nothing."""
+        end, pause = None, 0.1
+        while True:
             try:
                 return await getattr(self.handle, method).remote(*arguments)
             except BackPressureError as error:
                 raise Full from error
             except (RayActorError, DeploymentUnavailableError):
-                if not left:
+                end = end or time.monotonic() + PATIENCE
+                if time.monotonic() > end:
                     raise
-                await asyncio.sleep(0.2)
-        raise AssertionError
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 2.0)
 
     async def predict(self, images: Sequence[Any], pairs: Sequence[tuple[int, str]]) -> list[Answer | Failure]:
         return await self._ask('predict', images, pairs)
@@ -132,6 +138,14 @@ class _Replicas:
 
     async def facts(self) -> dict:
         return await self._ask('facts')
+
+    async def replicas(self) -> dict[str, dict]:
+        asked = self.handle.broadcast('facts')
+        try:
+            answers = await asked.results_async(timeout_s=METRICS, return_exceptions=True)
+        except (TimeoutError, DeploymentUnavailableError):
+            return {}
+        return {facts['replica']: facts for facts in answers if not isinstance(facts, BaseException)}
 
     async def names(self) -> Sequence[str]:
         return sorted(path.stem for path in self.folder.glob(f'*{SUFFIX}') if NAME.fullmatch(path.stem))
@@ -183,5 +197,6 @@ def application(settings: Settings) -> serve.Application:
         max_queued_requests=settings.limits.queue,
         ray_actor_options=dict(num_cpus=settings.threads, num_gpus=gpus),
     )
-    front = Front.options(ray_actor_options=dict(num_cpus=0))
+    # On the machine without which there is no cluster, as is Serve's controller.
+    front = Front.options(ray_actor_options=dict(num_cpus=0, resources={'node:__internal_head__': 0.001}))
     return front.bind(replica.bind(settings), settings)

@@ -65,6 +65,7 @@ class Engine:
         self.bank = Bank(model, folder, slots)
         self.preprocessor: nn.Module | None = getattr(model, 'data_preprocessor', None)
         self.size = self.bank.frozen.net.geometry.image
+        self.answers = 0
         self.masks: Any = None
         if self.bank.frozen.decoder is not None:
             from vptx.serve.masks import Masks  # mmsegmentation is an extra
@@ -98,6 +99,7 @@ class Engine:
                 if isinstance(error, ValueError):
                     return [Failure(422, str(error))]
                 return [Failure(404, f'there is no task {items[0][1]!r}')]
+            self.answers += len(good)
             found = dict(zip(good, answers, strict=True))
         return [found.get(i) or failures[name] for i, (_, name) in enumerate(items)]
 
@@ -171,6 +173,7 @@ class Engine:
             slots=bank.slots,
             ready=len(ready),
             loads=bank.loads,
+            answers=self.answers,
             bytes=sum(task.bytes for _, task in ready),
         )
 

@@ -26,6 +26,8 @@ try:
     import ray
     from ray import tune
     from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
+
+    from vptx.cluster import join
 except ImportError as error:
     raise ImportError(f'a sweep needs Ray Tune: pip install vptx[sweep] ({error})') from error
 
@@ -43,25 +45,10 @@ def connect(address: str | None = None) -> None:
     Args:
         address: as ``ray.init`` takes it; ``'local'`` joins none.
     """
-    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # a research tool sends no reports
     os.environ.setdefault('TUNE_DISABLE_AUTO_CALLBACK_LOGGERS', '1')  # vptx writes the results,
     logging.getLogger('ray.tune.analysis.experiment_analysis').setLevel(logging.ERROR)  # and are not needed
     os.environ.setdefault('RAY_AIR_NEW_OUTPUT', '0')  # the other progress table cuts names off
-    if address is None:
-        try:
-            ray.init('auto', log_to_driver=False)
-            return
-        except ConnectionError:
-            address = 'local'
-    own: dict[str, Any] = dict(include_dashboard=False, object_store_memory=STORE) if address == 'local' else {}
-    for last in (False, False, True):
-        try:
-            ray.init(address, log_to_driver=False, **own)
-            return
-        except Exception as error:  # on a busy machine one of Ray's processes can be later than another waits for
-            if last or 'timed out during startup' not in str(error):
-                raise
-            ray.shutdown()
+    join(address, include_dashboard=False, object_store_memory=STORE)
 
 
 class _Report(Hook):

@@ -94,6 +94,9 @@ class Local:
     async def facts(self) -> dict:
         return self.engine.facts()
 
+    async def replicas(self) -> dict[str, dict]:
+        return {'here': await self.facts()}
+
 
 class Reply(NamedTuple):
     status: int
@@ -134,6 +137,7 @@ class Client:
         messages = [dict(type='http.request', body=part, more_body=True) for part in parts]
         messages.append(dict(type='http.request', body=b'', more_body=False))
         found: list[dict] = []
+        self.unread = messages
 
         async def receive() -> dict:
             return messages.pop(0)
