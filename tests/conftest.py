@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def fresh_globals() -> Iterator[None]:
     """Let no test, nor a fixture of another module, see what a test left in MMEngine, in torch or in the process."""
     environment, path, folder = dict(os.environ), list(sys.path), Path.cwd()
+    listening = signal.getsignal(signal.SIGUSR1)
     registered = {registry: dict(registry.module_dict) for registry in (PROMPTERS, NETS, MAPPINGS, TEXT_TOWERS)}
     _reset()
     yield
@@ -47,6 +49,7 @@ def fresh_globals() -> Iterator[None]:
     os.environ.update(environment)
     sys.path[:] = path
     os.chdir(folder)
+    signal.signal(signal.SIGUSR1, listening)  # not to that of a run that an error ended
 
 
 def _reset() -> None:
