@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,7 @@ def fresh_globals() -> Iterator[None]:
     for registry in (PROMPTERS, NETS, MAPPINGS, TEXT_TOWERS):
         registry.import_from_location()
     environment, path, folder = dict(os.environ), list(sys.path), Path.cwd()
+    listening = signal.getsignal(signal.SIGUSR1)
     registered = {registry: dict(registry.module_dict) for registry in (PROMPTERS, NETS, MAPPINGS, TEXT_TOWERS)}
     _reset()
     yield
@@ -49,6 +51,7 @@ def fresh_globals() -> Iterator[None]:
     os.environ.update(environment)
     sys.path[:] = path
     os.chdir(folder)
+    signal.signal(signal.SIGUSR1, listening)  # not to that of a run that an error ended
 
 
 def _reset() -> None:

@@ -19,6 +19,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import product
 from math import ceil, isfinite
 from pathlib import Path
@@ -227,7 +228,7 @@ class Study:
         return self._select({RATE: last.point[RATE] ** 2 / inner.point[RATE]})
 
     def _select(self, point: Point) -> Run:
-        return self._run(f'select/{name_of(point)}', point, 'val', lambda: selection_config(self.config, point))
+        return self._run(f'select/{name_of(point)}', point, 'val', partial(selection_config, self.config, point))
 
     def _run(self, name: str, point: Point, seen: str, config: Callable[[], Config]) -> Run:
         """Its config is made once: whoever runs many studies asks after each run what is left of all of them."""
@@ -247,7 +248,7 @@ class Study:
             return []
         name, point = f'final/{name_of(best.point)}', best.point
         return [
-            self._run(f'{name}/seed{seed}', point, 'test', lambda seed=seed: final_config(self.config, point, seed))
+            self._run(f'{name}/seed{seed}', point, 'test', partial(final_config, self.config, point, seed))
             for seed in self.config.final.seeds
         ]
 
