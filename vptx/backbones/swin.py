@@ -1,6 +1,7 @@
 """What all Swin transformers have in common, whichever library they are from."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ class SwinNet(Net):
     has_class_token = False
     map_norm = 'each'
 
-    def _count_layers(self, stages: Sequence[nn.Module]) -> None:
+    def _count_layers(self, stages: Sequence[Any]) -> None:
         """Number the ``blocks`` of the stages."""
         self._places = [(number, block) for number, stage in enumerate(stages) for block in range(len(stage.blocks))]
 
