@@ -96,7 +96,7 @@ def start(settings: 'Settings', host: str, port: int, address: str | None, log: 
     from vptx.cluster import join
     from vptx.serve.deployment import application
 
-    os.environ.setdefault('RAY_worker_niceness', '0')  # somebody waits for answers; Ray's own is 15
+    os.environ.setdefault('RAY_worker_niceness', '0')  # Ray's own is 15, which gives way to all others
     join(address or 'local', log, configure_logging=False, include_dashboard=False, object_store_memory=STORE)
     try:
         serve.start(http_options=dict(host=host, port=port))

@@ -28,6 +28,12 @@ from vptx.studies.trials import Trial
 TOKENS = 'custom_hooks.0.prompter.num_tokens'
 
 
+@pytest.fixture(autouse=True)
+def on_a_busy_machine(monkeypatch):
+    """Ray's workers give way to all other processes, unless this says otherwise."""
+    monkeypatch.setenv('RAY_worker_niceness', '0')
+
+
 def finished(out):
     """Every run with a result, and when that was written."""
     return {str(p.parent.relative_to(out)): p.stat().st_mtime_ns for p in out.glob('*/*/**/result.json')}

@@ -179,7 +179,7 @@ class _Server:
     async def discard(self, request: Request) -> None:
         """Read what a client still sends, within limits: most of them hear no answer before."""
         left = DISCARDED * max(self.limits.body, self.limits.file)
-        with suppress(RuntimeError, ClientDisconnect):  # all is read, or nobody is there
+        with suppress(RuntimeError, ClientDisconnect):  # all is read, or the client has gone
             async for part in request.stream():
                 left -= len(part)
                 if left < 0:
