@@ -31,7 +31,7 @@ def test_labels_begin_at_one_in_the_file_and_at_zero_here(folder):
 
 @pytest.mark.parametrize('kind', ['ADE20K', 'PascalContext', 'MiniADE'])
 def test_missing_data_says_how_to_get_it(kind, tmp_path):
-    with pytest.raises(FileNotFoundError, match=rf'no {kind}: there is no {tmp_path}/i.*(Download|make_mini_ade)'):
+    with pytest.raises(FileNotFoundError, match=rf'no {kind}: there is no {tmp_path}/i.*(Download|make-mini-ade)'):
         DATASETS.get(kind)(data_root=str(tmp_path), data_prefix=dict(img_path='i', seg_map_path='a'))
 
 

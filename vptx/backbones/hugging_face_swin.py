@@ -47,7 +47,7 @@ class HuggingFaceSwin(SwinNet, HuggingFaceNet):
         super().__init__(model, **others)
         bias = self.family.kind('SwinRelativePositionBias')
         self.replaced = {**self.family.replaced(), 'attention.relative_position_bias': (bias,)}
-        self._count_layers(self.encoder.encoder.layers)
+        self._count_layers([len(stage.blocks) for stage in self.encoder.encoder.layers])
         blocks = [block for stage in self.encoder.encoder.layers for block in stage.blocks]
         plain = all(self.is_known(block) for block in blocks)
         common = self._common(self.config.image_size, self.config.patch_size, len(blocks), self.encoder.num_features)
@@ -126,12 +126,16 @@ class HuggingFaceSwin(SwinNet, HuggingFaceNet):
     def _first_norm(self, block: nn.Module) -> nn.Module:
         return block.layernorm_before
 
-    def _stage(self, number: int) -> nn.Module:
-        return self.encoder.encoder.layers[number]
+    def _blocks(self, stage: int) -> Any:
+        return self.encoder.encoder.layers[stage].blocks
 
     def _downsample(self, stage: int, patches: Tensor) -> Tensor:
         grid = patches.shape[1], patches.shape[2]
-        return self._stage(stage - 1).downsample(patches.flatten(1, 2), grid).unflatten(1, windows.halved(grid))
+        return (
+            self.encoder.encoder.layers[stage - 1]
+            .downsample(patches.flatten(1, 2), grid)
+            .unflatten(1, windows.halved(grid))
+        )
 
     def _run(self, block: nn.Module, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         return block(tokens, grid)[0]

@@ -67,7 +67,7 @@ class OpenMMLabSwin(SwinNet):
         super().__init__()
         self.model = model
         self.replaced = self._find_replaced()
-        self._count_layers(model.stages)
+        self._count_layers([len(stage.blocks) for stage in model.stages])
         blocks = [block for stage in model.stages for block in stage.blocks]
         plain = all(self.is_known(block) for block in blocks)
         self._outputs = {layer: stage for stage, layer in enumerate(self.stages) if stage in model.out_indices}
@@ -131,8 +131,8 @@ class OpenMMLabSwin(SwinNet):
             for layer, stage in self._outputs.items()
         )
 
-    def _stage(self, number: int) -> nn.Module:
-        return self.model.stages[number]
+    def _blocks(self, stage: int) -> Any:
+        return self.model.stages[stage].blocks
 
     def _downsample(self, stage: int, patches: Tensor) -> Tensor:
         tokens, grid = self.model.stages[stage - 1].downsample(patches.flatten(1, 2), tuple(patches.shape[1:3]))

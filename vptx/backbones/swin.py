@@ -24,9 +24,9 @@ class SwinNet(Net):
     has_class_token = False
     map_norm = 'each'
 
-    def _count_layers(self, stages: Sequence[Any]) -> None:
-        """Number the ``blocks`` of the stages."""
-        self._places = [(number, block) for number, stage in enumerate(stages) for block in range(len(stage.blocks))]
+    def _count_layers(self, depths: Sequence[int]) -> None:
+        """Number the blocks of all stages, of which each has so many."""
+        self._places = [(stage, block) for stage, depth in enumerate(depths) for block in range(depth)]
 
     @property
     def stages(self) -> tuple[int, ...]:
@@ -60,7 +60,7 @@ class SwinNet(Net):
 
     def module_of(self, layer: int) -> nn.Module:
         stage, block = self._places[layer]
-        return self._stage(stage).blocks[block]
+        return self._blocks(stage)[block]
 
     def call(self, tokens: Tensor, layer: int, context: Context) -> Tensor:
         block, grid = self.module_of(layer), context.grid
@@ -75,7 +75,8 @@ class SwinNet(Net):
     def spelling(self, layer: int, context: Context | None = None, length: int = 0) -> Spelling:
         return self._spelling(self.module_of(layer), context.grid if context else (0, 0))
 
-    def _stage(self, number: int) -> nn.Module:
+    def _blocks(self, stage: int) -> Any:
+        """Of a stage, in their order."""
         raise NotImplementedError
 
     def _downsample(self, stage: int, patches: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class TimmSwin(SwinNet, TimmTransformer):
     def __init__(self, model: str | nn.Module, **others) -> None:
         super().__init__(model, **others)
         model, embed = self.model, self.model.patch_embed
-        self._count_layers(model.layers)
+        self._count_layers([len(stage.blocks) for stage in model.layers])
         # Prompts in windows need the attention computed from weights; with blocks of another kind only the image's door
         # is open.
         blocks = [block for stage in model.layers for block in stage.blocks]
@@ -102,8 +102,8 @@ class TimmSwin(SwinNet, TimmTransformer):
         """V2 norms what a branch gives instead of what it takes."""
         return isinstance(self.model, swin_transformer_v2.SwinTransformerV2)
 
-    def _stage(self, number: int) -> nn.Module:
-        return self.model.layers[number]
+    def _blocks(self, stage: int) -> Any:
+        return self.model.layers[stage].blocks
 
     def _downsample(self, stage: int, patches: Tensor) -> Tensor:
         return self.model.layers[stage].downsample(patches)

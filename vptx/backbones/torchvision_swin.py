@@ -6,7 +6,6 @@ maps and calls neither. It fills a map up to whole windows before it rolls it, a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -64,7 +63,7 @@ class TorchvisionSwin(SwinNet):
             raise ValueError(f'TorchvisionSwin wraps torchvision SwinTransformers, not {type(network).__name__}')
         self.model = network
         # The first is the embedding; then stages, and what merges patches between them.
-        self._count_layers([SimpleNamespace(blocks=stage) for stage in network.features[1::2]])
+        self._count_layers([len(stage) for stage in network.features[1::2]])
         blocks: Sequence[Any] = [block for stage in network.features[1::2] for block in stage]
         plain = all(self.is_known(block) for block in blocks)
         second = isinstance(blocks[0], swin_transformer.SwinTransformerBlockV2)
@@ -121,8 +120,8 @@ class TorchvisionSwin(SwinNet):
         maps = self.model.permute(self.features(tokens, context))
         return self.model.head(self.model.flatten(self.model.avgpool(maps)))
 
-    def _stage(self, number: int) -> Any:
-        return SimpleNamespace(blocks=self.model.features[2 * number + 1])
+    def _blocks(self, stage: int) -> Any:
+        return self.model.features[2 * stage + 1]
 
     def _downsample(self, stage: int, patches: Tensor) -> Tensor:
         return self.model.features[2 * stage](patches)

@@ -231,7 +231,7 @@ class Study:
         return self._run(f'select/{name_of(point)}', point, 'val', partial(selection_config, self.config, point))
 
     def _run(self, name: str, point: Point, seen: str, config: Callable[[], Config]) -> Run:
-        """Its config is made once: whoever runs many studies asks after each run what is left of all of them."""
+        """Its config is made once: a command that runs many studies asks after each run what is left of all of them."""
         key = f'{name} {point!r}'
         if key not in self._runs:
             self._runs[key] = Run(self.out, f'{self.name}/{name}', config(), point, seen)
