@@ -63,8 +63,9 @@ def test_the_table():
     assert one.throughput == 100 and two.throughput == 80
     assert two.percentile(50) == 0.1 and two.percentile(99) == pytest.approx(0.3)
     lines = markdown({'1 task': [one, one, one], '50 tasks': [two, one, two]}).splitlines()
-    assert lines[2] == '| 1 task | 100.0 (1.00) | 100.0 (1.00) | 100.0 (1.00) |'
-    assert lines[3] == '| 50 tasks | 80.0 (0.80) | 100.0 (1.00) | 300.0 (3.00) |'
+    same = '100.0 (1.00, 1.00 to 1.00)'
+    assert lines[2] == f'| 1 task | {same} | {same} | {same} |'
+    assert lines[3] == f'| 50 tasks | 80.0 (0.80, 0.80 to 1.00) | {same} | 300.0 (3.00, 1.00 to 3.00) |'
 
 
 def test_drawn_requests_are_the_same_every_time():

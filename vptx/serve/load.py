@@ -153,7 +153,7 @@ def measure(
 
 
 def markdown(found: Mapping[str, Sequence[Round]]) -> str:
-    """A table: medians over rounds, and in brackets the median of the ratios to the first kind in the same round."""
+    """A table: medians over rounds; in brackets median, smallest and largest ratio to the first kind, by round."""
     lines = ['| | answers a second | p50, ms | p99, ms |', '|---|---:|---:|---:|']
     (_, first), *_ = found.items()
     for name, rounds in found.items():
@@ -163,7 +163,8 @@ def markdown(found: Mapping[str, Sequence[Round]]) -> str:
             (lambda each: each.percentile(50), 1000),
             (lambda each: each.percentile(99), 1000),
         ):
-            ratio = median(value(each) / value(other) for each, other in zip(rounds, first, strict=True))
-            cells.append(f'{scale * median(map(value, rounds)):.1f} ({ratio:.2f})')
+            ratios = [value(each) / value(other) for each, other in zip(rounds, first, strict=True)]
+            of = f'{median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}'
+            cells.append(f'{scale * median(map(value, rounds)):.1f} ({of})')
         lines.append(f'| {name} | {" | ".join(cells)} |')
     return '\n'.join(lines)
