@@ -34,7 +34,11 @@ def write_task(config: Config, path: Path, seed: int, tokens: int = 3, classes: 
     config.custom_hooks = [runs.hook(prompter) if prompter else dict(type='PromptTuningHook', tune=['head'])]
     config.model.head.num_classes = len(classes)
     torch.manual_seed(0)
-    model = vptx.init_model(config)
+    return save_drawn(vptx.init_model(config), path, seed, classes)
+
+
+def save_drawn(model: torch.nn.Module, path: Path, seed: int, classes: Sequence[str]) -> Path:
+    """The prompt file of a model, all that trains drawn from a seed."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

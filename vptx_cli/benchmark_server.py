@@ -9,6 +9,7 @@ each request. Clients and server share the processors. Prints a Markdown table.
 import argparse
 
 from vptx_cli.arguments import add_config_arguments, at_least_1
+from vptx_cli.serve import add_server_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,11 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--clients', type=at_least_1, default=16, help='that ask at a time')
     parser.add_argument('--size', type=at_least_1, default=224, help='of an image, pixels')
     parser.add_argument('--rounds', type=at_least_1, default=5, help='in each of which everyone has a turn')
-    parser.add_argument('--batch', type=at_least_1, default=32, help='the most samples of a batch')
-    parser.add_argument('--wait', type=float, default=10, metavar='MS', help='that a batch waits for more samples')
-    parser.add_argument('--replicas', type=at_least_1, default=1, help='processes with a bank')
-    parser.add_argument('--threads', type=at_least_1, default=1, help='of each of them')
-    parser.add_argument('--port', type=int, default=8000, help='of HTTP')
+    add_server_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:

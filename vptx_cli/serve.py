@@ -32,16 +32,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     parser.add_argument('--prompts', required=True, type=Path, metavar='FOLDER', help='of the prompt files')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen to; 0.0.0.0 for all of this machine')
-    parser.add_argument('--port', type=int, default=8000, help='of HTTP')
     parser.add_argument('--token-file', type=Path, help='holds the token for changes; else the variable VPTX_TOKEN')
     parser.add_argument('--slots', type=at_least_1, default=64, help='tasks that are ready at a time')
-    parser.add_argument('--batch', type=at_least_1, default=32, help='the most samples of a batch')
-    parser.add_argument('--wait', type=float, default=10, metavar='MS', help='that a batch waits for more samples')
     parser.add_argument('--queue', type=at_least_1, default=1024, help='answers that may be waited for')
-    parser.add_argument('--replicas', type=at_least_1, default=1, help='processes with a bank')
-    parser.add_argument('--threads', type=at_least_1, default=1, help='of each of them')
     parser.add_argument('--device', default='cpu', help='such as cuda')
     parser.add_argument('--address', help='of a Ray cluster; by default Ray is started on this machine')
+    add_server_arguments(parser)
+
+
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the server that ``vptx benchmark-server`` has, too."""
+    parser.add_argument('--port', type=int, default=8000, help='of HTTP')
+    parser.add_argument('--batch', type=at_least_1, default=32, help='the most samples of a batch')
+    parser.add_argument('--wait', type=float, default=10, metavar='MS', help='that a batch waits for more samples')
+    parser.add_argument('--replicas', type=at_least_1, default=1, help='processes with a bank')
+    parser.add_argument('--threads', type=at_least_1, default=1, help='of each of them')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -79,7 +84,7 @@ def serve(args: argparse.Namespace) -> None:
 
 
 def read_config(args: argparse.Namespace) -> 'Config':
-    """The config of a classifier, with the options of the command."""
+    """The config of a classifier or a segmentor, with the options of the command."""
     from vptx.configs import read_config
     from vptx.settings import check_options
 

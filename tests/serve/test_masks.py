@@ -31,14 +31,7 @@ def of_classes(config: Config, classes: Sequence[str]) -> Config:
 
 def write_task(config: Config, path: Path, classes: Sequence[str] = segruns.CLASSES, seed: int = 0) -> Path:
     """A task of a segmentor, drawn from a seed."""
-    model = vptx.init_model(of_classes(config, classes))
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.normal_()
-    vptx.save_prompt(model, path, classes=classes)
-    return path
+    return served.save_drawn(vptx.init_model(of_classes(config, classes)), path, seed, classes)
 
 
 @pytest.fixture(scope='module')
