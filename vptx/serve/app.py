@@ -404,5 +404,5 @@ def make_app(
             server.route('/tasks/{name}', server.delete, 'DELETE'),
             server.route('/predict', server.predict, 'POST'),
             server.route('/attention', server.attention, 'POST'),
-        ]
+        ],
     )
