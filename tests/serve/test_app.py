@@ -127,6 +127,31 @@ def test_a_bad_file_in_the_folder_is_said_of_its_task_alone(server, tmp_path):
     assert client.json('/predict', image=text(picture()), task='deep').status == 200
     found = client('GET', '/tasks').json
     assert [task['name'] for task in found['tasks']] == ['deep', 'probe'] and 'bad.safetensors' in found['unfit'][0]
+    every = client.json('/predict', images=[text(picture(0)), text(picture(1))], task='*')
+    assert [answer['task'] for answer in every.json['answers']] == ['deep', 'probe'] * 2
+    assert every.json['unfit'] == found['unfit']
+
+
+def test_a_task_that_goes_while_all_are_asked_is_none_of_them(server, monkeypatch):
+    client, backend, _ = server
+    predict = backend.predict
+
+    async def late(images, pairs):
+        backend.engine.bank.remove('deep')
+        return await predict(images, pairs)
+
+    monkeypatch.setattr(backend, 'predict', late)
+    found = client.json('/predict', image=text(picture()), task='*').json
+    assert [answer['task'] for answer in found['answers']] == ['probe'] and found['unfit'] == []
+
+
+def test_nothing_of_a_removed_task_is_ready(server, tmp_path):
+    client, *_ = server
+    client.json('/predict', image=text(picture()), task='*')
+    before = client('GET', '/health').json
+    (tmp_path / 'deep.safetensors').unlink()
+    after = client('GET', '/health').json
+    assert (before['ready'], after['ready'], after['tasks']) == (2, 1, 1) and 0 < after['bytes'] < before['bytes']
 
 
 def test_a_file_that_is_spoiled_during_a_batch_is_said_of_its_task_alone(server, monkeypatch):
@@ -225,6 +250,19 @@ def test_requests_that_cannot_be_read(server, body, headers, status):
     assert reply.status == status and reply.json['error']
 
 
+@pytest.mark.parametrize(('method', 'path', 'status'), [('GET', '/predict', 405), ('GET', '/nowhere', 404)])
+def test_errors_are_json_everywhere(server, method, path, status):
+    client, *_ = server
+    reply = client(method, path)
+    assert reply.status == status and path in reply.json['error']
+
+
+def test_the_kind_of_a_body_is_read_in_any_case(server):
+    client, *_ = server
+    body, headers = b'{"image": "%b", "task": "deep"}' % text(picture()).encode(), 'Application/JSON; charset=utf-8'
+    assert client('POST', '/predict', body, {'content-type': headers}).status == 200
+
+
 def test_limits(place, tmp_path):
     config, files = place
     client, backend = served.serve(
@@ -245,6 +283,13 @@ def test_limits(place, tmp_path):
     assert reply.status == 413 and 'images of 1,800 pixels together' in reply.json['error']
     assert client('PUT', '/tasks/x', files['newer'].read_bytes(), AUTHORIZED).status == 413
     assert client.json('/predict', image=small, task='deep').status == 200
+
+
+def test_what_never_fits_into_the_queue_is_too_large(place, tmp_path):
+    client, backend = served.serve(place[0], tmp_path, Limits(queue=2))
+    backend.engine.bank.add('deep', place[1]['deep'])
+    reply = client.json('/predict', images=[text(picture())] * 3, task='deep')
+    assert reply.status == 413 and '3 answers in a request, more than 2' in reply.json['error']
 
 
 @pytest.mark.parametrize(

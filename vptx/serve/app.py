@@ -27,6 +27,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_late
 from prometheus_client import Counter as Count
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -39,6 +40,8 @@ from vptx.serve.pictures import Pictures, RefusedImage, from_base64
 __all__ = ['Backend', 'Full', 'Limits', 'make_app', 'token_hash']
 
 PAGE = Path(__file__).with_name('page.html')
+#: In place of names: every task there is.
+EVERY = ['*']
 #: How much is read of a body that is refused, in bodies of the largest size.
 DISCARDED = 4
 
@@ -218,7 +221,7 @@ class _Server:
     async def asked(self, request: Request) -> tuple[list[bytes], list[list[str]], int]:
         """Images, the tasks of each, and how many classes are asked for."""
         content = await self.body(request, self.limits.body)
-        kind = request.headers.get('content-type', '').partition(';')[0].strip()
+        kind = request.headers.get('content-type', '').partition(';')[0].strip().lower()
         if kind == 'application/json':
             images, tasks, top = self.from_json(content)
         elif kind == 'multipart/form-data':
@@ -232,7 +235,7 @@ class _Server:
         each = tasks if isinstance(tasks[0], list) else [tasks] * len(images)
         if len(each) != len(images):
             raise _Refused(400, f'{len(each)} lists of tasks for {len(images)} images')
-        if each != [['*']] * len(images):  # all of them
+        if each != [EVERY] * len(images):
             for name in (name for names in each for name in names):
                 self.name(name)
         return images, each, top
@@ -285,11 +288,13 @@ class _Server:
 
     async def predict(self, request: Request) -> Response:
         images, tasks, top = await self.asked(request)
-        if tasks == [['*']] * len(images):
+        every = tasks == [EVERY] * len(images)
+        if every:
             tasks = [list(await self.backend.names())] * len(images)
         pairs = [(index, name) for index, names in enumerate(tasks) for name in names]
-        if len(pairs) > self.limits.answers:
-            raise _Refused(413, f'{len(pairs)} answers in a request, more than {self.limits.answers}')
+        most = min(self.limits.answers, self.limits.queue)
+        if len(pairs) > most:
+            raise _Refused(413, f'{len(pairs)} answers in a request, more than {most}')
         await self.check_there([name for _, name in pairs])
         pixels = sum(width * height for _, (width, height) in map(self.pictures.look, images))
         if pixels > self.limits.total:
@@ -302,17 +307,20 @@ class _Server:
             found = await self.backend.predict(inputs, [*pairs])
         finally:
             self.waiting -= len(pairs)
-        for answer in found:
-            if isinstance(answer, Failure):
-                return _error(answer.status, answer.message)
-        answers = []
+        answers, unfit = list[dict](), dict[str, None]()
         for (index, name), answer in zip(pairs, found, strict=True):
+            if isinstance(answer, Failure):
+                if not every or answer.status not in (404, 422):
+                    return _error(answer.status, answer.message)
+                if answer.status == 422:  # a task that was removed in the meantime is none of all
+                    unfit[answer.message] = None
+                continue
             self.answers.labels(**self.labels, task=name).inc()
             facts = as_json(answer)
             if isinstance(answer, Answer):  # the classes of a mask are all that it has
                 facts['classes'] = facts['classes'][:top]
             answers.append(dict(image=index, **facts))
-        return JSONResponse(dict(answers=answers))
+        return JSONResponse(dict(answers=answers, unfit=list(unfit)) if every else dict(answers=answers))
 
     async def attention(self, request: Request) -> Response:
         images, tasks, _ = await self.asked(request)
@@ -381,7 +389,12 @@ def make_app(
         front: its name, for metrics.
     """
     server = _Server(backend, pictures, limits or Limits(), token, front)
+
+    async def no_route(request: Request, error: Any) -> Response:
+        return _error(error.status_code, f'{request.method} {request.url.path}: {error.detail}', error.headers)
+
     return Starlette(
+        exception_handlers={HTTPException: no_route},
         routes=[
             server.route('/', server.page, 'GET'),
             server.route('/health', server.health, 'GET'),
@@ -391,5 +404,5 @@ def make_app(
             server.route('/tasks/{name}', server.delete, 'DELETE'),
             server.route('/predict', server.predict, 'POST'),
             server.route('/attention', server.attention, 'POST'),
-        ]
+        ],
     )

@@ -101,6 +101,14 @@ class Bank:
     def __contains__(self, name: str) -> bool:
         return NAME.fullmatch(name) is not None and self._path(name) is not None
 
+    @property
+    def ready(self) -> tuple[Task, ...]:
+        """The tasks that have a slot. One whose file was taken away gives it back."""
+        with self._changed:
+            for name in [name for name in self._ready if self._path(name) is None]:
+                del self._ready[name]
+            return tuple(task for _, task in self._ready.values())
+
     def _path(self, name: str) -> Path | None:
         if self.folder is None:
             return self._paths.get(name)

@@ -164,7 +164,7 @@ class Engine:
 
     def facts(self) -> dict[str, Any]:
         bank = self.bank
-        ready = list(bank._ready.values())
+        ready = bank.ready
         return dict(
             network=bank.frozen.net.geometry.name,
             size=list(self.size),
@@ -174,7 +174,7 @@ class Engine:
             ready=len(ready),
             loads=bank.loads,
             answers=self.answers,
-            bytes=sum(task.bytes for _, task in ready),
+            bytes=sum(task.bytes for task in ready),
         )
 
 
