@@ -10,12 +10,13 @@ import torch
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.fileio import get_file_backend
-from mmengine.runner import CheckpointLoader, load_checkpoint, save_checkpoint
+from mmengine.runner import CheckpointLoader, load_checkpoint, runner, save_checkpoint
 from networks import tiny
 from safetensors.torch import save_file
 
 import vptx
 from vptx.openmmlab import AtomicLocalBackend
+from vptx.shipped import find_config
 
 
 def test_checkpoints_of_mmengine_are_written_whole(tmp_path, monkeypatch):
@@ -93,8 +94,8 @@ def test_facts_are_plain_json(tmp_path):
     assert json.loads(json.dumps(facts)) == facts
 
 
-def test_the_text_of_equal_configs_is_formatted_once(monkeypatch):
-    """And no other's: a config that was changed has a text of its own."""
+def test_equal_settings_are_formatted_once(monkeypatch):
+    """And no others: a setting that was changed has a text of its own."""
     counted = []
     monkeypatch.setattr(
         'yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (counted.append(text) or text.upper(), True)
@@ -103,6 +104,23 @@ def test_the_text_of_equal_configs_is_formatted_once(monkeypatch):
     texts = [config.pretty_text, Config(dict(rate=0.25, model=dict(type='only here'))).pretty_text]
     config.rate = 0.5
     texts.append(config.pretty_text)
-    assert len(counted) == 2
+    assert len(counted) == 3
     assert texts[0] == texts[1] != texts[2]
     assert 'RATE=0.5' in texts[2]
+
+
+@pytest.mark.parametrize('name', ['cls/vitb16_in21k_cub_vpt_deep', 'seg/setr_vitl_vpt', 'mini/digits_linear'])
+def test_the_text_of_a_config_is_that_of_mmengine(name):
+    config = Config.fromfile(find_config(name))
+    assert config.pretty_text == Config.pretty_text.fget.__wrapped__(config)
+
+
+def test_the_text_of_a_config_that_is_no_code():
+    for config in (Config({'not-a-name': 1, 'b': [2]}), Config(dict(b=2, a='c'), format_python_code=False)):
+        assert config.pretty_text == Config.pretty_text.fget.__wrapped__(config)
+
+
+def test_the_environment_is_looked_at_once(monkeypatch):
+    found = runner.collect_env()
+    monkeypatch.setattr('subprocess.check_output', lambda *_, **__: pytest.fail('asked again'))
+    assert runner.collect_env() == found

@@ -10,14 +10,15 @@
   ``Config.fromfile('vptx::mini/digits_vpt_deep.py')`` takes, too.
 * Debug messages of modules that have no logger are printed on import, and MMEngine warns of its own old names, which no
   user of it has written.
-* MMEngine formats the text of a config again for every checkpoint, which takes longer than a linear probe's epoch; the
-  text of equal configs is formatted once.
+* MMEngine formats the text of a config again for every checkpoint, which takes longer than a linear probe's epoch;
+  equal settings are formatted once. It asks compilers for their versions at the start of every run; a process and
+  those that it forks ask once.
 """
 
 import logging
 import warnings
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import mmengine.logging
 from mmengine.config import Config
 from mmengine.config import utils as config_utils
 from mmengine.fileio import LocalBackend, file_client, register_backend
-from mmengine.runner import CheckpointLoader, checkpoint
+from mmengine.runner import CheckpointLoader, checkpoint, runner
 
 from vptx.files import download, existing, read_safetensors, safe_load, write_whole
 from vptx.image_depth import loss
@@ -151,18 +152,25 @@ Config._get_cfg_path = staticmethod(_of_vptx_as_base(Config._get_cfg_path))
 
 
 def _formatted_once(pretty_text: Callable[[Config], str]) -> property:
-    texts: dict[tuple[str, bool], str] = {}
+    texts: dict[str, str] = {}
+
+    def part(name: str, value: Any) -> str:
+        facts = f'{name}={value!r}'
+        if facts not in texts:
+            while len(texts) > 255:
+                texts.pop(next(iter(texts)))
+            texts[facts] = pretty_text(Config({name: value})).rstrip('\n')
+        return texts[facts]
 
     @wraps(pretty_text)
     def text(config: Config) -> str:
-        facts = repr(config.to_dict()), config._format_python_code
-        if facts not in texts:
-            while len(texts) > 7:
-                texts.pop(next(iter(texts)))
-            texts[facts] = pretty_text(config)
-        return texts[facts]
+        settings = config.to_dict()
+        if not config._format_python_code or not all(str(name).isidentifier() for name in settings):
+            return pretty_text(config)
+        return '\n'.join(part(name, value) for name, value in sorted(settings.items()))
 
     return property(text)
 
 
 Config.pretty_text = _formatted_once(Config.pretty_text.fget)
+runner.collect_env = cache(runner.collect_env)

@@ -79,23 +79,28 @@ def set_mode(module: nn.Module, training: bool, partly: bool = False) -> None:
             some of whose prompts may be kept as they were drawn.
     """
 
+    found: dict[nn.Module, set[bool]] = {}
+    _gather(module, found)
+
     def trains(module: nn.Module) -> bool:
-        flags = [parameter.requires_grad for parameter in module.parameters()]
         whole = not partly or module._buffers or next(module.children(), None) is None
-        return all(flags) if whole else any(flags)
+        return found[module] <= {True} if whole else True in found[module]
 
     def settle(module: nn.Module, mode: bool) -> None:
         module.training = mode
         children = list(module.children())
         for index, child in enumerate(children):
-            fed = [other for other in children[index:] if _has_parameters(other)] if _is_dropout(child) else [child]
-            settle(child, training and trains(fed[0]) if fed and _has_parameters(fed[0]) else mode)
+            fed = [other for other in children[index:] if found[other]] if _is_dropout(child) else [child]
+            settle(child, training and trains(fed[0]) if fed and found[fed[0]] else mode)
 
     settle(module, training and trains(module))
 
 
-def _has_parameters(module: nn.Module) -> bool:
-    return next(module.parameters(), None) is not None
+def _gather(module: nn.Module, found: dict[nn.Module, set[bool]]) -> set[bool]:
+    """For ``module`` and each module in it: whether parameters in it train; both where some do, none without any."""
+    own = {parameter.requires_grad for parameter in module.parameters(recurse=False)}
+    found[module] = own.union(*(_gather(child, found) for child in module.children()))
+    return found[module]
 
 
 def _is_dropout(module: nn.Module) -> bool:
@@ -106,9 +111,10 @@ def trained_names(model: nn.Module) -> list[str]:
     """Names in the state dict that training changes: trainable parameters, and buffers (batch statistics) of the
     modules all of whose parameters train."""
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    found: dict[nn.Module, set[bool]] = {}
+    _gather(model, found)
     for prefix, module in model.named_modules():
-        parameters = list(module.parameters())
-        if parameters and all(p.requires_grad for p in parameters):
+        if found[module] == {True}:
             trained |= {f'{prefix}.{name}' if prefix else name for name, _ in module.named_buffers()}
     return [name for name in model.state_dict() if name in trained]
 

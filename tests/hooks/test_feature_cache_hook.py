@@ -15,11 +15,18 @@ import numpy as np
 import pytest
 import torch
 from mmcv.transforms import BaseTransform
+from mmengine.dataset import pseudo_collate
+from mmpretrain.models import ClsDataPreprocessor
+from mmpretrain.structures import DataSample
+from networks import tiny
 from runs import REPO, differences, hook, load, net, newest, runner, write_config, write_weights
 
 import vptx.datasets  # noqa: F401  registers CustomImages
 import vptx.features.store as features_module
+from vptx.attach import attach
 from vptx.backbones.timm_vit import TimmViT
+from vptx.features.images import CachedImages, FrozenOutput, take_features
+from vptx.features.store import Features
 from vptx.hooks import NotFrozenError
 from vptx.registry import TRANSFORMS
 from vptx.studies.protocol import experiment, studies
@@ -142,6 +149,45 @@ CASES = {
         },
     ),
 }
+
+
+def test_several_rows_are_read_in_one_step():
+    rows = torch.arange(24.0).to(torch.bfloat16).view(3, 8)
+    kept = Features(rows.view(torch.int16).numpy(), [(2, 3), (2,)], torch.bfloat16, [{}, {}, {}])
+    maps, ends = kept.take([2, 0])
+    assert torch.equal(maps, rows[[2, 0], :6].view(2, 2, 3)) and torch.equal(ends, rows[[2, 0], 6:])
+    assert all(map(torch.equal, kept[-1], (maps[0], ends[0])))
+    said = dict(meta=dict(size=[2, [3]]), data=dict(gt_label=[[1], 'int64']))
+    data = CachedImages([], replace(kept, samples=[said] * 3), DataSample, FrozenOutput((maps, ends)))
+    for found, item in zip(data.__getitems__([0, 2]), (data[0], data[2]), strict=True):
+        one, other = found['data_samples'], item['data_samples']
+        assert one.size == other.size == (2, (3,)) and one.gt_label.tolist() == other.gt_label.tolist() == [1]
+        assert all(map(torch.equal, one.pop('features').tensors, other.pop('features').tensors))
+
+
+@pytest.mark.parametrize('own', [False, True])
+def test_pixels_that_stand_for_images_are_one_tensor_where_the_preprocessor_takes_both(own):
+    taken = []
+
+    class Own(ClsDataPreprocessor):
+        def forward(self, data: dict, training: bool = False) -> dict:
+            taken.append(data['inputs'])
+            return super().forward(data, training)
+
+    said = dict(meta={}, data=dict(gt_label=[[1], 'int64']))
+    output = FrozenOutput(torch.zeros(1))
+    data = CachedImages(
+        [], Features(np.eye(3, dtype=np.float32), [(3,)], torch.float32, [said] * 3), DataSample, output
+    )
+    preprocessor = (Own if own else ClsDataPreprocessor)(mean=[1.0] * 3, std=[2.0] * 3)
+    if not own:
+        preprocessor.cast_data = lambda inputs: taken.append(inputs) or inputs
+    network = attach(tiny(), None, ['net'])
+    take_features(network, preprocessor)
+    batch = preprocessor(pseudo_collate(data.__getitems__([1, 2])), True)
+    assert torch.equal(batch['inputs'].value, torch.eye(3)[1:])
+    assert [sample.gt_label.tolist() for sample in batch['data_samples']] == [[1], [1]]
+    assert len(taken[0]) == 2 and isinstance(taken[0], list if own else torch.Tensor)
 
 
 @pytest.mark.parametrize('name', CASES)

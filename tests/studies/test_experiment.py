@@ -5,6 +5,8 @@ import json
 import os
 import runpy
 import signal
+import subprocess
+import sys
 
 import pytest
 from mmengine.config import Config
@@ -12,7 +14,7 @@ from mmengine.runner import Runner
 from PIL import Image
 from runs import REPO, hook, net, tiny_config, write_config, write_weights
 
-from vptx.studies import trials
+from vptx.studies import protocol, trials
 from vptx.studies.protocol import RATE, experiment, studies
 from vptx.studies.results import Outcome, markdown
 from vptx.studies.trials import Run, Trial, side_by_side
@@ -130,6 +132,52 @@ def test_a_run_that_fails_is_told_and_takes_nothing_with_it(tmp_path, configs, m
     assert 'Not there: deep TinyImages select/lr=0.03' in markdown(outcomes)
     assert not [o.missing for o in experiment(studies(configs, out, **options), out) if o.missing]
     assert not (failed / 'error.txt').exists()
+
+
+def test_data_that_cannot_be_built_are_an_error_before_anything_runs(tmp_path):
+    data = dict(dataset=dict(type='Digits', split='val', crowded=-1, pipeline=[]), _delete_=True)
+    path = write_config(tmp_path / 'deep.py', tmp_path / 'deep', hooks=[hook()], test_dataloader=data)
+    with pytest.raises(ValueError, match='crowded must be 0'):
+        experiment(studies([path], tmp_path / 'out'), tmp_path / 'out')
+    assert not results(tmp_path / 'out')
+
+
+def test_results_of_all_are_drawn_once(tmp_path, configs, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Run, 'do', lambda run: run.write(Trial(run.point, run.point[RATE])))
+    monkeypatch.setattr(protocol, 'png', lambda figure: drawn.append(figure) or b'')
+    experiment(studies(configs, tmp_path, factors=[1], seeds=[0]), tmp_path)
+    assert len(drawn) == 2  # of the first study, then of both
+
+
+@pytest.mark.slow
+def test_a_run_imports_and_draws_nothing_that_the_parent_could(tmp_path):
+    script = f"""
+import json, sys
+from pathlib import Path
+from vptx.datasets.mini.digits import Digits
+from vptx.studies.protocol import experiment, studies
+from vptx.studies.trials import Run
+
+done = Run.do
+
+def do(run):
+    before, draw = set(sys.modules), Digits._draw
+    Digits._draw = lambda self: sys.modules.setdefault('drawn', self) and draw(self)
+    trial = done(run)
+    Path({str(tmp_path)!r}, f'{{run.seen}}.json').write_text(json.dumps(sorted(set(sys.modules) - before)))
+    return trial
+
+Run.do = do
+out = {str(tmp_path / 'out')!r}
+options = {{'train_cfg.max_epochs': 1, 'param_scheduler': None}}
+found = studies(['mini/digits_linear'], out, options=options, features=out + '/features', factors=[1], seeds=[0])
+experiment(found, out)
+"""
+    subprocess.run([sys.executable, '-c', script], check=True, cwd=REPO)
+    for seen in ('val', 'test'):
+        found = json.loads((tmp_path / f'{seen}.json').read_text())
+        assert not [name for name in found if name.partition('.')[0] in ('drawn', 'sklearn', 'timm', 'vptx', 'yapf')]
 
 
 def test_what_the_parent_has_left_is_not_collected_in_a_run(tmp_path):

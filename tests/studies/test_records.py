@@ -171,3 +171,21 @@ def test_a_result_of_other_settings_is_none_of_this_run(tmp_path):
         run.write(Trial(point, 40.0))
         with pytest.raises(ValueError, match=rf'^{tmp_path}/a/result\.json is of the settings .*, not of .*base_lr'):
             run.read()
+
+
+def test_a_result_is_read_again_when_its_file_has_changed(tmp_path, monkeypatch):
+    run = Run(tmp_path, 'a', Config(), {'base_lr': 1.0}, 'val')
+    assert run.read() is None
+    run.write(Trial(run.point, 40.0))
+    assert run.read().score == 40.0
+    with monkeypatch.context() as patch:
+        patch.setattr('vptx.studies.trials.read_json', lambda path: pytest.fail('read again'))
+        assert run.read().score == 40.0
+    run.write(Trial(run.point, 50.0))
+    assert run.read().score == 50.0
+    (tmp_path / 'a' / 'result.json').write_text('{')
+    for _ in range(2):
+        with pytest.raises(ValueError, match='cannot be read'):
+            run.read()
+    (tmp_path / 'a' / 'result.json').unlink()
+    assert run.read() is None

@@ -1,5 +1,6 @@
 """Features in the place of images: a data set that gives them, and a network that takes them."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -94,13 +95,25 @@ class CachedImages(Dataset):
         return len(self.features)
 
     def __getitem__(self, index: int) -> dict:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict]:
+        """Several at once, as a loader asks for them: their rows are read in one step."""
+        # A pixel, for a preprocessor of any number of channels to work on.
+        return [
+            dict(inputs=torch.zeros(1, 1, 1), data_samples=self._sample(index, tensors))
+            for index, *tensors in zip(indices, *self.features.take(indices), strict=True)
+        ]
+
+    def _sample(self, index: int, tensors: Sequence[Tensor]) -> BaseDataElement:
         said = self.features.samples[index]
-        sample = self.kind(metainfo={name: _tuples(value) for name, value in said['meta'].items()})
+        sample = self.kind()
+        for name, value in said['meta'].items():
+            sample.set_field(_tuples(value), name, field_type='metainfo')
         for name, (values, dtype) in said['data'].items():
             sample.set_field(torch.tensor(values, dtype=DTYPES[dtype]), name)
-        sample.set_field(self.output.of_others(self.features[index]), FEATURES_KEY, field_type='metainfo')
-        # A pixel, for a preprocessor of any number of channels to work on.
-        return dict(inputs=torch.zeros(1, 1, 1), data_samples=sample)
+        sample.set_field(self.output.of_others(tuple(tensors)), FEATURES_KEY, field_type='metainfo')
+        return sample
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__'):
@@ -115,17 +128,33 @@ def take_features(network: PromptedNetwork, preprocessor: nn.Module) -> None:
         network: the prompted network.
         preprocessor: what prepares its batches.
     """
+    from mmpretrain.models import ClsDataPreprocessor  # not on `import vptx`: it takes seconds
+
+    if type(preprocessor).forward is ClsDataPreprocessor.forward:  # another one may not take images in one tensor
+        preprocessor.register_forward_pre_hook(_stack_pixels)
     preprocessor.register_forward_hook(_insert_features)
     # A partial of a method, not a closure: a copy of the network calls the copy's own.
     setattr(network, 'forward_unmapped', partial(_go_on, network, network.forward_unmapped))  # noqa: B010
 
 
+def _stack_pixels(preprocessor: nn.Module, inputs: tuple) -> tuple | None:
+    """Before the preprocessor: one tensor of the pixels that stand for images, which it need not take one by one."""
+    if not inputs or not _carries_features(inputs[0]):
+        return None
+    batch, *others = inputs
+    return (dict(batch, inputs=torch.stack(tuple(batch['inputs']))), *others)
+
+
+def _carries_features(batch: Any) -> bool:
+    samples = batch.get('data_samples') if isinstance(batch, dict) else None
+    return bool(samples) and FEATURES_KEY in samples[0]
+
+
 def _insert_features(preprocessor: nn.Module, inputs: tuple, batch: dict) -> dict | None:
     """After the preprocessor: the features that the samples carry, in the place of their images."""
-    samples = batch.get('data_samples') if isinstance(batch, dict) else None
-    if not samples or FEATURES_KEY not in samples[0]:
+    if not _carries_features(batch):
         return None
-    carried = [sample.pop(FEATURES_KEY) for sample in samples]
+    carried = [sample.pop(FEATURES_KEY) for sample in batch['data_samples']]
     stacked = tuple(torch.stack(tensors) for tensors in zip(*(output.tensors for output in carried), strict=True))
     return dict(batch, inputs=carried[0].of_others(stacked).to(batch['inputs'].device))
 

@@ -9,10 +9,9 @@ Numbers and JSON: nothing in it can run code.
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -63,9 +62,13 @@ class Features:
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         """The tensors of an image, without a batch dimension."""
-        row = torch.from_numpy(np.array(self.rows[index])).view(self.dtype)
-        ends = np.cumsum([0, *(prod(shape) for shape in self.shapes)])
-        return tuple(row[a:b].view(shape) for (a, b), shape in zip(pairwise(ends), self.shapes, strict=True))
+        return tuple(tensor[0] for tensor in self.take([index]))
+
+    def take(self, indices: Sequence[int]) -> tuple[Tensor, ...]:
+        """The tensors of several images, (B, ...)."""
+        rows = torch.from_numpy(np.asarray(self.rows)[np.asarray(indices, dtype=int)]).view(self.dtype)
+        parts = rows.split([prod(shape) for shape in self.shapes], dim=1)
+        return tuple(part.reshape(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True))
 
 
 def write_features(

@@ -216,22 +216,27 @@ _LOADERS = ('LoadImageFromFile', 'LoadDeepImage', 'LoadBands')
 
 def _of_files(loader: Any) -> Any:
     """The data set that a data loader's config describes; None where it reads no files, or has been built already."""
-    dataset = loader.get('dataset') if isinstance(loader, dict) else None
-    if not isinstance(dataset, dict) or not any(name in str(dataset.get('pipeline')) for name in _LOADERS):
+    if not _is_described(loader) or not any(name in str(loader['dataset'].get('pipeline')) for name in _LOADERS):
         return None
-    return DATASETS.build(dataset)
+    return DATASETS.build(loader['dataset'])
+
+
+def _is_described(loader: Any) -> bool:
+    """Whether it is the config of a data loader with that of a data set."""
+    return isinstance(loader, dict) and isinstance(loader.get('dataset'), dict)
 
 
 def check_config(config: Config) -> None:
-    """Look for every image file of the splits of a config, before anything runs.
+    """Build the data sets of a config, and look for every image file of theirs, before anything runs.
 
     Raises:
         FileNotFoundError: a split that is not there.
         ValueError: of ``check_files``, and of the data sets.
     """
+    loaders = {split: config.get(f'{split}_dataloader') for split in ('train', 'val', 'test')}
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmpretrain')):
-        found = {split: _of_files(config.get(f'{split}_dataloader')) for split in ('train', 'val', 'test')}
-    check_files({split: dataset for split, dataset in found.items() if dataset is not None})
+        found = {split: DATASETS.build(loader['dataset']) for split, loader in loaders.items() if _is_described(loader)}
+    check_files(found)
 
 
 def _warn_of_test(runner: Runner) -> None:

@@ -421,6 +421,6 @@ def experiment(
         else:
             say(f'{run}: {trial.error or f"{trial.score:.1f} % on {run.seen}"}')
         done = [study for study in found if not study.todo(failed)]
-        if run.name.startswith(tuple(f'{study.name}/' for study in done)):
+        if len(done) < len(found) and run.name.startswith(tuple(f'{study.name}/' for study in done)):
             report(done, out)
     return report(found, out)

@@ -28,6 +28,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from mmengine.runner.runner import collect_env
 from mmengine.utils import import_modules_from_strings
 from mmpretrain.utils import register_all_modules
 
@@ -36,6 +37,7 @@ from vptx.checkpoint import last_checkpoint
 from vptx.configs import make_runner
 from vptx.datasets.coop import COOP
 from vptx.files import alone, read_json, write_whole
+from vptx.registry import MAPPINGS, NETS, PROMPTERS
 from vptx.studies.records import as_record, config_text
 
 __all__ = [
@@ -112,6 +114,7 @@ class Run:
     config: Config = field(compare=False, repr=False)
     point: Point = field(compare=False)
     seen: str
+    _read: dict[tuple, Trial] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -121,13 +124,17 @@ class Run:
         return self.name
 
     def read(self) -> Trial | None:
-        """What it came to, if it has come to an end.
+        """What it came to, if it has come to an end. A file that has not changed is not read again.
 
         Raises:
             ValueError: begins with the file; it is damaged, or of other settings.
         """
         path = self.folder / 'result.json'
         with suppress(FileNotFoundError):
+            about = path.stat()
+            facts = about.st_ino, about.st_mtime_ns, about.st_size
+            if facts in self._read:
+                return self._read[facts]
             trial = as_record(Trial, read_json(path), path)
             if trial.point != json.loads(json.dumps(self.point)):
                 raise ValueError(f'{path} is of the settings {trial.point}, not of {self.point}')
@@ -136,6 +143,8 @@ class Run:
                 lacking += [part for part in PARTS if part not in trial.figures]
             if lacking and trial.score is not None:
                 raise ValueError(f'{path} is damaged: it has a score and none for {", ".join(lacking)}')
+            self._read.clear()
+            self._read[facts] = trial
             return trial
         return None
 
@@ -275,7 +284,7 @@ def side_by_side(todo: Callable[[], Sequence[Run]], jobs: int = 1) -> Iterator[t
         context: Any = get_context('spawn')  # CUDA does not outlive a fork
     else:
         context = get_context('fork')
-        register_all_modules(init_default_scope=False)  # imported once, here, and not in every run
+        _prepare(todo())
     running: dict[Any, tuple[Any, Any, Run]] = {}
     try:
         while True:
@@ -295,6 +304,16 @@ def side_by_side(todo: Callable[[], Sequence[Run]], jobs: int = 1) -> Iterator[t
     finally:
         for process, *_ in running.values():
             process.terminate()
+
+
+def _prepare(runs: Sequence[Run]) -> None:
+    """Import, find out and format, in the process that is forked, what each run would."""
+    register_all_modules(init_default_scope=False)
+    for registry in (NETS, PROMPTERS, MAPPINGS):
+        registry.import_from_location()
+    collect_env()
+    for run in runs[:1]:
+        run.config.pretty_text  # noqa: B018, most settings are the same in all
 
 
 def _do(run: Run, threads: int, tell: Any) -> None:

@@ -104,3 +104,13 @@ def test_missing_package_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
     with pytest.raises(ImportError, match=r'scikit-learn: pip install vptx\[mini\]'):
         Digits()
+
+
+def test_images_are_drawn_once_in_a_process(monkeypatch):
+    first = Digits('val', crowded=1, size=32)
+    other = Digits('val', crowded=1, size=40)
+    monkeypatch.setattr(Digits, '_draw', lambda self: pytest.fail('drawn again'))
+    assert Digits('val', crowded=1, size=32).images is first.images
+    assert other.images.shape[1] == 40
+    first[0]['img'][:] = 0  # an item is a copy
+    assert first[0]['img'].any()

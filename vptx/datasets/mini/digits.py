@@ -37,6 +37,7 @@ class Digits(ArrayDataset):
     SPLITS = ('train', 'val', 'test', 'trainval')
     TRAIN, VAL = 40, 20  # images per class; the rest is for testing
     SEED = 0  # of the permutations within each class that fix the splits for good
+    _drawn: dict[tuple, tuple[np.ndarray, np.ndarray]] = {}  # by all that they depend on, once in a process
 
     def __init__(self, split: str = 'train', num_train: int = 100, crowded: int = 0, size: int = 64, **kwargs):
         self.split, self.num_train, self.size = check_split(split, self.SPLITS), num_train, size
@@ -48,6 +49,12 @@ class Digits(ArrayDataset):
         super().__init__(**kwargs)
 
     def load_arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        facts = type(self), self.split, self.num_train, self.crowded, self.size
+        if facts not in self._drawn:
+            self._drawn[facts] = self._draw()
+        return self._drawn[facts]
+
+    def _draw(self) -> tuple[np.ndarray, np.ndarray]:
         with extra('scikit-learn'):
             from sklearn.datasets import load_digits
         digits = load_digits()
