@@ -20,7 +20,8 @@ class _LateModule(ModuleType):
         super().__init__(name)
         self._made, self._registry = made, registry
         # To be registered and built before MMEngine's class is there.
-        self._stand_in = type(made, (), dict(__new__=lambda _, *args, **named: getattr(self, made)(*args, **named)))
+        build = dict(__new__=lambda _, *args, **named: getattr(self, made)(*args, **named))
+        self._stand_in = type(made, (), dict(build, __module__=name))
         registry.register_module(name=made, module=self._stand_in)
         vars(self)[made] = self._stand_in
         sys.modules[name] = self
