@@ -137,7 +137,7 @@ def test_an_import_takes_what_it_needs_alone():
     code = (
         'import sys, vptx, vptx.backbones\n'
         "slow = {'transformers', 'matplotlib', 'pandas', 'sklearn', 'skimage', 'open_clip', 'ray', 'onnx', 'mmseg'}\n"
-        "slow |= {'timm', 'torchvision', 'torch._dynamo', 'huggingface_hub', 'tensorboard'}\n"
+        "slow |= {'timm', 'torchvision', 'torch._dynamo', 'huggingface_hub', 'tensorboard', 'sympy'}\n"
         "print(sorted((slow | {'mmpretrain', 'scipy.optimize', 'onnxruntime', 'openvino'}) & set(sys.modules)))\n"
         'import importlib.util; assert importlib.util.find_spec("timm")\n'  # as code does that only asks for it
         'import timm, torch\n'
@@ -152,6 +152,27 @@ def test_an_import_takes_what_it_needs_alone():
     lines = done.stdout.splitlines()  # MMEngine says which Adafactor it builds
     assert lines[0] == '[]', done.stderr
     assert lines[-3:] == ['transformers.optimization True push_to_hub', 'False False', 'True'], done.stderr
+
+
+def test_what_mmengine_imports_late_is_the_same():
+    """Its optimizer, wrapper and strategy that shard, by a config's name, by an import, and where their modules are."""
+    code = (
+        'import sys, vptx\n'
+        'import mmengine.model, mmengine.optim.optimizer.zero_optimizer as zero\n'
+        'from mmengine.registry import MODEL_WRAPPERS, OPTIMIZERS, STRATEGIES\n'
+        "built = STRATEGIES.build(dict(type='FSDPStrategy'))\n"
+        'from mmengine._strategy.fsdp import FSDPStrategy\n'
+        'print(type(built) is FSDPStrategy is STRATEGIES.get("FSDPStrategy"))\n'
+        'wrapper = mmengine.model.MMFullyShardedDataParallel\n'
+        'print(wrapper is mmengine.model.wrappers.MMFullyShardedDataParallel, wrapper.__mro__[1].__name__)\n'
+        'print(MODEL_WRAPPERS.get("MMFullyShardedDataParallel") is wrapper, mmengine.model.is_model_wrapper(built))\n'
+        'print(zero.ZeroRedundancyOptimizer is OPTIMIZERS.get("ZeroRedundancyOptimizer"))\n'
+        'print(zero.ZeroRedundancyOptimizer is mmengine.optim.ZeroRedundancyOptimizer)\n'
+        'print(hasattr(mmengine.model, "Nothing"))'
+    )
+    done = python(code)
+    right = ['True', 'True FullyShardedDataParallel', 'True False', 'True', 'True', 'False']
+    assert done.stdout.splitlines()[-6:] == right, done.stderr
 
 
 @pytest.fixture(scope='module')

@@ -6,7 +6,7 @@ model = vptx.attach(timm.create_model('vit_base_patch16_224'), dict(type='DeepPr
 from typing import TYPE_CHECKING, Any
 
 # isort: split
-from vptx import adafactor  # noqa: F401  before others import MMEngine's optimizers
+from vptx import late  # noqa: F401  before others import MMEngine's runner
 
 # isort: split
 from vptx import openmmlab  # noqa: F401  closes gaps of MMEngine, before others import OpenMMLab's packages

@@ -322,8 +322,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 class Occupied:
-    """Keeps other processes out of ``folder``, which is made, as long as this object, or this process, is there; what a
-    killed one left half written there is deleted. Several of these may be in one process.
+    """Keeps other processes out of a folder, as long as this object, or this process, is there.
+
+    What a killed process left half written there is deleted. Several of these may be in one process.
+
+    Args:
+        folder: it is made if it is missing.
 
     Raises:
         RuntimeError: another process is in the folder; says which.

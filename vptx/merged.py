@@ -30,9 +30,12 @@ class Merged(NamedTuple):
 
 
 class NetWeights(MutableMapping[Site, Affine]):
-    """The weights of the modules at a network's sites. What is set is written by ``write`` alone.
+    """The weights of the modules at a network's sites, in single precision at least, whatever the network's.
 
-    They are in single precision at least, whatever the network's.
+    What is set is written by ``write`` alone.
+
+    Args:
+        net: whose weights they are.
 
     Raises:
         ValueError: of a module that is hooked, quantised or no affine map.

@@ -63,7 +63,12 @@ MORE = dict(
 
 
 class ClassNames(NamedTuple):
-    """The names of the classes of a model, in the order of its outputs, and the file or the data set that gave them."""
+    """The names of the classes of a model, and where they come from.
+
+    Attributes:
+        names: in the order of the outputs.
+        where: the file or the data set that gave them.
+    """
 
     names: tuple[str, ...]
     where: str

@@ -576,7 +576,13 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
 
 @MODELS.register_module()
 class PromptedBackbone(PromptedNetwork):
-    """A prompted network as a backbone of OpenMMLab: its forward returns a tuple of features."""
+    """A prompted network as a backbone of OpenMMLab: (B, 3, H, W) -> a tuple of features.
+
+    They are (B, D) under a head of mmpretrain, and maps (B, D, H', W') where the readout asks for maps.
+
+    Args:
+        net, readout, with_cp: of ``PromptedNetwork``.
+    """
 
     _warned = False
 

@@ -98,6 +98,8 @@ class TPTModel(BaseTTAModel):
         tta_model = dict(type='TPTModel')
         tta_pipeline = [dict(type='LoadImageFromFile'), dict(type='RandomViews', prepare=[...], pack=...)]
 
+    Source: Shu et al. (TPT), NeurIPS 2022, https://arxiv.org/abs/2209.07511.
+
     Args:
         module: the classifier.
         keep, lr, steps: of ``tuned_logits``.

@@ -56,7 +56,14 @@ def seen_by(model: nn.Module, most: int = SHOWN) -> Iterator[list[Tensor]]:
 
 @dataclass
 class Panel:
-    """A picture (H, W, 3 or 4) of numbers in [0, 1], or with a scale (H, W), and what is to be said of it."""
+    """A picture, and what the figure says of it.
+
+    Attributes:
+        title: above the picture.
+        picture: (H, W, 3) or (H, W, 4) of numbers in [0, 1]; (H, W) of any numbers with ``scaled``.
+        note: below the picture.
+        scaled: whether the colours of ``picture`` come from a scale, which is drawn next to it.
+    """
 
     title: str
     picture: np.ndarray

@@ -57,7 +57,13 @@ class Context:
 
 
 class LayerOutput(NamedTuple):
-    """What a layer gave, without prompts: (B, K, D), (B, N, D), and the (H', W') of its N patches."""
+    """What a layer gave, without prompts.
+
+    Attributes:
+        prefix: (B, K, D).
+        patches: (B, N, D).
+        grid: the (H', W') of the N patches.
+    """
 
     prefix: Tensor
     patches: Tensor

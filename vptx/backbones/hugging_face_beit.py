@@ -26,7 +26,14 @@ __all__ = ['HuggingFaceBeit']
 
 @NETS.register_module()
 class HuggingFaceBeit(HuggingFaceViT):
-    """BEiT of Hugging Face's transformers: BeitModel and BeitForImageClassification."""
+    """BEiT of Hugging Face's transformers: BeitModel and BeitForImageClassification.
+
+    Source: Bao et al., ICLR 2022, https://arxiv.org/abs/2106.08254.
+
+    Args:
+        model: as of ``HuggingFaceNet``.
+        **others: as of ``HuggingFaceNet``.
+    """
 
     example: ClassVar[dict[str, Any]] = dict(model=dict(model_type='beit', num_hidden_layers=2))
     families: ClassVar[Sequence[Family]] = (

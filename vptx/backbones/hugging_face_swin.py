@@ -26,7 +26,14 @@ __all__ = ['HuggingFaceSwin']
 
 @NETS.register_module()
 class HuggingFaceSwin(SwinNet, HuggingFaceNet):
-    """Swin transformers of Hugging Face's transformers: SwinModel and SwinForImageClassification."""
+    """Swin transformers of Hugging Face's transformers: SwinModel and SwinForImageClassification.
+
+    Source: Liu et al., ICCV 2021, https://arxiv.org/abs/2103.14030.
+
+    Args:
+        model: as of ``HuggingFaceNet``.
+        **others: as of ``HuggingFaceNet``.
+    """
 
     example: ClassVar[dict[str, Any]] = dict(model=dict(model_type='swin', depths=(1, 1, 1, 1)))
     families: ClassVar[Sequence[Family]] = (

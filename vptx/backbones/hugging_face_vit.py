@@ -56,6 +56,10 @@ class HuggingFaceViT(HuggingFaceNet):
 
     Where the convolution of the patches stands alone (DINOv3, CLIP, SigLIP), the site ``embed`` is missing, so SSF
     scales all but that one.
+
+    Args:
+        model: as of ``HuggingFaceNet``.
+        **others: as of ``HuggingFaceNet``.
     """
 
     example: ClassVar[dict[str, Any]] = dict(model=dict(model_type='vit', num_hidden_layers=2, num_labels=1000))

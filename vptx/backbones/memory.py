@@ -51,7 +51,7 @@ def same(x: Tensor) -> Tensor:
 
 
 class Attends(Protocol):
-    """Attention of normed tokens to themselves and to a memory."""
+    """Attention of normed tokens to themselves and to a memory. M tokens, P prompts, d the width of a head."""
 
     def __call__(self, x: Tensor, memory: KeyValue | None) -> Tensor:
         """(B, M, D) -> (B, M, heads * d)"""

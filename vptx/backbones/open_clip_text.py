@@ -38,6 +38,7 @@ class TextContext(Context):
     """What the layers need to know of texts next to their tokens.
 
     Attributes:
+        grid, positions: of ``Context``.
         first: whether the first row is the start of text (SOT), which sees itself alone; False where the rows before it
             are a memory.
     """
@@ -102,6 +103,8 @@ class OpenCLIPText(Net):
     """The text tower of a CLIP that open_clip can build.
 
         OpenCLIPText('ViT-B-16-quickgelu', pretrained='openai')
+
+    Source: Radford et al. (CLIP), ICML 2021, https://arxiv.org/abs/2103.00020.
 
     Args:
         model: open_clip's name of a CLIP, of which the text side alone is built; or a built ``CLIP``,

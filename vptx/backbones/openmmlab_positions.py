@@ -49,7 +49,13 @@ class _Positioned(MMPretrainViT):
 
 @NETS.register_module()
 class MMPretrainEVA02(_Positioned):
-    """mmpretrain's ViTEVA02: rotary positions."""
+    """mmpretrain's ViTEVA02: rotary positions, which prompts do not have.
+
+    Source: Fang et al., "EVA-02", 2023, https://arxiv.org/abs/2303.11331.
+
+    Args:
+        model: a backbone, built.
+    """
 
     example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmpretrain.ViTEVA02', arch='t'))
     path = 'mmpretrain.models.backbones.vit_eva02.ViTEVA02'
@@ -104,7 +110,13 @@ class _OfPatches(nn.Module):
 
 @NETS.register_module()
 class MMPretrainBEiT(_Positioned):
-    """mmpretrain's BEiTViT: a bias for relative positions. It takes images of the one size that it was built for."""
+    """mmpretrain's BEiTViT: a bias for relative positions. It takes images of the one size that it was built for.
+
+    Source: Bao et al., ICLR 2022, https://arxiv.org/abs/2106.08254.
+
+    Args:
+        model: a backbone, built.
+    """
 
     example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmpretrain.BEiTViT', arch='deit-tiny'))
     path = 'mmpretrain.models.backbones.beit.BEiTViT'

@@ -121,7 +121,11 @@ class OpenMMLabViT(Net):
 
 @NETS.register_module()
 class MMPretrainViT(OpenMMLabViT):
-    """mmpretrain's VisionTransformer: class token or none, any ``out_type``."""
+    """mmpretrain's VisionTransformer: class token or none, any ``out_type``.
+
+    Args:
+        model: a backbone, built.
+    """
 
     example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmpretrain.VisionTransformer', arch='deit-t'))
     path = 'mmpretrain.models.backbones.vision_transformer.VisionTransformer'
@@ -170,7 +174,13 @@ class MMPretrainViT(OpenMMLabViT):
 
 @NETS.register_module()
 class MMPretrainDeiT3(MMPretrainViT):
-    """mmpretrain's DeiT3: a class token without a position."""
+    """mmpretrain's DeiT3: a class token without a position.
+
+    Source: Touvron et al., "DeiT III", ECCV 2022, https://arxiv.org/abs/2204.07118.
+
+    Args:
+        model: a backbone, built.
+    """
 
     example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmpretrain.DeiT3', arch='s'))
     path = 'mmpretrain.models.backbones.deit3.DeiT3'
@@ -199,7 +209,14 @@ class MMPretrainDeiT3(MMPretrainViT):
 
 @NETS.register_module()
 class MMSegViT(OpenMMLabViT):
-    """mmsegmentation's VisionTransformer, of SETR, Segmenter and UPerNet: feature maps, with the class token or not."""
+    """mmsegmentation's VisionTransformer, of SETR, Segmenter and UPerNet: feature maps, with the class token or not.
+
+    Args:
+        model: a backbone, built.
+
+    Raises:
+        ValueError: a backbone with ``out_origin=True``.
+    """
 
     example: ClassVar[dict[str, Any]] = dict(model=dict(type='mmseg.VisionTransformer', num_layers=2))
     path = 'mmseg.models.backbones.vit.VisionTransformer'

@@ -20,7 +20,12 @@ __all__ = ['ReplacedForwardError', 'has_global_hooks', 'is_affine', 'is_plain', 
 
 
 class ReplacedForwardError(ValueError):
-    """A layer whose own forward can take no prompts, and which must not be computed otherwise."""
+    """A layer whose own forward can take no prompts, and which must not be computed otherwise.
+
+    Args:
+        name: of the network.
+        layer: its number, from 0.
+    """
 
     def __init__(self, name: str, layer: int) -> None:
         super().__init__(

@@ -28,6 +28,8 @@ from vptx.registry import NETS
 class TimmBeit(TimmViT):
     """timm's BEiT: BEiT and BEiT v2. It takes images of the one size that it was built for.
 
+    Source: Bao et al., ICLR 2022, https://arxiv.org/abs/2106.08254.
+
     Args:
         model: a timm name such as ``'beitv2_base_patch16_224.in1k_ft_in22k'``, or a built model.
         **others: as of ``TimmViT``.
@@ -115,6 +117,9 @@ class TimmRelPos(TimmBeit):
     """timm's VisionTransformerRelPos: relative positions from a table or from an MLP, of each layer or of all.
 
     It takes images of the one size that it was built for.
+
+    Source: timm, after Bao et al., ICLR 2022, https://arxiv.org/abs/2106.08254, and Liu et al. (Swin V2), CVPR 2022,
+    https://arxiv.org/abs/2111.09883.
 
     Args:
         model: a timm name such as ``'vit_relpos_base_patch16_224.sw_in1k'``, or a built model.

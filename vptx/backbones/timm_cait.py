@@ -24,6 +24,8 @@ class TimmCait(TimmTransformer):
 
     It takes images of the one size that it was built for.
 
+    Source: Touvron et al., ICCV 2021, https://arxiv.org/abs/2103.17239.
+
     Args:
         model: a timm name such as ``'cait_s24_224.fb_dist_in1k'``, or a built model.
         **others: of ``TimmNet``, and of ``timm.create_model`` for a name.

@@ -25,6 +25,9 @@ from vptx.registry import NETS
 class TimmEva(TimmViT):
     """timm's Eva: EVA-02, DINOv3, Perception Encoder.
 
+    Source: Fang et al., "EVA-02", 2023, https://arxiv.org/abs/2303.11331; rotary positions by Su et al., 2021,
+    https://arxiv.org/abs/2104.09864.
+
     Args:
         model: a timm name such as ``'vit_base_patch16_dinov3.lvd1689m'``, or a built model.
         **others: as of ``TimmViT``.

@@ -25,6 +25,9 @@ from vptx.registry import NETS
 class TimmNaFlex(TimmEva):
     """timm's NaFlexVit: SigLIP 2 and others, at any image size.
 
+    Source: Tschannen et al. (SigLIP 2), 2025, https://arxiv.org/abs/2502.14786; Dehghani et al. (NaViT), NeurIPS 2023,
+    https://arxiv.org/abs/2307.06304.
+
     Args:
         model: a timm name such as ``'naflexvit_base_patch16_siglip.v2_webli'``, or a built model.
         **others: of ``TimmNet``, and of ``timm.create_model`` for a name.

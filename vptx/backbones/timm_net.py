@@ -139,7 +139,12 @@ def _first_convolution(model: nn.Module) -> str:
 
 
 class TimmTransformer(TimmNet):
-    """A transformer of timm: patches, blocks and a final norm, as its families name them alike."""
+    """A transformer of timm: patches, blocks and a final norm, as its families name them alike.
+
+    Args:
+        model: as of ``TimmNet``.
+        **others: as of ``TimmNet``.
+    """
 
     around: Mapping[str, str] = dict(embed='patch_embed', norm='norm')
 

@@ -31,6 +31,8 @@ class TimmSAM(TimmTransformer):
 
     The readouts ``mean`` and ``map`` are of the last layer; the network's own features go through its neck.
 
+    Source: Kirillov et al. (Segment Anything), ICCV 2023, https://arxiv.org/abs/2304.02643.
+
     Args:
         model: a timm name such as ``'samvit_base_patch16.sa1b'``, or a built model.
         **others: of ``TimmNet``, and of ``timm.create_model`` for a name.

@@ -31,6 +31,8 @@ _BLOCKS = {
 class TorchvisionSwin(SwinNet):
     """torchvision's SwinTransformer, of both versions.
 
+    Source: Liu et al., ICCV 2021, https://arxiv.org/abs/2103.14030, and CVPR 2022, https://arxiv.org/abs/2111.09883.
+
     Args:
         model: a torchvision name such as ``'swin_t'`` or ``'swin_v2_t'``, or a built model.
         img_size: height and width of the images to come, in pixels; by default the model's attribute ``image_size``,

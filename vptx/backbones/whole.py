@@ -14,7 +14,12 @@ __all__ = ['Output', 'WholeNet']
 
 @dataclass(frozen=True)
 class Output(Context):
-    """Next to tokens, if there are any: what the library's own forward returned, in its own shape."""
+    """What the library's own forward returned, next to tokens, if there are any.
+
+    Attributes:
+        grid, positions: of ``Context``.
+        value: what was returned, in its own shape.
+    """
 
     value: Any = None
 

@@ -30,7 +30,14 @@ NAMES: tuple[str, ...] = tuple(_NAMES.split(', '))
 
 
 class TextTimes(NamedTuple):
-    """Seconds of a forward and backward pass of the text side, and their ratio, the median over rounds."""
+    """Seconds of a forward and backward pass of the text side, medians over rounds.
+
+    Attributes:
+        tokens: how many word vectors are learnt.
+        published: seconds, computed as in the public code.
+        shared: seconds, with rows that all classes share.
+        ratio: published / shared, of the same round.
+    """
 
     tokens: int
     published: float

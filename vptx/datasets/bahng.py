@@ -121,6 +121,8 @@ def _is_scene(scene: Any) -> bool:
 class SVHN(ArrayDataset):
     """Digits of street numbers, cropped to 32 px, 73,257 and 26,032 images: Netzer et al., 2011.
 
+    Source: Bahng et al., 2022, https://arxiv.org/abs/2203.17274, for the task.
+
     ``<data_root>`` has ``train_32x32.mat`` and ``test_32x32.mat``. Every tenth training image is val.
 
     Args:

@@ -92,6 +92,8 @@ def _is_number(value: Any) -> bool:
 class BenchmarkTask(ImageList):
     """A task of VTAB-1k or of FGVC.
 
+    Source: Zhai et al. (VTAB), 2019, https://arxiv.org/abs/1910.04867.
+
     Args:
         data_root: folder of the suite; the task's own lies in it.
         task: a name in ``BENCHMARKS``, which is that of its folder.

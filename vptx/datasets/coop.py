@@ -176,6 +176,8 @@ class CoOpTask(ImageList):
     No validation images of ImageNet were published, and the public code takes the test images. Here every tenth
     training image of each class is held out.
 
+    Source: Zhou et al. (CoOp), IJCV 2022, https://arxiv.org/abs/2109.01134.
+
     Args:
         data_root: folder of all data sets.
         task: a name in ``COOP``.

@@ -62,7 +62,13 @@ def _fetched(kind: type[CIFAR10]) -> str:
 
 @DATASETS.register_module()
 class HoldoutCUB(Holdout, CUB):
-    """CUB-200-2011, 200 kinds of birds: Wah et al., Caltech-UCSD technical report, 2011."""
+    """CUB-200-2011, 200 kinds of birds: 5,394 training, 600 validation and 5,794 test images.
+
+    Source: Wah et al., Caltech-UCSD technical report, 2011.
+
+    Args:
+        data_root, split, **kwargs: of ``Holdout``.
+    """
 
     HOW_TO_GET = (
         'Download CUB_200_2011.tgz from https://data.caltech.edu/records/65de6-vp158 and unpack it, so that '
@@ -71,7 +77,13 @@ class HoldoutCUB(Holdout, CUB):
 
 
 class HoldoutCIFAR(Holdout):
-    """Items are BGR, as image files are loaded, so that a model takes both through one data preprocessor."""
+    """A data set of CIFAR.
+
+    Items are BGR, as image files are loaded, so that a model takes both through one data preprocessor.
+
+    Args:
+        data_root, split, **kwargs: of ``Holdout``.
+    """
 
     def load_data_list(self) -> list[dict]:
         return [dict(item, img=item['img'][..., ::-1]) for item in super().load_data_list()]
@@ -79,22 +91,45 @@ class HoldoutCIFAR(Holdout):
 
 @DATASETS.register_module()
 class HoldoutCIFAR10(HoldoutCIFAR, CIFAR10):
-    """CIFAR-10, 50,000 + 10,000 images of 32 by 32 pixels: Krizhevsky, technical report, 2009. Downloads itself."""
+    """CIFAR-10: 45,000 training, 5,000 validation and 10,000 test images of 32 by 32 pixels.
+
+    It is downloaded if it is missing.
+
+    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", technical report, 2009.
+
+    Args:
+        data_root, split, **kwargs: of ``Holdout``.
+    """
 
     HOW_TO_GET = _fetched(CIFAR10)
 
 
 @DATASETS.register_module()
 class HoldoutCIFAR100(HoldoutCIFAR, CIFAR100):
-    """CIFAR-100, 50,000 + 10,000 images of 32 by 32 pixels: Krizhevsky, technical report, 2009. Downloads itself."""
+    """CIFAR-100: 45,000 training, 5,000 validation and 10,000 test images of 32 by 32 pixels.
+
+    It is downloaded if it is missing.
+
+    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", technical report, 2009.
+
+    Args:
+        data_root, split, **kwargs: of ``Holdout``.
+    """
 
     HOW_TO_GET = _fetched(CIFAR100)
 
 
 @DATASETS.register_module()
 class HoldoutFashionMNIST(Holdout, FashionMNIST):
-    """Fashion-MNIST, 60,000 + 10,000 images of 28 by 28 pixels, grey in three equal channels: Xiao, Rasul and Vollgraf,
-    2017, https://arxiv.org/abs/1708.07747."""
+    """Fashion-MNIST: 54,000 training, 6,000 validation and 10,000 test images of 28 by 28 pixels, grey in three equal
+    channels.
+
+    Source: Xiao, Rasul and Vollgraf, 2017, https://arxiv.org/abs/1708.07747.
+
+    Args:
+        data_root, split, **kwargs: of ``Holdout``.
+        download: whether mmpretrain downloads what is missing.
+    """
 
     HOW_TO_GET = 'Fetch it with "make real", and give data_root="real://fashion_mnist"'
 

@@ -15,7 +15,7 @@ __all__ = ['Deterministic', 'NotFrozenError', 'generator_states', 'restored_gene
 
 
 class NotFrozenError(ValueError):
-    """Features that cannot be kept, and why."""
+    """Features that cannot be kept, as images or network differ from pass to pass; the message says which."""
 
 
 def generator_states() -> tuple:
@@ -41,8 +41,11 @@ def restored_generators() -> Iterator[None]:
 class Deterministic(Dataset):
     """A data set whose items are not drawn at random, or else it says so.
 
+    Args:
+        dataset: any with a length and items, ``dict(inputs=image, data_samples=sample)``.
+
     Raises:
-        NotFrozenError: an item that is, or is no single image.
+        NotFrozenError: an item that is drawn at random, or is no single image.
     """
 
     def __init__(self, dataset: Any) -> None:

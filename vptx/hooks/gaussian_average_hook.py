@@ -33,6 +33,8 @@ class GaussianAverageHook(Hook):
 
     The sum so far is in each checkpoint, so a run that goes on ends with the same average.
 
+    Source: Khattak et al. (PromptSRC), ICCV 2023, https://arxiv.org/abs/2307.06948.
+
     Args:
         mean: mu, in epochs, counted from 1. PromptSRC: 15 of 20 for base to new, 6 of 20 for transfer, 30 of 50 for few
             shots.

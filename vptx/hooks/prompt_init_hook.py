@@ -174,6 +174,8 @@ class PromptInitHook(Hook):
 
         custom_hooks = [dict(type='PromptTuningHook', ...), dict(type='PromptInitHook', pool='mean')]
 
+    Source: Wang et al. (SPT), ICML 2024, https://arxiv.org/abs/2402.02382; Park et al. (VIPAMIN), NeurIPS 2025.
+
     Args:
         pool: ``'sample'``, ``'mean'``, ``'vipamin'``, or with options ``dict(type='vipamin', nearest=16, ...)``.
         batches: how many training batches to look at, on each rank.

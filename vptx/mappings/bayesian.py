@@ -24,6 +24,8 @@ class BayesianMapping(CountedMapping):
 
     A class that no image has been seen of is the average of all sources, where the public code divides by zero.
 
+    Source: Cai et al., NeurIPS 2024, https://arxiv.org/abs/2410.24018.
+
     Args:
         num_classes: C.
         smoothing: Laplace's lambda.

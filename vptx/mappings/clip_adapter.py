@@ -23,6 +23,8 @@ class CLIPAdapterHead(TextHead):
 
     All classes share what it learns, so other class names can be read without training.
 
+    Source: Gao et al., IJCV 2024, https://arxiv.org/abs/2110.04544.
+
     Args:
         ratio: r, from 0, the plain text head, to 1.
         reduction: by how much the hidden layer is narrower than the embedding.

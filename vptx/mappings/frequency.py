@@ -51,6 +51,8 @@ class FrequencyMapping(CountedMapping):
     """Each target class is the m source classes that its images are most often taken for: estimated once, with the
     prompts as they begin (FLM).
 
+    Source: Tsai et al., ICML 2020, https://arxiv.org/abs/2007.08714.
+
     Args:
         num_classes: C.
         per_class: m; logits of several are averaged.
@@ -89,6 +91,8 @@ class FrequencyMapping(CountedMapping):
 @MAPPINGS.register_module()
 class IterativeMapping(FrequencyMapping):
     """As ``FrequencyMapping``, estimated again in each epoch, with the prompts as they have become (ILM).
+
+    Source: Chen et al. (ILM-VP), CVPR 2023, https://arxiv.org/abs/2211.11635.
 
     Args:
         num_classes: C.

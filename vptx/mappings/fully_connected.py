@@ -16,6 +16,8 @@ __all__ = ['FullyConnectedMapping']
 class FullyConnectedMapping(LabelMapping):
     """A linear layer on the source logits, which trains as the prompter does: (K + 1) * C numbers.
 
+    Source: Tsao et al. (AutoVP), ICLR 2024, https://arxiv.org/abs/2310.08381.
+
     Args:
         num_classes: C.
     """

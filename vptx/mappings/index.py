@@ -45,6 +45,9 @@ def check_sources(number: int, sources: Tensor, name: str) -> None:
 class IndexMapping(LabelMapping):
     """The first C source classes, or those that are named.
 
+    Source: Elsayed et al., ICLR 2019, https://arxiv.org/abs/1806.11146; Bahng et al., 2022,
+    https://arxiv.org/abs/2203.17274.
+
     Args:
         num_classes: C.
         sources: of each target class, the index of a source class, or a list of them, all of one length.
@@ -82,6 +85,8 @@ class IndexMapping(LabelMapping):
 @MAPPINGS.register_module()
 class RandomMapping(IndexMapping):
     """C source classes drawn at random, each of them once, when the network is known; saved with the prompt.
+
+    Source: Chen et al. (ILM-VP), CVPR 2023, https://arxiv.org/abs/2211.11635.
 
     Args:
         num_classes: C.

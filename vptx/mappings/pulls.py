@@ -91,6 +91,9 @@ def _sentences(template: str | Sequence[str] | None, average: str | None) -> tup
 class TextPull(Pull):
     """Pulls features of classes to those of the frozen tower. KgCoOp: weight 8, cosine. PromptSRC: 25, l1.
 
+    Source: Yao et al. (KgCoOp), CVPR 2023, https://arxiv.org/abs/2303.13283; Khattak et al. (PromptSRC), ICCV 2023,
+    https://arxiv.org/abs/2307.06948.
+
     Args:
         weight: a.
         distance: ``'cosine'`` or ``'l1'``.
@@ -120,6 +123,8 @@ class TextPull(Pull):
 class ImagePull(Pull):
     """Pulls features of images to those of the frozen network, which runs once more for it. PromptSRC: weight 10, l1.
 
+    Source: Khattak et al. (PromptSRC), ICCV 2023, https://arxiv.org/abs/2307.06948.
+
     Args:
         weight: a.
         distance: ``'cosine'`` or ``'l1'``.
@@ -141,6 +146,8 @@ class LogitPull(Pull):
     """Pulls the classes' probabilities to those of zero-shot CLIP. PromptSRC: weight 1.
 
     ``ProGradOptimWrapper`` uses its gradient as ProGrad does that of zero-shot CLIP.
+
+    Source: Khattak et al. (PromptSRC), ICCV 2023, https://arxiv.org/abs/2307.06948.
 
     Args:
         weight: a.

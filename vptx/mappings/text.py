@@ -38,6 +38,8 @@ class TextHead(LabelMapping):
             prompter=dict(type='ContextPrompter', num_tokens=16),
         )
 
+    Source: Radford et al. (CLIP), ICML 2021, https://arxiv.org/abs/2103.00020.
+
     Args:
         tower: The config of a text tower, ``OpenCLIPText``, or a tower that is built.
         classes: The names of the classes. By default they are those of the data set, or of the prompt file.

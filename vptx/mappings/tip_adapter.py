@@ -35,6 +35,8 @@ class TipAdapterHead(TextHead):
     validation images. In a script, ``vptx.fill_cache`` does. The prompt file holds keys, labels, alpha and beta,
     and the class names, which a model takes over that loads it.
 
+    Source: Zhang et al., ECCV 2022, https://arxiv.org/abs/2111.03930.
+
     Args:
         num_images: N, the number of training images; by default that of the data or of the file.
         train_keys: whether the keys train (Tip-Adapter-F).

@@ -33,6 +33,8 @@ class BaseToNew(BaseMetric):
     Reads ``pred_score`` (C,) and ``gt_label`` of mmpretrain's data samples. A cut to some columns of softmax leaves the
     order of the columns as it is.
 
+    Source: Zhou et al. (CoCoOp), CVPR 2022, https://arxiv.org/abs/2203.05557.
+
     Args:
         num_base: how many of the classes are base; by default half of them, rounded up.
         per_class: whether the log has a line for each class, with its name and its accuracy among the classes of its

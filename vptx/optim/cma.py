@@ -37,11 +37,14 @@ class CMAOptimWrapper(OptimWrapper):
     A step calls the model 1 + population times: once for the loss that is logged. All ranks draw alike. The optimizer
     keeps the parameters; its learning rate is not used.
 
+    Source: Niu et al. (FOA), ICML 2024, https://arxiv.org/abs/2404.01650; Hansen, 2016,
+    https://arxiv.org/abs/1604.00772.
+
     Args:
         sigma: standard deviation of the first population.
         population: n.
         seed: of what is drawn.
-        **options: of MMEngine's OptimWrapper.
+        *arguments, **options: of MMEngine's OptimWrapper.
 
     Attributes:
         needs_backward: False; read by ``GuardHook``.

@@ -18,9 +18,11 @@ from vptx.registry import OPTIM_WRAPPERS
 class NormalizedGradOptimWrapper(OptimWrapper):
     """Divides the gradient of all that trains, as one vector, by its norm; SGD then takes steps of one length.
 
+    Source: Wu et al. (EVP), 2022, https://arxiv.org/abs/2212.10556.
+
     Args:
         eps: added to the norm.
-        **options: of MMEngine's OptimWrapper.
+        *arguments, **options: of MMEngine's OptimWrapper.
     """
 
     def __init__(self, *arguments, eps: float = 1e-10, **options) -> None:

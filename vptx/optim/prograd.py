@@ -45,9 +45,11 @@ class ProGradOptimWrapper(OptimWrapper):
 
     Another OptimWrapper adds these terms to the loss instead.
 
+    Source: Zhu et al., ICCV 2023, https://arxiv.org/abs/2205.14865.
+
     Args:
         strength: a, from 0 to 1.
-        **options: of MMEngine's OptimWrapper.
+        *arguments, **options: of MMEngine's OptimWrapper.
 
     Raises:
         ValueError: a strength out of range, gradients of several batches; in the first step, no term that guides.

@@ -32,11 +32,13 @@ class SPSAOptimWrapper(OptimWrapper):
 
     A step calls the model 1 + 2 * samples times: once for the loss that is logged. All ranks perturb alike.
 
+    Source: Oh et al. (BlackVIP), CVPR 2023, https://arxiv.org/abs/2303.14773.
+
     Args:
         c: how far parameters are perturbed in the first step.
         gamma: how fast that shrinks.
         samples: how many perturbations an estimate averages over.
-        **options: of MMEngine's OptimWrapper.
+        *arguments, **options: of MMEngine's OptimWrapper.
 
     Attributes:
         needs_backward: False; read by ``GuardHook``.
@@ -119,11 +121,13 @@ def _draw(parameter: Tensor) -> Tensor:
 class InversePowerLR(LRSchedulerMixin, _ParamScheduler):
     """Divides the learning rate by (k + offset) ** power, k the steps since ``begin``.
 
+    Source: Oh et al. (BlackVIP), CVPR 2023, https://arxiv.org/abs/2303.14773.
+
     Args:
         optimizer: or an OptimWrapper.
         power: alpha.
         offset: o, at least 1.
-        **options: ``begin``, ``end``, ``by_epoch`` and others of MMEngine's schedulers.
+        *arguments, **options: ``begin``, ``end``, ``by_epoch`` and others of MMEngine's schedulers.
     """
 
     def __init__(self, optimizer: Any, *arguments, power: float = 0.4, offset: float = 1.0, **options) -> None:

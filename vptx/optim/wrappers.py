@@ -27,7 +27,10 @@ class BFloat16OptimWrapper(OptimWrapper):
 
 
 class IdleOptimWrapper(OptimWrapper):
-    """Of a run in which nothing trains: a label mapping that is drawn or counted, on a network without prompts."""
+    """An optimizer wrapper for a run in which nothing trains. It takes no arguments, and its step changes nothing.
+
+    Such a run has a label mapping that is drawn or counted, on a network without prompts.
+    """
 
     def __init__(self) -> None:
         super().__init__(torch.optim.SGD([dict(params=[])], lr=0.0))

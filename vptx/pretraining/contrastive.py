@@ -33,6 +33,8 @@ _LARGEST = log(100)  # of the logarithm of the scale
 class ContrastivePretraining(BaseModel):
     """Train an image tower and a text tower from captions.
 
+    Source: Radford et al. (CLIP), ICML 2021, https://arxiv.org/abs/2103.00020.
+
     Args:
         embed_dim: width of the joint space.
         vision_cfg: open_clip's ``vision_cfg``.

@@ -24,7 +24,12 @@ __all__ = ['Adapter', 'Bottleneck']
 
 
 class Bottleneck(nn.Module):
-    """(..., D) -> (..., D) through ``hidden`` units; gives zeros initially."""
+    """Two linear maps with a GELU between them: (..., D) -> (..., D). It gives zeros initially.
+
+    Args:
+        width: D.
+        hidden: how many units are between the maps.
+    """
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -41,6 +46,9 @@ class Bottleneck(nn.Module):
 @PROMPTERS.register_module()
 class Adapter(InsidePrompter):
     """A bottleneck after branches of every layer: 2 * D * h + h + D numbers each, h = D // ``reduction``.
+
+    Source: Houlsby et al., ICML 2019, https://arxiv.org/abs/1902.00751; Pfeiffer et al., EACL 2021,
+    https://arxiv.org/abs/2005.00247.
 
     Args:
         reduction: by how much the bottleneck is narrower than the layer; Jia et al. choose it from 8, 64 and 256.

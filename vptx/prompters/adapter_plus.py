@@ -27,6 +27,8 @@ class AdapterPlus(Prompter):
     The baseline to compare with: its authors have one recipe for all tasks and evaluate once, after the last epoch.
     ``vptx.merge`` takes the scale into W_up and b_up.
 
+    Source: Steitz and Roth, "Adapters Strike Back", CVPR 2024, https://arxiv.org/abs/2406.06820.
+
     Args:
         rank: width of the bottleneck, 1 to 32 in the paper.
         drop_path: how likely it is left out of a sample while training; 0.1 in the public code.

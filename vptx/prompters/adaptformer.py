@@ -22,6 +22,8 @@ from vptx.registry import PROMPTERS
 class AdaptFormer(InsidePrompter):
     """A bottleneck next to the MLP of every layer: 2 * D * ``hidden`` + ``hidden`` + D numbers each.
 
+    Source: Chen et al., NeurIPS 2022, https://arxiv.org/abs/2205.13535, equations 1 and 2.
+
     Args:
         hidden: width of the bottleneck.
         scale: s.

@@ -28,6 +28,8 @@ class AdaptivePrompter(TokenPrompter):
     P * D + (L - 1) * (P * (n + 1) + K^2 + 2 * D) + 2 * D * r numbers, n positions of each map. They differ from
     image to image, so they cannot be folded. Images keep the network's own size.
 
+    Source: Le et al. (VAPT), ICLR 2026, https://arxiv.org/abs/2501.18936, section 4.
+
     Args:
         num_tokens: P.
         hidden: r.

@@ -18,6 +18,8 @@ from vptx.registry import PROMPTERS
 class AddedPrompter(Prompter):
     """Learnt vectors added to the tokens: (K+N) * D numbers, or D, for each layer.
 
+    Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119, figure 5 ("add").
+
     Args:
         per_token: one vector for each token, class token included (the images must then keep the network's own size),
             or one for all.

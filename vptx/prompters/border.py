@@ -15,6 +15,9 @@ from vptx.registry import PROMPTERS
 class BorderPrompter(FramePrompter):
     """Pixels that are added along the four edges of an image: 6 * T * (H + W - 2T) numbers.
 
+    Source: Bahng et al., "Exploring Visual Prompts for Adapting Large-Scale Models", 2022,
+    https://arxiv.org/abs/2203.17274 ("padding").
+
     Args:
         width: The width T of each edge, in pixels.
         init: The initial values. ``'gaussian'`` is as published. ``'zero'`` leaves the network's input as it is at

@@ -28,6 +28,9 @@ class ChannelPrompter(Prompter):
 
     The bias of the stem, where it has one, is an ordinary parameter: ``tune=['patch_embed.proj.bias']``.
 
+    Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119, figure 5
+    ("concat-channel").
+
     Args:
         num_channels: T.
         init: of the channels: ``'uniform'``, U(-v, v) with v = sqrt(6 / (C * h * w + D)), as published for a ViT, or

@@ -30,6 +30,8 @@ class CODAPrompt(QueryPrompter):
     For tasks that come one after the other; call ``begin_task(t)`` before each. A forward costs that of the frozen
     network in addition.
 
+    Source: Smith et al., CVPR 2023, https://arxiv.org/abs/2211.13218, equations 5 and 6.
+
     Args:
         components: M.
         length: l, rows of a component, half of them keys.

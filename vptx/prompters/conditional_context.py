@@ -27,6 +27,8 @@ class ConditionalContextPrompter(ContextPrompter):
     It stands in a text head: ``mapping=dict(type='TextHead', prompter=dict(type='ConditionalContextPrompter'))``. The
     small network begins with torch's own numbers, as published, so training does not start from the template.
 
+    Source: Zhou et al. (CoCoOp), CVPR 2022, https://arxiv.org/abs/2203.05557.
+
     Args:
         num_tokens, words, position, depth: of ``ContextPrompter``.
         reduction: by how much the hidden layer is narrower than the embedding.

@@ -29,6 +29,9 @@ class ContextPrompter(Prompter):
 
     It stands in a text head: ``mapping=dict(type='TextHead', prompter=dict(type='ContextPrompter', num_tokens=16))``.
 
+    Source: Zhou et al. (CoOp), IJCV 2022, https://arxiv.org/abs/2109.01134; with a depth, Khattak et al. (MaPLe), CVPR
+    2023, https://arxiv.org/abs/2210.03117.
+
     Args:
         num_tokens: M; by default as many as there are ``words``, or 16.
         words: a phrase that the vectors start as, such as ``'a photo of a'``. Fewer vectors than words stand for its

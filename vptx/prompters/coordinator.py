@@ -30,6 +30,8 @@ class CoordinatorPrompter(ImagePrompter):
     """Pixels that a decoder makes of what an encoder sees in the image: 9,920 numbers as published, 800 of them the
     trigger.
 
+    Source: Oh et al. (BlackVIP), CVPR 2023, https://arxiv.org/abs/2303.14773.
+
     Args:
         encoder: config of a net with a class token, with its weights; published with MAE's ViT-B/16. It sees what the
             network sees. No prompt file holds it; a file of another encoder's prompts is refused. None: the trigger is

@@ -29,6 +29,8 @@ class CoupledPrompter(TokenPrompter):
 
     The text side says how many there are and in how many layers. It owns them, so they are in a file once.
 
+    Source: Khattak et al. (MaPLe), CVPR 2023, https://arxiv.org/abs/2210.03117.
+
     Raises:
         ValueError: when bound, a text side without prompts that all classes share; more layers of it than the network
             has.

@@ -27,6 +27,8 @@ class CrossPrompter(Prompter):
 
     For many prompts: from 1 to 200 VPT falls where this rises, in its paper.
 
+    Source: Huang et al. (CVPT), ICCV 2025, https://arxiv.org/abs/2408.14961, equation 7.
+
     Args:
         num_tokens: P.
         layers: in which layers, counted from 0, negative from the end; None for all.

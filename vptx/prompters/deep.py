@@ -24,6 +24,8 @@ from vptx.registry import PROMPTERS
 class DeepPrompter(TokenPrompter):
     """P learnt tokens before each of ``layers``: (number of layers) * P * D numbers.
 
+    Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119, equation 7.
+
     Args:
         num_tokens: The number of prompts P in each layer.
         layers: The layers that have prompts, counted from 0, or from the end if negative. None is all layers. The

@@ -31,6 +31,8 @@ class DualPrompt(QueryPrompter):
     For tasks that come one after the other; call ``begin_task(t)`` before each. A forward costs that of the frozen
     network in addition.
 
+    Source: Wang et al., ECCV 2022, https://arxiv.org/abs/2204.04799, equations 4 to 7.
+
     Args:
         tasks: T.
         length: l, keys and values of a prefix.

@@ -30,6 +30,8 @@ class ExplicitPrompter(Prompter):
     With c = D // ``reduction``: C * h * w * c + c + D * c + c + L * (c^2 + c) + c * D + D numbers. For what differs by
     texture and not by content: defocus, forgeries, shadows, camouflage. On Segment Anything's encoder: SAM-Adapter.
 
+    Source: Liu et al. (EVP), CVPR 2023, https://arxiv.org/abs/2303.10883, equations 2 to 7.
+
     Args:
         reduction: how much narrower F is than the layers, 4 to 64 in the paper.
         mask: the share of the area of the spectrum that is taken out, 0.25 in the paper.

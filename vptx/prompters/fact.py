@@ -29,6 +29,8 @@ class FacT(InsidePrompter):
     The fewest numbers of those that change weights: 30,976 of a ViT-B/16 with r = 16, by TK. ``vptx.merge`` makes
     inference cost what the frozen network costs. Layers of several widths have a tensor for each width.
 
+    Source: Jie and Deng, AAAI 2023, https://arxiv.org/abs/2212.03145, equations 4 and 6.
+
     Args:
         rank: r.
         tucker: TK, or TT.

@@ -26,6 +26,8 @@ __all__ = ['FourierPrompter']
 class FourierPrompter(DeepPrompter):
     """Deep prompts, some of them the Fourier transform of what is learnt: L * P * D numbers, of which those act twice.
 
+    Source: Zeng et al. (VFPT), NeurIPS 2024, https://arxiv.org/abs/2411.01327, equation 7.
+
     Args:
         num_tokens: P.
         share: alpha, which the paper chooses from 0, 0.3, 0.5, 0.7 and 1 for each task; 0 are deep prompts.

@@ -30,6 +30,8 @@ class GatedPrompter(TokenPrompter):
 
     Between shallow and deep prompts, with the numbers of the first; made for MAE's and MoCo's networks.
 
+    Source: Yoo et al., ICML 2023, https://arxiv.org/abs/2306.05067, sections 4.1 and 4.2.
+
     Args:
         num_tokens: P, 100 in the paper.
         gate: g of all layers initially; -5 in the public code for MAE, which is nearly deep and shared.

@@ -30,6 +30,8 @@ class L2P(QueryPrompter, TokenPrompter):
     For tasks that come one after the other: what one task has learnt stays in the prompts that it uses. A forward costs
     that of the frozen network in addition.
 
+    Source: Wang et al., CVPR 2022, https://arxiv.org/abs/2112.08654, equations 2 to 4.
+
     Args:
         pool: M.
         length: l, vectors of a prompt.

@@ -26,6 +26,8 @@ _PARTS = ('q', 'k', 'v')
 class LoRA(InsidePrompter):
     """Low-rank updates of linear maps in every layer: ``rank`` * (inputs + outputs) numbers for each map.
 
+    Source: Hu et al., ICLR 2022, https://arxiv.org/abs/2106.09685, equation 3.
+
     Args:
         rank: The rank r of the updates.
         alpha: The updates are scaled by alpha / r. By default alpha is r.

@@ -19,6 +19,8 @@ from vptx.registry import PROMPTERS
 class LowRankPrompter(ImagePrompter):
     """Pixels on all of the image, of rank r in each channel: 3 * r * (H + W) numbers. They begin at zero.
 
+    Source: Jin et al. (LoR-VP), ICLR 2025, https://arxiv.org/abs/2502.00896.
+
     Args:
         rank: r.
         space, bound: of ``ImagePrompter``.

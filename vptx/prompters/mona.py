@@ -33,6 +33,8 @@ class Mona(Prompter):
 
     The strongest published adapter for dense tasks; 2,684,928 numbers of a ViT-B/16.
 
+    Source: Yin et al., CVPR 2025, https://arxiv.org/abs/2408.08345, section 3.3.
+
     Args:
         hidden: h.
         after: any of ``'attn'`` and ``'mlp'``. Networks without the door memory have ``('mlp',)`` alone.

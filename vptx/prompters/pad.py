@@ -24,6 +24,9 @@ from vptx.registry import PROMPTERS
 class PadPrompter(FramePrompter):
     """A frame of learnt pixels around the image: 6 * T * (H + W + 2T) numbers.
 
+    Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119, figure 5 ("pad") and table
+    5.
+
     Args:
         pad_size: T, pixels on each side. Patches have to divide the larger image.
         init: ``'normalised'``, U(0, 1) pixels, converted to ``space`` (the paper's); ``'gaussian'``, N(0, 1) in that

@@ -20,6 +20,9 @@ from vptx.registry import PROMPTERS
 class PatchPrompter(ImagePrompter):
     """A square of pixels added to the image: 3 * T * T numbers.
 
+    Source: Bahng et al., "Exploring Visual Prompts for Adapting Large-Scale Models", 2022,
+    https://arxiv.org/abs/2203.17274 ("fixed patch", "random patch").
+
     Args:
         size: T, pixels of a side.
         position: top and left, in pixels, from the opposite edge where negative; ``(-T, -T)`` is the last corner.

@@ -33,6 +33,9 @@ class PrefixPrompter(Prompter):
     Nothing of it goes through a layer, so it costs what its P keys cost in attention. It needs a network with the door
     memory, and layers that nothing else changes from inside.
 
+    Source: Li and Liang, ACL 2021, https://arxiv.org/abs/2101.00190; Han et al. (E2VPT), ICCV 2023,
+    https://arxiv.org/abs/2307.13770, equation 4.
+
     Args:
         num_tokens: P.
         shared: whether keys and values are the same numbers, as in E2VPT.

@@ -24,6 +24,8 @@ from vptx.registry import PROMPTERS
 class PrependedPixelPrompter(TokenPrompter):
     """P learnt patches of pixels next to the image: P * 3 * (patch height) * (patch width) numbers.
 
+    Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119, figure 5 ("prepend-pixel").
+
     Args:
         num_tokens: P.
         init: ``'uniform'``, U(-v, v) with the bound of ``uniform_bound``; ``'gaussian'``,

@@ -30,7 +30,12 @@ __all__ = ['Importance', 'measure', 'prune', 'remove']
 
 
 class Importance(NamedTuple):
-    """Of each prompt (P,), and of each of its segments (P, S)."""
+    """How much the loss depends on each prompt.
+
+    Attributes:
+        tokens: of each prompt (P,).
+        segments: of each of its segments (P, S).
+    """
 
     tokens: Tensor
     segments: Tensor

@@ -20,6 +20,7 @@ class QueryPrompter(Prompter):
     Args:
         encoder: config of another net that makes the queries, with its weights; it has a class token, and the width of
             the network. No prompt file holds it. None: the network itself.
+        *arguments, **options: of another base class of the prompter.
 
     Raises:
         ValueError: when bound, an encoder of another width, or without a class token.

@@ -31,6 +31,8 @@ class Rein(Prompter):
 
     For dense tasks on DINOv2, where it is the most adopted method; 1,347,841 numbers of a ViT-B.
 
+    Source: Wei et al., CVPR 2024, https://arxiv.org/abs/2312.04265, equations 3 to 6.
+
     Args:
         num_tokens: m, 100 in the paper.
         rank: r, 16 in the paper.

@@ -33,6 +33,8 @@ class RepAdapter(InsidePrompter):
 
     ``vptx.merge`` makes inference cost what the frozen network costs. 239,808 numbers of a ViT-B/16.
 
+    Source: Luo et al., 2023, https://arxiv.org/abs/2302.08106, equation 6.
+
     Args:
         hidden: h.
         groups: g, which divides h and the width of the layers.

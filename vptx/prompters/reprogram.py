@@ -18,6 +18,8 @@ from vptx.registry import PROMPTERS
 class ReprogramPrompter(PlacedPrompter, FramePrompter):
     """A frame around a small image: 3 * (H * W - side * side) numbers.
 
+    Source: Elsayed et al., "Adversarial Reprogramming of Neural Networks", ICLR 2019, https://arxiv.org/abs/1806.11146.
+
     Args:
         side: pixels of a side of the small image.
         space: ``'symmetric'``, as Elsayed et al., ``'unit'`` or ``'normalised'``.

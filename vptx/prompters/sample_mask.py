@@ -25,6 +25,8 @@ class SampleMaskPrompter(ImagePrompter):
     """One image added to every image, under a mask of its own: 3 * H * W numbers, and 26,499 of the mask's network, or
     102,339 with six layers.
 
+    Source: Cai et al. (SMM), ICML 2024, https://arxiv.org/abs/2406.03150.
+
     Args:
         layers: of the mask's network: 5, published for ResNets, or 6, for ViTs.
         norm: in that network. ``'batch'``, as published, mixes the images of a training batch; ``'group'`` does not.

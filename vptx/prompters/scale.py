@@ -23,6 +23,8 @@ class ScalePrompter(PlacedPrompter):
     Adam moves z by about its learning rate, whatever its gradient, which the public code clips at 0.001: give ``scale``
     a small ``lr_mult``.
 
+    Source: Tsao et al. (AutoVP), ICLR 2024, https://arxiv.org/abs/2310.08381.
+
     Args:
         side: pixels of a side of the image initially.
         space, bound, init: of ``ImagePrompter``.

@@ -19,6 +19,8 @@ from vptx.registry import PROMPTERS
 class ShallowPrompter(TokenPrompter):
     """P learnt tokens before the first layer: P * D numbers.
 
+    Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, https://arxiv.org/abs/2203.12119, equations 4 to 6.
+
     Args:
         num_tokens: The number of prompts P.
         embedded: As for ``DeepPrompter``.

@@ -27,6 +27,8 @@ SMALLEST = 64  # pixels: of less, AlexNet's pooling leaves nothing
 class SideTuning(Prompter):
     """AlexNet next to the network: 2,469,696 numbers, 9,216 * D of the projection, and alpha.
 
+    Source: Zhang et al., ECCV 2020, https://arxiv.org/abs/1912.13503.
+
     Args:
         weights: of AlexNet: ``'imagenet'``, torchvision's, downloaded once; a file of the same names; or None, drawn.
 

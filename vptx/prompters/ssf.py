@@ -23,6 +23,8 @@ _SCALED = ('embed', 'norm1', 'qkv', 'q', 'k', 'v', 'proj', 'norm2', 'fc1', 'fc2'
 class SSF(InsidePrompter):
     """A scale and a shift for every channel: 2 * outputs numbers at each site, 22 * D in each layer of a ViT.
 
+    Source: Lian et al., NeurIPS 2022, https://arxiv.org/abs/2210.08823, equation 2.
+
     Args:
         layers: in which layers, counted from 0, negative from the end; None for all, and for what stands before and
             after them.

@@ -30,7 +30,13 @@ ALIKE = 24
 
 
 class Cutout(NamedTuple):
-    """``source`` is the name in the package, ``image`` is RGBA and trimmed to what can be seen."""
+    """An object that was cut out of a picture of a package.
+
+    Attributes:
+        label: what it is.
+        source: its name in the package.
+        image: RGBA, trimmed to what can be seen.
+    """
 
     label: str
     source: str

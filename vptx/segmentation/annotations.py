@@ -25,7 +25,7 @@ class CheckedLoadAnnotations(LoadAnnotations):
     Args:
         drawn_on: ``'stored'``, or ``'displayed'`` for masks that were drawn on images which the orientation tag had
             turned already, as many annotation programs do.
-        arguments: of mmseg's ``LoadAnnotations``.
+        *arguments, **options: of mmseg's ``LoadAnnotations``.
 
     Raises:
         ValueError: names a mask that cannot be read, is saved with losses, is no map of labels, is not of its image's

@@ -58,7 +58,8 @@ class CustomMasks(BaseSegDataset):
     Args:
         data_root: the folder, or ``real://NAME``, what ``make real`` has fetched.
         split: its name in the folder: 'train', 'val', 'test', or any other.
-        classes: names in the order of the head; or ``metainfo=dict(classes=..., palette=...)``, as mmseg has it.
+        classes: names in the order of the head.
+        metainfo: ``dict(classes=..., palette=...)``, as mmseg has it, in place of ``classes`` and ``palette``.
         palette: an RGB colour for each class; without it they are chosen.
         labels: the class of each label in the files, None for no class: ``{0: None, 1: 'road', 2: 'road', 7: 'car'}``.
             Names the classes, in this order, where ``classes`` does not.
@@ -219,7 +220,13 @@ def _numbered(labels: Mapping[int | str, str | None], classes: Sequence[str]) ->
 
 @DATASETS.register_module()
 class ADE20K(Checked, ADE20KDataset):
-    """ADE20K, 150 classes, 20,210 training and 2,000 validation images: Zhou et al., CVPR 2017."""
+    """ADE20K: 150 classes, 20,210 training and 2,000 validation images.
+
+    Source: Zhou et al., "Scene Parsing through ADE20K Dataset", CVPR 2017.
+
+    Args:
+        **arguments: of mmseg's ``ADE20KDataset``; the default ``data_root`` is that of the configs.
+    """
 
     HOW_TO_GET = (
         'Download http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip and unpack it in data/ade, so '
@@ -230,8 +237,13 @@ class ADE20K(Checked, ADE20KDataset):
 
 @DATASETS.register_module()
 class PascalContext(Checked, PascalContextDataset):
-    """PASCAL Context, 59 classes and background, 4,998 training and 5,105 validation images: Mottaghi et al., CVPR
-    2014."""
+    """PASCAL Context: 59 classes and background, 4,998 training and 5,105 validation images.
+
+    Source: Mottaghi et al., CVPR 2014.
+
+    Args:
+        **arguments: of mmseg's ``PascalContextDataset``.
+    """
 
     HOW_TO_GET = (
         'Download PASCAL VOC 2010 and the annotations trainval_merged.json of PASCAL Context, and convert these with '
@@ -242,7 +254,11 @@ class PascalContext(Checked, PascalContextDataset):
 
 @DATASETS.register_module()
 class MiniADE(Checked, BaseSegDataset):
-    """Scenes in the file layout of ADE20K (``vptx.datasets.mini.scenes``): 0 in a mask is no class, 1 the first."""
+    """Scenes in the file layout of ADE20K (``vptx.datasets.mini.scenes``): 0 in a mask is no class, 1 the first.
+
+    Args:
+        **arguments: of mmseg's ``BaseSegDataset``; ``reduce_zero_label`` is True by default.
+    """
 
     METAINFO = dict(classes=scenes.CLASSES, palette=scenes.PALETTE)
     HOW_TO_GET = 'Write it, in half a minute: vptx make-mini-ade'

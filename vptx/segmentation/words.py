@@ -106,6 +106,8 @@ def _is_of_classifier(start: dict) -> bool:
 class TextSegHead(ReadsWords):
     """Class names alone, on a map of the joint space: nothing trains but a prompter of the names, if there is one.
 
+    Source: Zhou et al. (MaskCLIP), ECCV 2022, https://arxiv.org/abs/2112.01071.
+
     Args:
         in_channels: d.
         words: of ``ReadsWords``.
@@ -123,4 +125,14 @@ class TextSegHead(ReadsWords):
 
 @MODELS.register_module()
 class TextSETRUPHead(ReadsWords, SETRUPHead):
-    """SETR's progressive up-sampling, ``channels=d``, with class names as its classifier."""
+    """SETR's progressive up-sampling, ``channels=d``, with class names as its classifier.
+
+    Maps (B, D, h, w) -> logits (B, C, H, W).
+
+    Source: Zheng et al. (SETR), CVPR 2021, https://arxiv.org/abs/2012.15840; Zhou et al. (MaskCLIP), ECCV 2022,
+    https://arxiv.org/abs/2112.01071.
+
+    Args:
+        words, channels: of ``ReadsWords``.
+        **options: of mmseg's ``SETRUPHead``.
+    """

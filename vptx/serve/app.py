@@ -47,7 +47,7 @@ DISCARDED = 4
 
 
 class Full(Exception):  # noqa: N818  the state of a queue
-    """There is no place for more."""
+    """There is no place in the queue for more images; a server answers with status 503."""
 
 
 @dataclass(frozen=True)

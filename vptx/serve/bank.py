@@ -36,7 +36,7 @@ Stamp = tuple[int, int, int]
 
 
 class UnknownTask(KeyError):  # noqa: N818  says what is asked for, not what is wrong
-    """There is no task of this name."""
+    """There is no task of this name. The message names the task."""
 
     def __str__(self) -> str:
         return str(self.args[0])

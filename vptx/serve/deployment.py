@@ -72,7 +72,11 @@ def read(settings: Settings) -> Any:
 
 @serve.deployment(name='Replica', max_ongoing_requests=1024)
 class Replica:
-    """A bank with its own process."""
+    """A bank with its own process.
+
+    Args:
+        settings: of the server.
+    """
 
     def __init__(self, settings: Settings) -> None:
         import torch

@@ -24,7 +24,12 @@ FORMATS = dict(JPEG='.jpg', PNG='.png', WEBP='.webp', BMP='.bmp')
 
 
 class RefusedImage(ValueError):  # noqa: N818  what was done, not what is wrong
-    """An image that is not taken, and by which status a server says so."""
+    """An image that a server does not take.
+
+    Args:
+        message: what is wrong with it.
+        status: of HTTP, by which the server says so.
+    """
 
     def __init__(self, message: str, status: int = 422) -> None:
         super().__init__(message)

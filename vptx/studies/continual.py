@@ -46,7 +46,12 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 class Images(NamedTuple):
-    """(N, 3, H, W), as the network sees them, and their labels (N,)."""
+    """Images and their labels.
+
+    Attributes:
+        images: (N, 3, H, W), as the network sees them.
+        labels: (N,).
+    """
 
     images: Tensor
     labels: Tensor

@@ -36,7 +36,11 @@ class Machine:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Images of a data set's splits."""
+    """How many images the splits of a data set have.
+
+    Attributes:
+        train, val, test: images of each split.
+    """
 
     train: int
     val: int

@@ -147,6 +147,17 @@ def final_config(config: Config, point: Point, seed: int) -> Config:
 class Study:
     """A config, or one of its variants, with a net on a task: its runs, and what they say.
 
+    Args:
+        path: the config file.
+        task: a name in ``TASKS``; None is the config's own.
+        out: folder of the runs.
+        options: settings to override, ``{'key.of.setting': value}``.
+        variant: a name in the config's ``variants``; empty for none.
+        features: folder of features that the frozen network makes of images; None computes them in every epoch.
+        net: name of a file in ``_base_/nets``, in place of the config's own; None is its own.
+        factors: of the config's learning rate, for a config without a grid; by default ``FACTORS``.
+        seeds: of the runs on the test split; by default what the config says, or ``SEEDS``.
+
     Raises:
         ValueError: a grid that is none, factors next to a grid, an unknown task, an evaluator with nothing to choose
             by, final runs that would choose on images that they train on, or a folder that holds runs of a config or of

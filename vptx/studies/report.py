@@ -416,7 +416,13 @@ def _missing(found: Found) -> str:
 
 @dataclass
 class Picture:
-    """A figure, the name of its file, and what is said below it."""
+    """A figure of a report.
+
+    Attributes:
+        name: what it shows; its file is called after it.
+        caption: below the figure.
+        figure: of matplotlib.
+    """
 
     name: str
     caption: str
@@ -425,7 +431,13 @@ class Picture:
 
 @dataclass
 class Section:
-    """A heading, what is written below it, as Markdown, and its figures."""
+    """A section of a report.
+
+    Attributes:
+        name: its heading.
+        text: below the heading, as Markdown.
+        pictures: below the text.
+    """
 
     name: str
     text: str

@@ -113,7 +113,10 @@ class CaptionedScenes(BaseDataset):
 
 @TRANSFORMS.register_module()
 class WriteCaption(BaseTransform):
-    """Add a ``caption`` to a dict with a ``scene``: a sentence that is true of it, drawn with numpy's global state."""
+    """Add a ``caption`` to a dict with a ``scene``: a sentence that is true of it, drawn with numpy's global state.
+
+    It has no arguments. A ``scene`` is a ``Scene``, a ``caption`` is a text.
+    """
 
     def transform(self, results: dict) -> dict:
         """``results`` with a caption."""

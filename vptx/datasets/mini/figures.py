@@ -42,7 +42,16 @@ _FINE = 2  # figures are drawn this many times finer, then averaged down
 
 @dataclass(frozen=True)
 class Scene:
-    """The facts of a scene; each is a word of ``ATTRIBUTES``."""
+    """The facts of a drawn scene; each is a word of ``ATTRIBUTES``.
+
+    Attributes:
+        shape, colour, texture: of the figures.
+        count: how many there are.
+        size: of each.
+        place: where they are in the image.
+        ground_colour, ground: colour and pattern of the background.
+        style: of the drawing.
+    """
 
     shape: str
     colour: str

@@ -158,7 +158,15 @@ def dress(alpha: np.ndarray, rng: Generator, coarsest: float) -> np.ndarray:
 
 
 class Family:
-    """One category of a family: built with the category's own rng and its index within the family."""
+    """One category of a family of drawings.
+
+    Args:
+        rng: of the category; draws all that its instances share.
+        index: of the category within the family, from 0.
+
+    Attributes:
+        coarsest: the share of an image's resolution that still distinguishes the family's categories.
+    """
 
     coarsest: float  # the share of an image's resolution that still distinguishes the family's categories
 
@@ -171,7 +179,13 @@ class Family:
 
 
 class Fractal(Family):
-    """The attractor of 2 to 5 contractions x -> A x + b, drawn by the chaos game (Kataoka et al. 2020)."""
+    """The attractor of 2 to 5 contractions x -> A x + b, drawn by the chaos game.
+
+    Source: Kataoka et al., 2020, https://arxiv.org/abs/2101.08515.
+
+    Args:
+        rng, index: of ``Family``.
+    """
 
     coarsest = 1 / 4
 
@@ -231,7 +245,13 @@ class Fractal(Family):
 
 
 class Contour(Family):
-    """Nested closed curves r(t) = 1 + sum_k a_k cos(k t + p_k), of few or many corners (Kataoka 2022)."""
+    """Nested closed curves r(t) = 1 + sum_k a_k cos(k t + p_k), of few or many corners.
+
+    Source: Kataoka et al., 2022, https://arxiv.org/abs/2206.09132.
+
+    Args:
+        rng, index: of ``Family``.
+    """
 
     coarsest = 1 / 4
 
@@ -265,7 +285,11 @@ class Contour(Family):
 
 
 class Glyph(Family):
-    """A written sign: one to four strokes (straight, bent, curved or round) on a grid of 3 by 4 places."""
+    """A written sign: one to four strokes (straight, bent, curved or round) on a grid of 3 by 4 places.
+
+    Args:
+        rng, index: of ``Family``.
+    """
 
     coarsest = 1 / 8
 
@@ -317,7 +341,11 @@ class Glyph(Family):
 
 
 class Grating(Family):
-    """Waves: straight, plaid, hexagonal, circular or spiral, of a frequency, a direction and a profile."""
+    """Waves: straight, plaid, hexagonal, circular or spiral, of a frequency, a direction and a profile.
+
+    Args:
+        rng, index: of ``Family``.
+    """
 
     coarsest = 1 / 2
 
@@ -353,7 +381,11 @@ class Grating(Family):
 
 
 class Texture(Family):
-    """Gaussian noise of a category's own spectrum (band, slope, direction), raw, as ridges or as blots."""
+    """Gaussian noise of a category's own spectrum (band, slope, direction), raw, as ridges or as blots.
+
+    Args:
+        rng, index: of ``Family``.
+    """
 
     coarsest = 1 / 2
 
@@ -383,7 +415,11 @@ class Texture(Family):
 
 
 class Scatter(Family):
-    """Copies of one small figure (polygon, star or bar), strewn or in rows, turned alike or at will."""
+    """Copies of one small figure (polygon, star or bar), strewn or in rows, turned alike or at will.
+
+    Args:
+        rng, index: of ``Family``.
+    """
 
     coarsest = 1 / 3
 
@@ -436,6 +472,8 @@ class FormulaImages(ArrayDataset):
 
     Row i shows category i % num_categories, so any leading part of the data set is balanced. The two splits
     use disjoint instance numbers.
+
+    Source: Kataoka et al., 2020, https://arxiv.org/abs/2101.08515, and 2022, https://arxiv.org/abs/2206.09132.
 
     Args:
         num_categories: at most NUM_CATEGORIES; the first n are as mixed as all.

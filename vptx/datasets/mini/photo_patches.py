@@ -69,6 +69,8 @@ class PhotoPatches(ArrayDataset):
     Places and sizes (36 to 64 pixels of the photograph) are random, brightness and contrast are shuffled, and
     featureless patches are left out; all of it is fixed by the seed. The classes take turns.
 
+    Source: van der Walt et al. (scikit-image), 2014, https://doi.org/10.7717/peerj.453.
+
     Args:
         split: 'train', 'val', 'test' or 'trainval' (train, then val), kept apart as said above.
         num_train: training images; fewer are a sub-set of more, and the other splits stay as they are.

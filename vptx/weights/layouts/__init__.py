@@ -33,7 +33,14 @@ _NEXT_TO_A_HEAD = ('backbone.net.model.', 'net.model.', 'backbone.')
 
 
 class Converted(NamedTuple):
-    """``tensors`` in timm's names, what was left ``aside``, which ones were ``resized``, and the ``layout`` it was."""
+    """Tensors of a file, as timm names them.
+
+    Attributes:
+        tensors: by timm's names.
+        aside: names in the file of what was left out.
+        resized: names of what was resized, with the shapes before and after.
+        layout: which of ``LAYOUTS`` the file has.
+    """
 
     tensors: dict[str, Tensor]
     aside: list[str]
