@@ -13,6 +13,7 @@ from .resume_hook import ResumeHook
 from .save_and_end_hook import SaveAndEndHook
 from .slim_checkpoint_hook import SafeCheckpointHook, SlimCheckpointHook
 from .subset_record_hook import SubsetRecordHook
+from .test_curve_hook import TestCurveHook
 from .tip_adapter_hook import TipAdapterHook, fill_cache
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     'SaveAndEndHook',
     'SlimCheckpointHook',
     'SubsetRecordHook',
+    'TestCurveHook',
     'TipAdapterHook',
     'estimate_mapping',
     'fill_cache',

@@ -322,7 +322,7 @@ def _significance(found: Found) -> str:
 # Columns of trials.csv that say what came out, or which study it was; the rest are axes of a grid.
 _FACTS = {
     *('config', 'task', 'split', 'score', 'trained', 'error', 'stopped', 'seed', 'seconds', 'megabytes'),
-    'kilobytes',
+    *('kilobytes', 'processor'),
 }
 
 
