@@ -378,6 +378,7 @@ def report(found: Sequence[Study], out: str | Path) -> list[Outcome]:
     for study in found:
         for run, trial in study.trials():
             facts = {n: fact for n, fact in asdict(trial).items() if n not in ('figures', 'transfer', 'curve')}
+            facts['best'] = max(trial.curve, default=None)
             rows.append(dict(config=study.method, task=study.task, split=run.seen, **facts.pop('point'), **facts))
     write_table(Path(out, 'trials.csv'), rows)
     return outcomes
