@@ -8,6 +8,7 @@ from .guard_hook import GuardHook
 from .label_mapping_hook import LabelMappingHook, estimate_mapping
 from .prompt_init_hook import PromptInitHook
 from .prompt_tuning_hook import PromptTuningHook
+from .pruning_hook import PruningHook
 from .random_streams_hook import RandomStreamsHook
 from .resume_hook import ResumeHook
 from .save_and_end_hook import SaveAndEndHook
@@ -26,6 +27,7 @@ __all__ = [
     'NotFrozenError',
     'PromptInitHook',
     'PromptTuningHook',
+    'PruningHook',
     'RandomStreamsHook',
     'ResumeHook',
     'SafeCheckpointHook',
