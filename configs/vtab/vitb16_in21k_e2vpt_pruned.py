@@ -30,6 +30,8 @@ custom_hooks = [
         signed=True,  # as in the public code
     ),
 ]
+# The rate is that of the first training.
+grid = dict(_delete_=True, base_lr=[5.0])
 method_grid = {
     'custom_hooks.1.tokens': [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
     'custom_hooks.1.segments': [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
