@@ -3,7 +3,7 @@
 Source: Wang et al., "DualPrompt", ECCV 2022, https://arxiv.org/abs/2204.04799
 Paper:  none on VTAB; tasks there come one after the other.
 Choice: nothing is chosen in the public port: the rate, the layers of prefixes and 5 epochs are constants, the last
-        epoch is reported, one seed. At test time its config gives one expert to a whole batch, which mixes samples; not here.
+        epoch is reported, one seed. At test time its config gives a whole batch one expert; not here.
 vptx:   not run yet.
 Cost:   116,068 trained parameters, 76,900 of them the head; a prompt file of 0.46 MB. Time not measured.
 

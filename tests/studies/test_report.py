@@ -104,6 +104,8 @@ def test_what_is_missing_is_told_and_no_mean_is_taken_over_it(tmp_path):
     write(found, tmp_path / 'out')
     report = (tmp_path / 'out' / 'report.md').read_text()
     assert '- mini_linear, mini_retina: select/base_lr=1' in report
+    write(read([leave(tmp_path / 'c', lambda m, t: None if m == 'mini_linear' else 50.0)]), tmp_path / 'out')
+    assert f'- mini_linear: nothing yet of {", ".join(MINI)}' in (tmp_path / 'out' / 'report.md').read_text()
     leave(tmp_path / 'b', lambda m, t: 50.0, methods=['mini_bias'], tasks=['mini_tissue'])
     both = read([tmp_path / 'a', tmp_path / 'b'])
     write(both, tmp_path / 'out')

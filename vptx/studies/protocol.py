@@ -436,5 +436,5 @@ def experiment(
             say(f'{run}: {trial.error or f"{trial.score:.1f} % on {run.seen}"}')
         own = next(study for study in found if run.name.startswith(f'{study.name}/'))
         if not own.todo(failed):
-            report([study for study in found if not study.todo(failed)], out)
+            report(found, out)  # what has not begun is named as missing
     return report(found, out)

@@ -535,7 +535,17 @@ def _look(found: Found, task: str, download: bool) -> 'Section':
 
 
 def _missing(found: Found) -> str:
-    lines = [f'- {o.method}, {o.task}: {", ".join(o.missing)}' for o in found.outcomes if o.missing]
+    untouched: dict[str, list[str]] = {}
+    for o in found.outcomes:
+        if o.missing and o.point is None and not o.diverged:
+            untouched.setdefault(o.method, []).append(o.task)
+    untouched = {method: tasks for method, tasks in untouched.items() if len(tasks) > 2}  # of fewer, their runs
+    lines = [
+        f'- {o.method}, {o.task}: {", ".join(o.missing)}'
+        for o in found.outcomes
+        if o.missing and o.task not in untouched.get(o.method, ())
+    ]
+    lines += [f'- {method}: nothing yet of {", ".join(tasks)}' for method, tasks in untouched.items()]
     cells = [(method, task) for method in found.methods() for task in found.tasks() if task not in found.of(method)]
     lines += [f'- {method}, {task}: never asked for' for method, task in cells if _suite(task)]
     broke = sum(o.diverged for o in found.outcomes)
