@@ -231,6 +231,13 @@ def test_config_trains(leaf, net, tmp_path):
     config.custom_hooks = [*config.get('custom_hooks', []), dict(type='StopAfterOneEpoch')]
     if 'max_iters' in config.train_cfg:
         config.train_cfg.max_iters = 1
+    pruning = [hook for hook in config.custom_hooks if hook['type'] == 'PruningHook']
+    if pruning:  # after a first training without it
+        first = deepcopy(config)
+        first.custom_hooks = [hook for hook in first.custom_hooks if hook['type'] != 'PruningHook']
+        first.update(work_dir=str(tmp_path / 'first'), experiment_name=f'{tmp_path.name} first')
+        Runner.from_cfg(first).train()
+        pruning[0].first = str(tmp_path / 'first' / 'prompt.safetensors')
 
     runner = Runner.from_cfg(config)
     runner.train()
@@ -240,7 +247,8 @@ def test_config_trains(leaf, net, tmp_path):
     assert all(torch.isfinite(parameter).all() for parameter in runner.model.parameters())
     if any(hook['type'] == 'PromptTuningHook' for hook in config.custom_hooks):
         optimised = {id(p) for group in runner.optim_wrapper.optimizer.param_groups for p in group['params']}
-        assert optimised == {id(p) for p in runner.model.parameters() if p.requires_grad}
+        learns = {id(p) for p in runner.model.parameters() if p.requires_grad}
+        assert optimised > learns if pruning else optimised == learns  # factors are in the optimizer, and stay
         assert (tmp_path / 'run' / 'prompt.safetensors').is_file()
 
     if not any(parameter.requires_grad for parameter in runner.model.parameters()):

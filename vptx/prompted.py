@@ -8,7 +8,8 @@ read    finish -> at_end -> readout
 
 import logging
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -239,15 +240,22 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
             )
         if not self.prompter.doors:
             return logits.detach()
+        with self.without_prompter():
+            frozen = self.forward_unmapped(image)
+        assert isinstance(frozen, Tensor)
+        return frozen
+
+    @contextmanager
+    def without_prompter(self, other: Prompter | None = None) -> Iterator[None]:
+        """The network as it is without its prompter, or with one that adds nothing to it, such as one that looks at
+        tokens."""
         kept = {name: getattr(self, name) for name in ('prompter', '_exact', '_first_rows', 'folded')}
         try:
-            self.prompter, self._exact, self._first_rows, self.folded = Prompter(), True, None, set()
-            frozen = self.forward_unmapped(image)
+            self.prompter, self._exact, self._first_rows, self.folded = other or Prompter(), True, None, set()
+            yield
         finally:
             for name, value in kept.items():
                 setattr(self, name, value)
-        assert isinstance(frozen, Tensor)
-        return frozen
 
     @torch.no_grad()
     def _query(self, image: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Measure methods, and compare them with the frozen network, concatenated prompts and full fine-tuning:
 
 vptx benchmark --methods deep shallow --prompts 50 100 200 --options dropout=0 --threads 2
+vptx benchmark --methods lora ssf rep_adapter fact --beside --no-baselines     # inference is that of merged weights
 vptx benchmark --nets swin_base_patch4_window7_224 --methods deep --prompts 50 --device cuda --dtype bfloat16
 
 Prints a Markdown table for each network, and writes it to --out as table.md, benchmark.json and benchmark.png.
@@ -22,12 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--nets', nargs='+', default=['vit_base_patch16_224'], help="timm's names")
     default = ['deep', 'shallow', 'linear', 'bias', 'lora']
     parser.add_argument('--methods', nargs='+', default=default, choices=known, help='files of _base_/prompters')
-    parser.add_argument('--prompts', nargs='+', type=int, default=[50], help='numbers of prompts')
+    parser.add_argument('--prompts', nargs='+', type=int, default=[], help="numbers of prompts; else the configs' own")
     parser.add_argument('--options', nargs='+', action=Options, default={}, help='of prompters, such as dropout=0')
     parser.add_argument('--batch', type=int, default=8, help='images')
     parser.add_argument('--size', type=int, default=224, help='of an image, pixels')
     parser.add_argument('--classes', type=int, default=100, help='of the classifier')
     parser.add_argument('--rounds', type=int, default=10, help='in each of which everyone has a turn')
+    parser.add_argument(
+        '--beside', action='store_true', help='the frozen network next to each method, not once in each round'
+    )
+    parser.add_argument(
+        '--no-baselines', action='store_true', help='neither full fine-tuning nor concatenated forms of prompts'
+    )
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument('--dtype', choices=['float32', 'bfloat16', 'float16'], default='float32', help='of autocast')
     parser.add_argument('--threads', type=int, help='on a CPU; by default all that torch uses')
@@ -66,12 +73,13 @@ def run(args: argparse.Namespace) -> None:
         options = {'img_size': args.size, 'num_classes': args.classes, **args.net_options}
         network = timm.create_model(net, **options).to(device)
         results[net] = measure(
-            candidates(network, methods),
+            candidates(network, methods, not args.no_baselines),
             image,
             args.rounds,
             getattr(torch, args.dtype),
             args.clock,
             partial(show, net),
+            args.beside,
         )
         tables.append(f'**{net}**\n\n{markdown(results[net])}')
     print('\n\n'.join(tables))

@@ -1,16 +1,18 @@
 """Learn the classes of a mini task in five tasks, one after the other, and print average accuracy and forgetting:
 
-vptx continual                           # mini_objects, three seeds, test images
-vptx continual --select --seeds 0        # all rates, on validation images
+vptx continual                                  # mini_objects, each method at the best of four rates, five seeds
+vptx continual --rates 0.01 --seeds 0 1 2       # a rate for all
+
+The rate is chosen on validation images with the first seed. What is done is stored in --out, and is not repeated.
 """
 
 import argparse
+import json
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 from vptx_cli.configs import shipped
 
-RATES = (0.001, 0.003, 0.01, 0.03)
 ROW = '| {:16} | {:>6} | {:>22} | {:>22} |'
 
 
@@ -20,9 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--tasks', type=int, default=5)
     parser.add_argument('--epochs', type=int, default=10, help='of each task')
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
+    parser.add_argument('--rates', type=float, nargs='+', default=[0.001, 0.003, 0.01, 0.03])
     parser.add_argument('--methods', nargs='+', help='some of them; all by default')
-    parser.add_argument('--select', action='store_true', help='try all rates on validation images')
+    parser.add_argument('--out', default='work_dirs/continual', help='folder of results.json')
 
 
 def run(args: argparse.Namespace) -> None:
@@ -36,24 +39,60 @@ def run(args: argparse.Namespace) -> None:
         raise SystemExit(f'there is no task {args.data!r}, only {", ".join(MINI_VTAB)}')
     try:
         tasks = split_classes(MINI_VTAB[args.data].classes, args.tasks)
+        results = _Results(Path(args.out, 'results.json'))
     except ValueError as error:
         raise SystemExit(str(error)) from error
     print(ROW.format('method', 'rate', 'average accuracy, %', 'forgetting, points'))
     print('|---|---:|---:|---:|')
     for name in args.methods or METHODS:
-        for rate in RATES if args.select else [METHODS[name]['lr']]:
-            split = 'val' if args.select else 'test'
-            found = [_learn(args, METHODS[name], tasks, rate, seed, split) for seed in args.seeds]
-            print(ROW.format(name, f'{rate:g}', *map(_spread, zip(*found, strict=True))), flush=True)
+        chosen = args.rates[0]
+        if len(args.rates) > 1:
+            tried = {rate: results.of(args, name, tasks, rate, args.seeds[0], 'val')[0] for rate in sorted(args.rates)}
+            chosen = max(tried, key=lambda rate: tried[rate])
+        found = [results.of(args, name, tasks, chosen, seed, 'test') for seed in args.seeds]
+        print(ROW.format(name, f'{chosen:g}', *map(_spread, zip(*found, strict=True))), flush=True)
+
+
+class _Results:
+    """Average accuracy and forgetting of each run, in a file.
+
+    Raises:
+        ValueError: begins with the file; it holds something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from vptx.files import read_json
+
+        self.path = path
+        self.found = read_json(path) if path.is_file() else {}
+        pairs = self.found.values() if isinstance(self.found, dict) else [None]
+        if not all(
+            isinstance(pair, list) and len(pair) == 2 and all(type(number) is float for number in pair)
+            for pair in pairs
+        ):
+            raise ValueError(f'{path} is damaged: expected two numbers of each run. Remove it, or give another --out')
+
+    def of(
+        self, args: argparse.Namespace, name: str, tasks: Sequence[range], rate: float, seed: int, split: str
+    ) -> list[float]:
+        from vptx.files import write_whole
+
+        key = f'{args.data}, {args.tasks} tasks, {args.epochs} epochs, {name}, rate {rate:g}, seed {seed}, {split}'
+        if key not in self.found:
+            self.found[key] = _learn(args, name, tasks, rate, seed, split)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path, json.dumps(self.found, indent=1).encode())
+        return self.found[key]
 
 
 def _learn(
-    args: argparse.Namespace, method: dict[str, Any], tasks: Sequence[range], rate: float, seed: int, split: str
-) -> tuple[float, float]:
+    args: argparse.Namespace, name: str, tasks: Sequence[range], rate: float, seed: int, split: str
+) -> list[float]:
     import torch
 
     from vptx.studies import continual
 
+    method = continual.METHODS[name]
     train, test = (continual.read(args.data, part) for part in ('train', split))
     torch.manual_seed(seed)
     classes = sum(map(len, tasks))
@@ -62,7 +101,7 @@ def _learn(
         found = continual.learn_jointly(model, train, test, tasks, epochs=args.epochs * args.tasks, lr=rate)
     else:
         found = continual.learn(model, train, test, tasks, epochs=args.epochs, lr=rate)
-    return continual.average_accuracy(found), continual.forgetting(found)
+    return [continual.average_accuracy(found), continual.forgetting(found)]
 
 
 def _spread(values: Sequence[float]) -> str:

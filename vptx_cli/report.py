@@ -23,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='draw class tokens of all methods on these tasks by t-SNE, and what they attend to',
     )
     parser.add_argument(
+        '--against',
+        nargs='+',
+        metavar='METHOD',
+        help='compare the others to these, named as their config or variant; else to vpt_deep and lora',
+    )
+    parser.add_argument(
         '--import',
         dest='modules',
         nargs='+',
@@ -41,13 +47,13 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.utils import import_modules_from_strings
 
     from vptx.configs import find_own_modules
-    from vptx.studies.report import read, write
+    from vptx.studies.report import AGAINST, read, write
 
     find_own_modules()
     import_modules_from_strings(args.modules)
     out = Path(args.out or args.folders[0])
     try:
-        write(read(args.folders), out, args.title, args.look, args.download)
+        write(read(args.folders), out, args.title, args.look, args.download, args.against or AGAINST)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
     print(f'{out / "report.html"}\n{out / "report.md"}')

@@ -16,3 +16,4 @@ grid = {'base_lr': [0.0001 * 256 / 20, 0.0003 * 256 / 20, 0.001 * 256 / 20]}
 
 model = dict(head=dict(num_classes=10))
 optim_wrapper = dict(optimizer=dict(lr=3e-4))
+final = dict(curve=3)

@@ -13,3 +13,4 @@ _base_ = [
 
 model = dict(head=dict(num_classes=10))
 optim_wrapper = dict(optimizer=dict(lr=1e-2))
+final = dict(curve=3)

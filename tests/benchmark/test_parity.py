@@ -11,7 +11,7 @@ import torch
 from networks import images, tiny
 
 from vptx.benchmark.parity import compare_ways, faults, markdown
-from vptx.benchmark.speed import Result, candidates
+from vptx.benchmark.speed import Method, Result, candidates
 from vptx_cli.check_gpu import _targets
 
 TOOLS = Path(__file__).parents[2] / 'tools'
@@ -88,7 +88,7 @@ def test_targets_that_are_missed_are_named():
 
 
 def test_what_does_not_hold_is_told():
-    _, _, ours, usual = candidates(tiny(), dict(deep=(DEEP, ['head'])))
+    _, _, ours, usual = candidates(tiny(), dict(deep=Method(DEEP, ['head'])))
     # Somewhat more than rounding, and something that no graph holds.
     ours.model.register_forward_hook(lambda module, inputs, output: (print(end=''), 1.01 * output)[1])
     ways = compare_ways(ours, usual, images(), torch.bfloat16, 'eager', 1)

@@ -11,7 +11,7 @@ from networks import CLASSES, DEPTH, GRID, PATCH, WIDTH, images, tiny
 from torch import nn
 
 import vptx
-from vptx.benchmark.speed import Result, candidates, count_flops, kept_bytes, markdown, measure, read_methods
+from vptx.benchmark.speed import Method, Result, candidates, count_flops, kept_bytes, markdown, measure, read_methods
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'benchmark.py'
 TOKENS = 1 + GRID**2
@@ -44,7 +44,9 @@ def test_multiply_adds_are_those_of_the_products():
     embed, head = 3 * PATCH**2 * WIDTH * GRID**2, WIDTH * CLASSES
     every = embed + DEPTH * layer(TOKENS, TOKENS) + head
     assert every <= count_flops(tiny(), image) < 1.05 * every
-    ways = {way.name: count_flops(way.model.eval(), image) for way in candidates(tiny(), dict(deep=(DEEP, ['head'])))}
+    ways = {
+        way.name: count_flops(way.model.eval(), image) for way in candidates(tiny(), dict(deep=Method(DEEP, ['head'])))
+    }
     assert ways['frozen'] == ways['full'] == count_flops(tiny(), image)
     concatenated = embed + DEPTH * layer(TOKENS + 3, TOKENS + 3) + head
     assert concatenated <= ways['deep, concatenated'] < 1.05 * concatenated
@@ -55,14 +57,14 @@ def test_multiply_adds_are_those_of_the_products():
 
 def test_candidates_share_weights_and_take_turns():
     network = tiny()
-    found = candidates(network, dict(deep=(DEEP, ['head']), linear=(None, ['head'])))
+    found = candidates(network, dict(deep=Method(DEEP, ['head']), linear=Method(None, ['head'])))
     assert [way.name for way in found] == ['frozen', 'full', 'deep', 'deep, concatenated', 'linear']
     weight = network.blocks[0].mlp.fc1.weight
     assert all(any(parameter is weight for parameter in way.model.parameters()) for way in found)
     for way in (*found, *found):
-        way.take_turn(training=True)
-        assert weight.requires_grad is (way.name == 'full')
-        way.model(images()).sum().backward()
+        with way.turn(training=True):
+            assert weight.requires_grad is (way.name == 'full')
+            way.model(images()).sum().backward()
         grads = [parameter for parameter in way.model.parameters() if parameter.grad is not None]
         assert {id(p) for p in grads} == {id(p) for p in way.trains}
         way.model.zero_grad()
@@ -71,24 +73,26 @@ def test_candidates_share_weights_and_take_turns():
         for a, b in zip(ours, theirs, strict=True):
             b.copy_(a)
         for way in found[2:4]:
-            way.take_turn(training=False)
+            with way.turn(training=False):
+                pass
         torch.testing.assert_close(found[2].model(images()), found[3].model(images()))
     assert found[2].model.folded == {0, 1, 2}
 
 
 def test_deep_prompts_keep_less_than_the_frozen_network():
     """However many: no key and no value of a prompt is there more than once for the batch."""
-    ways = candidates(tiny(), dict(deep=(dict(DEEP, num_tokens=20), ['head'])))
+    ways = candidates(tiny(), dict(deep=Method(dict(DEEP, num_tokens=20), ['head'])))
     kept = {}
     for way in ways:
-        way.take_turn(training=True)
-        kept[way.name] = kept_bytes(way.model, images(8))
+        with way.turn(training=True):
+            kept[way.name] = kept_bytes(way.model, images(8))
     assert kept['deep'] < kept['frozen'] < kept['deep, concatenated']
 
 
 def test_ratios_are_those_of_rounds():
-    frozen = Result('frozen', train=[1.0, 2.0, 4.0], infer=[1.0, 1.0, 1.0], kept=10, flops=10**9, values=5)
-    other = Result('other', train=[2.0, 3.0, 4.0], infer=[0.5, 0.5, 2.0], kept=5, flops=10**9, trained=7, values=5)
+    floors = dict(floor_train=[1.0, 2.0, 4.0], floor_infer=[1.0, 1.0, 1.0], flops=10**9, values=5)
+    frozen = Result('frozen', train=[1.0, 2.0, 4.0], infer=[1.0, 1.0, 1.0], kept=10, **floors)
+    other = Result('other', train=[2.0, 3.0, 4.0], infer=[0.5, 0.5, 2.0], kept=5, trained=7, **floors)
     assert markdown([frozen, other]).splitlines()[3] == (
         '| other | 3000 | 1.500 | 500 | 0.500 | 0 | 0.500 | 1.00 | 7 |'
     )
@@ -97,7 +101,7 @@ def test_ratios_are_those_of_rounds():
 @pytest.mark.parametrize('clock', ['wall', 'cpu'])
 def test_everyone_is_timed_in_every_round(clock):
     said = []
-    found = candidates(tiny(), dict(deep=(DEEP, [])))
+    found = candidates(tiny(), dict(deep=Method(DEEP, [])))
     results = measure(found, images(), 2, torch.bfloat16, clock, lambda number, so_far: said.append(number))
     assert said == [1, 2]
     for result in results:
@@ -105,6 +109,36 @@ def test_everyone_is_timed_in_every_round(clock):
         assert min(result.train + result.infer) > 0
         assert result.peak is None and result.flops > 0
     assert results[2].trained == DEPTH * 3 * WIDTH
+
+
+def test_beside_each_the_frozen_network():
+    found = candidates(tiny(), dict(deep=Method(DEEP, []), none=Method(None, ['head'])), baselines=False)
+    assert [way.name for way in found] == ['frozen', 'deep', 'none']
+    apart, shared = measure(found, images(), 2, beside=True), measure(found, images(), 2)
+    assert shared[1].floor_train == shared[0].train == shared[0].floor_train
+    assert len(apart[1].floor_infer) == 2 and apart[1].floor_train != apart[0].train != apart[2].floor_train
+
+
+@pytest.mark.parametrize('kind', ['LoRA', 'SSF', 'RepAdapter', 'FacT'])
+def test_what_can_be_merged_is_for_inference_alone(kind):
+    network = tiny()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    _, way = candidates(network, dict(method=Method(dict(type=kind), ['head'])), baselines=False)
+    with torch.no_grad():
+        for parameter in way.trains:
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    with way.turn(training=True):
+        expected = way.model.eval()(images())
+    with way.turn(training=False):
+        assert way.model.merged is not None and not way.model.prompter.doors
+        torch.testing.assert_close(way.model(images()), expected, atol=1e-4, rtol=1e-4)
+    assert all(tensor.equal(before[name]) for name, tensor in network.state_dict().items() if 'head' not in name)
+
+
+def test_a_method_is_read_as_its_config_has_it():
+    folder = Path(__file__).parents[2] / 'configs' / '_base_' / 'prompters'
+    methods = read_methods([folder / 'l2p.py', folder / 'gated.py'], [], {})
+    assert methods['l2p'].readout == 'prompts' and methods['gated'].prompter['num_tokens'] == 100
 
 
 def test_the_tool_leaves_table_numbers_and_picture(tmp_path, monkeypatch, capsys):
@@ -128,15 +162,15 @@ def test_the_tool_leaves_table_numbers_and_picture(tmp_path, monkeypatch, capsys
 
 def test_a_method_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match='calls no such module'):
-        candidates(tiny('swin v2'), dict(lora=(dict(type='LoRA'), ['head'])))
+        candidates(tiny('swin v2'), dict(lora=Method(dict(type='LoRA'), ['head'])))
     assert vptx.attach(tiny('swin'), DEEP)
 
 
 def test_every_method_with_a_config_is_read():
     folder = Path(__file__).parents[2] / 'configs' / '_base_' / 'prompters'
     methods = read_methods(sorted(folder.glob('*.py')), [7], dict(dropout=0.0))
-    deep, _ = methods['deep, 7 prompts']
+    deep = methods['deep, 7 prompts'].prompter
     assert deep['dropout'] == 0
-    several, tune = methods['e2vpt']
+    several, tune, _ = methods['e2vpt']
     assert [prompter['type'] for prompter in several] == ['PrefixPrompter', 'DeepPrompter'] and tune == ['head']
     assert several[1]['dropout'] == 0 and several[1]['num_tokens'] == 10

@@ -13,7 +13,7 @@ from test_protocol import config_file
 from vptx.datasets import TASKS
 from vptx.studies.paper import PAPER, PAPER_GROUPS
 from vptx.studies.protocol import experiment, studies
-from vptx.studies.report import accuracies, costs, curves, ranges, read, significance, write
+from vptx.studies.report import accuracies, best_epochs, comparison, costs, curves, ranges, read, significance, write
 from vptx.studies.results import Outcome, group_means
 from vptx.studies.trials import write_table
 
@@ -104,6 +104,8 @@ def test_what_is_missing_is_told_and_no_mean_is_taken_over_it(tmp_path):
     write(found, tmp_path / 'out')
     report = (tmp_path / 'out' / 'report.md').read_text()
     assert '- mini_linear, mini_retina: select/base_lr=1' in report
+    write(read([leave(tmp_path / 'c', lambda m, t: None if m == 'mini_linear' else 50.0)]), tmp_path / 'out')
+    assert f'- mini_linear: nothing yet of {", ".join(MINI)}' in (tmp_path / 'out' / 'report.md').read_text()
     leave(tmp_path / 'b', lambda m, t: 50.0, methods=['mini_bias'], tasks=['mini_tissue'])
     both = read([tmp_path / 'a', tmp_path / 'b'])
     write(both, tmp_path / 'out')
@@ -199,3 +201,62 @@ def test_the_page_needs_no_other_file(tmp_path, start):
         assert Image.open(tmp_path / f'{name}.png').width > 500
     status, output = start('report', tmp_path / 'nowhere', log=tmp_path / 'log')
     assert status == 1 and 'give the --out of vptx experiment or vptx sweep' in output
+
+
+def leave_methods(folder, gains, holes=(), nets=('sup', 'mae')):
+    """Variants of a config and a plain one on two networks: five seeds at 50 % plus a gain, tested between epochs."""
+    outcomes, rows = [], []
+    for net in nets:
+        for name, gain in gains.items():
+            leaf, variant = ('linear', '') if name == 'linear' else ('methods', name)
+            for number, task in enumerate(MINI):
+                o = Outcome(leaf, task, {'base_lr': 2.0}, 50.0, net=net, variant=variant)
+                scores = {seed: 40 + number + gain + 0.2 * (seed % 3) for seed in range(42, 47)}
+                if (net, name, task) in holes:
+                    o.missing = ['final/base_lr=2/seed46']
+                    scores.pop(46)
+                o.test = list(scores.values())
+                facts = dict(config=o.method, task=task, split='test', trained=100, seconds=2.0, megabytes=300.0)
+                facts |= dict(kilobytes=4.0, processor=9.0, base_lr=2.0)
+                rows += [dict(facts, seed=s, score=v, best=v + 0.5 * (number % 2)) for s, v in scores.items()]
+                outcomes.append(o)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'results.json').write_text(json.dumps([asdict(o) for o in outcomes]))
+    write_table(folder / 'trials.csv', rows)
+    return folder
+
+
+def test_methods_are_compared_on_each_network(tmp_path):
+    gains = dict(linear=-10.0, vpt_deep=0.0, lora=2.0)
+    found = read([leave_methods(tmp_path, gains, holes=[('mae', 'lora', MINI[3])])])
+    text = comparison(found, ('vpt_deep', 'lora'))
+    sup, mae = text.split('\n\n')[:2]
+    lines = [[cell.strip() for cell in line.strip('|').split('|')] for line in sup.splitlines()]
+    assert lines[0][:9] == ['sup', 'mean of groups', 'mean of tasks', *('less vpt_deep', 'p, seeds', 'p, tasks')] + [
+        *('less lora', 'p, seeds', 'p, tasks')
+    ]
+    row = {line[0]: line for line in lines}
+    assert row['lora'][3] == '+2.00 ± 0.00' and row['linear'][6] == '-12.00 ± 0.00'
+    assert row['vpt_deep'][3:6] == ['-'] * 3 and row['vpt_deep'][9:] == ['100', '9', '300']
+    # Ten tasks at about 44.7 %, 500 images each: sqrt(.447 * .553 / 500 / 10) = 0.70 points
+    assert row['vpt_deep'][2] == '44.66 ± 0.70'
+    (hole,) = (line for line in mae.splitlines() if line.startswith('| lora'))
+    assert '| - | 9 of 10 tasks |' in hole  # one lacks a seed: no mean
+    assert 'no such' not in text and comparison(found, ('no such method',)) == ''
+
+
+def test_what_picking_the_best_epoch_gives(tmp_path):
+    found = read([leave_methods(tmp_path, dict(linear=0.0, vpt_deep=1.0), nets=['sup'])])
+    rows = [line for line in best_epochs(found).splitlines() if line.startswith('| sup')]
+    assert rows[0].split(' | ')[1:] == ['linear', '44.66', '44.91', '+0.25 ± 0.00', '50 |']
+    assert rows[-1].split(' | ')[1:] == ['*all*', '', '', '**+0.25**', '100 |']
+    assert best_epochs(read([leave(tmp_path / 'old', by_place)])) == ''
+
+
+def test_the_comparison_is_in_the_report(tmp_path, start):
+    leave_methods(tmp_path, dict(vpt_deep=0.0, lora=1.0))
+    status, output = start('report', tmp_path, '--against', 'lora', log=tmp_path / 'log')
+    assert status == 0, output
+    page = (tmp_path / 'report.md').read_text()
+    assert '## Methods compared' in page and 'less lora' in page and 'less vpt_deep' not in page
+    assert '## Last epoch, and best epoch on the test split' in page

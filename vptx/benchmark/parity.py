@@ -82,9 +82,8 @@ def compare_ways(
         model: Callable[[Tensor], Tensor] | None = None,
         kernel: Callable[[], AbstractContextManager] = nullcontext,
     ) -> tuple[Tensor, Tensor]:
-        candidate.take_turn(training=True)
-        candidate.model.zero_grad()
-        with kernel():
+        with candidate.turn(training=True), kernel():
+            candidate.model.zero_grad()
             output = take_step(candidate.model if model is None else model, image, dtype)
         prompts = candidate.model.prompter.parameters()
         return output.float(), torch.cat([parameter.grad.flatten() for parameter in prompts])

@@ -12,14 +12,15 @@ does strikes them alike, and a ratio is that of two times of the same round. The
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from fvcore.nn import FlopCountAnalysis
@@ -31,11 +32,14 @@ import vptx
 from vptx.backbones import wrap_backbone
 from vptx.files import write_whole
 from vptx.prompted import PromptedNetwork
+from vptx.prompters import Prompter
 from vptx.readout import OWN
+from vptx.registry import PROMPTERS
 
 __all__ = [
     'CONCATENATED',
     'Candidate',
+    'Method',
     'Result',
     'candidates',
     'count_flops',
@@ -64,22 +68,32 @@ class Candidate:
         model: (B, 3, H, W) -> (B, C).
         trains: the parameters that do; the others are as ``model`` left them when another's turn comes.
         foldable: whether ``vptx.fold`` makes its inference faster.
+        mergeable: whether ``vptx.merge`` does.
     """
 
     name: str
     model: nn.Module
     trains: list[nn.Parameter]
     foldable: bool = False
+    mergeable: bool = False
 
-    def take_turn(self, training: bool) -> None:
-        """Parameters that train, modes and folding as for a training step, or for inference."""
+    @contextmanager
+    def turn(self, training: bool) -> Iterator[None]:
+        """Parameters that train, modes, folding and merging as for a training step, or for inference."""
         self.model.requires_grad_(False)
         for parameter in self.trains:
             parameter.requires_grad = True
-        if self.foldable and not training:
+        if training:
+            self.model.train()
+        elif self.foldable:
             vptx.fold(self.model)
+        elif self.mergeable:
+            vptx.merge(self.model)
         else:
-            self.model.train(training)
+            self.model.eval()
+        yield
+        if self.mergeable and not training:
+            vptx.unmerge(self.model)  # the weights are those of others, too
 
 
 @dataclass
@@ -89,7 +103,9 @@ class Result:
     Attributes:
         name: of the candidate.
         train: seconds of a training step, without the optimizer's, in each round.
-        infer: seconds of inference, folded where that can be, in each round.
+        infer: seconds of inference, folded or merged where that can be, in each round.
+        floor_train: seconds of the frozen network's step that was timed next to each of ``train``.
+        floor_infer: the same of inference.
         kept: bytes that autograd keeps from the forward to the backward pass, parameters apart.
         peak: most bytes allocated during a training step, parameters apart; None where the device does not count.
         flops: multiply-adds of inference with one image.
@@ -100,6 +116,8 @@ class Result:
     name: str
     train: list[float] = field(default_factory=list)
     infer: list[float] = field(default_factory=list)
+    floor_train: list[float] = field(default_factory=list)
+    floor_infer: list[float] = field(default_factory=list)
     kept: int = 0
     peak: int | None = None
     flops: int = 0
@@ -119,45 +137,56 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def read_methods(
-    paths: Iterable[Path], prompts: Sequence[int], options: Mapping[str, Any]
-) -> dict[str, tuple[dict | list[dict] | None, list[str]]]:
-    """By name, prompter and patterns of what trains, as the methods' configs have them.
+class Method(NamedTuple):
+    """A method, as its config has it.
+
+    Attributes:
+        prompter: config of one or of several, or None.
+        tune: patterns of what trains besides it.
+        readout: what the head reads; None for what the network reads itself.
+    """
+
+    prompter: dict | list[dict] | None
+    tune: Sequence[str]
+    readout: str | None = None
+
+
+def read_methods(paths: Iterable[Path], prompts: Sequence[int], options: Mapping[str, Any]) -> dict[str, Method]:
+    """By name, what the methods' configs say.
 
     Args:
         paths: of configs, of ``configs/_base_/prompters``.
-        prompts: a method that has a number of prompts is there once for each of these; of several prompters, each keeps
-            its own number.
+        prompts: a method that has a number of prompts is there once for each of these; without any, and of several
+            prompters, each keeps its own number, which is the published one.
         options: replace what a prompter's config says.
     """
-    methods: dict[str, tuple[dict | list[dict] | None, list[str]]] = {}
+    methods: dict[str, Method] = {}
 
     def changed(config: Mapping[str, Any]) -> dict:
         return {**config, **{option: value for option, value in options.items() if option in config}}
 
     for path in paths:
         hook = Config.fromfile(path).custom_hooks[0]
-        given = hook.get('prompter')
+        given, others = hook.get('prompter'), (list(hook['tune']), hook.get('readout'))
         if isinstance(given, list):
-            methods[path.stem] = ([changed(config) for config in given], list(hook['tune']))
+            methods[path.stem] = Method([changed(config) for config in given], *others)
             continue
         prompter = changed(given) if given else None
-        if prompter is None or 'num_tokens' not in prompter:
-            methods[path.stem] = (prompter, list(hook['tune']))
+        if prompter is None or 'num_tokens' not in prompter or not prompts:
+            methods[path.stem] = Method(prompter, *others)
             continue
         for number in prompts:
-            methods[f'{path.stem}, {number} prompts'] = (dict(prompter, num_tokens=number), list(hook['tune']))
+            methods[f'{path.stem}, {number} prompts'] = Method(dict(prompter, num_tokens=number), *others)
     return methods
 
 
-def candidates(
-    network: nn.Module, methods: Mapping[str, tuple[dict | list[dict] | None, Sequence[str]]]
-) -> list[Candidate]:
-    """The baselines, and each method with its concatenated form where that is another.
+def candidates(network: nn.Module, methods: Mapping[str, Method], baselines: bool = True) -> list[Candidate]:
+    """The frozen network, and each method.
 
     Args:
         network: a library's own, with a classifier.
-        methods: by name, the config of a prompter and the patterns of what trains besides it.
+        methods: by name.
+        baselines: whether full fine-tuning is there, and of each method its concatenated form where that is another.
 
     Raises:
         ValueError: a method does not fit the network.
@@ -170,11 +199,13 @@ def candidates(
     frozen = another()
     # The image as its tokens: the first of a network's parts embeds it.
     next(frozen.children()).register_forward_hook(lambda _, __, output: output.detach().requires_grad_())
-    found = [Candidate(FROZEN, frozen, []), Candidate(FULL, another(), list(network.parameters()))]
-    for name, (prompter, tune) in methods.items():
-        model = vptx.attach(another(), prompter, tune)
-        found.append(Candidate(name, model, _trained(model), _is_foldable(model)))
-        if found[-1].foldable:
+    found = [Candidate(FROZEN, frozen, [])]
+    if baselines:
+        found.append(Candidate(FULL, another(), list(network.parameters())))
+    for name, (prompter, tune, readout) in methods.items():
+        model = vptx.attach(another(), prompter, tune, readout=readout)
+        found.append(Candidate(name, model, _trained(model), _is_foldable(model), _is_mergeable(prompter)))
+        if found[-1].foldable and baselines:
             net = wrap_backbone(another())
             net.geometry = replace(net.geometry, doors=net.geometry.doors - {'memory'})
             net.first_rows = lambda *arguments: None  # type: ignore[method-assign]
@@ -193,6 +224,12 @@ def _is_foldable(model: nn.Module) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_mergeable(prompter: dict | list[dict] | None) -> bool:
+    """Whether ``vptx.merge`` puts all of it into the weights."""
+    kinds = [config['type'] for config in (prompter if isinstance(prompter, list) else [prompter] if prompter else [])]
+    return bool(kinds) and all(PROMPTERS.get(kind).merge is not Prompter.merge for kind in kinds)
 
 
 def take_step(model: Callable[[Tensor], Tensor], image: Tensor, dtype: torch.dtype) -> Tensor:
@@ -225,6 +262,7 @@ def measure(
     dtype: torch.dtype = torch.float32,
     clock: str = 'wall',
     say: Callable[[int, list[Result]], Any] = lambda number, results: None,
+    beside: bool = False,
 ) -> list[Result]:
     """Time the candidates in ``rounds`` rounds, each a training step and an inference of everyone in turn.
 
@@ -235,8 +273,10 @@ def measure(
         dtype: other than float32, that of autocast.
         clock: ``'wall'``, or ``'cpu'``, the time that the process was given: for a machine that others use too.
         say: called after each round, counted from 1, and of the results so far.
+        beside: whether the frozen network has a turn next to each of the others, as on a machine whose load changes,
+            instead of one in each round.
     """
-    device = image.device
+    device, frozen = image.device, found[0]
 
     def step(candidate: Candidate) -> None:
         take_step(candidate.model, image, dtype)
@@ -247,23 +287,30 @@ def measure(
         with _precision(device, dtype), torch.inference_mode():
             candidate.model(image)
 
+    def seconds(candidate: Candidate, training: bool) -> float:
+        with candidate.turn(training):
+            return timed(partial(step if training else infer, candidate), device, clock)
+
     results = []
     for candidate in found:
-        candidate.take_turn(training=False)
-        result = Result(candidate.name, flops=count_flops(candidate.model, image[:1]))
-        candidate.take_turn(training=True)
-        result.trained = sum(parameter.numel() for parameter in candidate.trains)
-        result.values = sum(parameter.numel() for parameter in candidate.model.parameters())
-        with _precision(device, dtype):
-            result.kept = kept_bytes(candidate.model, image)
-        result.peak = _peak_bytes(partial(step, candidate), device)
+        with candidate.turn(training=False):
+            result = Result(candidate.name, flops=count_flops(candidate.model, image[:1]))
+        with candidate.turn(training=True):
+            result.trained = sum(parameter.numel() for parameter in candidate.trains)
+            result.values = sum(parameter.numel() for parameter in candidate.model.parameters())
+            with _precision(device, dtype):
+                result.kept = kept_bytes(candidate.model, image)
+            result.peak = _peak_bytes(partial(step, candidate), device)
         results.append(result)
     for number in range(rounds):
         for candidate, result in zip(found, results, strict=True):
-            candidate.take_turn(training=True)
-            result.train.append(timed(partial(step, candidate), device, clock))
-            candidate.take_turn(training=False)
-            result.infer.append(timed(partial(infer, candidate), device, clock))
+            for training, own, floor, of_round in (
+                (True, result.train, result.floor_train, results[0].train),
+                (False, result.infer, result.floor_infer, results[0].infer),
+            ):
+                least = seconds(frozen, training) if beside and candidate is not frozen else None
+                own.append(seconds(candidate, training))
+                floor.append(of_round[-1] if least is None else least)
         say(number + 1, results)
     return results
 
@@ -335,7 +382,7 @@ def _attention_flops(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def markdown(results: Sequence[Result], batch: int | None = None) -> str:
-    """A table of medians, and of medians of ratios to the frozen network of the same round; of images a second
+    """A table of medians, and of medians of ratios to the frozen network next to it; of images a second
     instead of milliseconds where ``batch`` says how many images were timed."""
     frozen = results[0]
     memory = 'kept, MB' if frozen.peak is None else 'peak, MB'
@@ -351,9 +398,9 @@ def markdown(results: Sequence[Result], batch: int | None = None) -> str:
         cells = [
             result.name,
             speed(result.train),
-            f'{_ratio(result.train, frozen.train):.3f}',
+            f'{_ratio(result.train, result.floor_train):.3f}',
             speed(result.infer),
-            f'{_ratio(result.infer, frozen.infer):.3f}',
+            f'{_ratio(result.infer, result.floor_infer):.3f}',
             f'{used / 1e6:.0f}',
             f'{used / least:.3f}',
             f'{result.flops / 1e9:.2f}',
@@ -386,8 +433,8 @@ def plot(by_network: Mapping[str, Sequence[Result]], path: str | Path) -> None:
         for column, (panel, title) in enumerate(zip(panels, ('training step', 'inference', 'activations kept'))):
             for line, result in enumerate(results):
                 ratios = (
-                    _ratios(result.train, frozen.train),
-                    _ratios(result.infer, frozen.infer),
+                    _ratios(result.train, result.floor_train),
+                    _ratios(result.infer, result.floor_infer),
                     [result.kept / frozen.kept],
                 )[column]
                 is_baseline = result.name in (FROZEN, FULL) or result.name.endswith(CONCATENATED)

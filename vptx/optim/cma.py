@@ -7,11 +7,11 @@ On each batch a population is drawn and judged by the loss of the batch,
     w_i ~ N(m, sigma^2 C),    i = 1 ... n,
 
 with the best one of the batch before among it; m, sigma and C follow those with the lowest losses, and the model goes
-on with the best. FOA has 3 prompt tokens (``ShallowPrompter(3)``), n = 28 on batches of 64, and as its loss entropy and
-a distance between statistics of class tokens. Here it is whatever loss the model has.
+on with the best. FOA has 3 prompt tokens (``ShallowPrompter(3)``), n = 28 on batches of 64, and a loss that needs no
+labels: that is ``vptx.foa``. In a training it is whatever loss the model has.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,9 +25,71 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from vptx.registry import OPTIM_WRAPPERS
 from vptx.trainable import unwrap_model
 
-__all__ = ['CMAOptimWrapper']
+__all__ = ['CMAOptimWrapper', 'Population']
 
 LARGEST = 20_000  # numbers, whose covariance matrix is 1.6 GB
+
+
+class Population:
+    """Draws numbers for parameters, and follows those with the lowest losses.
+
+    Args:
+        parameters: that are searched.
+        sigma: standard deviation of the first population.
+        size: n.
+        seed: of what is drawn.
+        start: the mean of the first population; None for what the parameters are.
+
+    Raises:
+        ValueError: options out of range, or more numbers than a covariance matrix can hold.
+        ImportError: the package ``cmaes`` is not installed.
+    """
+
+    def __init__(
+        self, parameters: Sequence[Tensor], sigma: float, size: int, seed: int = 0, start: np.ndarray | None = None
+    ) -> None:
+        check(sigma, size)
+        try:
+            from cmaes import CMA
+        except ImportError as error:
+            raise ImportError("covariance matrices adapt by the package cmaes: pip install 'vptx[cma]'") from error
+        self.parameters, self.size, self.seed = parameters, size, seed
+        values = parameters_to_vector(parameters).detach().cpu().double().numpy()
+        if not 2 <= len(values) <= LARGEST:
+            raise ValueError(
+                f'{len(values):,} numbers train, and a covariance matrix is for 2 to {LARGEST:,}: FOA has 3 prompts, '
+                "dict(type='ShallowPrompter', num_tokens=3), and tune=[]"
+            )
+        self.search = CMA(mean=values if start is None else start, sigma=sigma, population_size=size, seed=seed)
+        self.best: np.ndarray | None = None
+
+    @torch.no_grad()
+    def step(self, loss: Callable[[], float]) -> None:
+        """Draw n, ask for the loss of each while it is in its place, and leave the best there.
+
+        Raises:
+            FloatingPointError: a loss that is not finite.
+        """
+        found = []
+        self.search.reseed_rng(self.seed + self.search.generation)  # so that a resumed run draws the same
+        for index in range(self.size):
+            drawn = self.best if index == 0 and self.best is not None else self.search.ask()
+            self.put(drawn)
+            found.append((drawn, loss()))
+        if not all(np.isfinite(value) for _, value in found):
+            raise FloatingPointError('a loss of the population is not finite: a smaller sigma may help')
+        self.search.tell(found)
+        self.best = min(found, key=lambda pair: pair[1])[0]
+        self.put(self.best)
+
+    def put(self, numbers: np.ndarray) -> None:
+        like = self.parameters[0]
+        vector_to_parameters(torch.from_numpy(numbers).to(like.device, like.dtype), self.parameters)
+
+
+def check(sigma: float, size: int) -> None:
+    if sigma <= 0 or not isinstance(size, int) or size < 4:
+        raise ValueError(f'sigma must be positive and population at least 4, not {sigma!r} and {size!r}')
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -59,26 +121,16 @@ class CMAOptimWrapper(OptimWrapper):
 
     def __init__(self, *arguments, sigma: float = 0.1, population: int = 28, seed: int = 0, **options) -> None:
         super().__init__(*arguments, **options)
-        if sigma <= 0 or not isinstance(population, int) or population < 4:
-            raise ValueError(f'sigma must be positive and population at least 4, not {sigma!r} and {population!r}')
+        check(sigma, population)
         self.sigma, self.population, self.seed = sigma, population, seed
-        self._search: Any = None
-        self._best: np.ndarray | None = None
+        self._drawn: Population | None = None
 
-    def _begin(self) -> None:
+    def _begin(self) -> Population:
         """With the first batch: only then is it known what trains."""
-        try:
-            from cmaes import CMA
-        except ImportError as error:
-            raise ImportError("CMAOptimWrapper draws by the package cmaes: pip install 'vptx[cma]'") from error
-        self._trained = [p for group in self.optimizer.param_groups for p in group['params'] if p.requires_grad]
-        start = parameters_to_vector(self._trained).detach().cpu().double().numpy()
-        if not 2 <= len(start) <= LARGEST:
-            raise ValueError(
-                f'{len(start):,} numbers train, and a covariance matrix is for 2 to {LARGEST:,}: FOA has 3 prompts, '
-                "dict(type='ShallowPrompter', num_tokens=3), and tune=[]"
-            )
-        self._search = CMA(mean=start, sigma=self.sigma, population_size=self.population, seed=self.seed)
+        if self._drawn is None:
+            trained = [p for group in self.optimizer.param_groups for p in group['params'] if p.requires_grad]
+            self._drawn = Population(trained, self.sigma, self.population, self.seed)
+        return self._drawn
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -92,33 +144,14 @@ class CMAOptimWrapper(OptimWrapper):
         finally:
             handle.remove()
 
-    @torch.no_grad()
     def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
-        if self._search is None:
-            self._begin()
-        found = []
-        self._search.reseed_rng(self.seed + self._search.generation)  # so that a resumed run draws the same
-        for index in range(self.population):
-            drawn = self._best if index == 0 and self._best is not None else self._search.ask()
-            found.append((drawn, self._loss(drawn)))
-        if not all(np.isfinite(value) for _, value in found):
-            raise FloatingPointError(
-                'CMAOptimWrapper: a loss of the population is not finite: a smaller sigma may help'
-            )
-        self._search.tell(found)
-        self._best = min(found, key=lambda pair: pair[1])[0]
-        self._put(self._best)
+        self._begin().step(self._loss)
         self._inner_count += 1
 
-    def _put(self, numbers: np.ndarray) -> None:
-        like = self._trained[0]
-        vector_to_parameters(torch.from_numpy(numbers).to(like.device, like.dtype), self._trained)
-
-    def _loss(self, numbers: np.ndarray) -> float:
-        """Of the batch on all ranks, with these parameters."""
+    def _loss(self) -> float:
+        """Of the batch on all ranks."""
         module, args, kwargs = self._call
-        self._put(numbers)
-        devices = {parameter.get_device() for parameter in self._trained if parameter.is_cuda}
+        devices = {parameter.get_device() for parameter in self._begin().parameters if parameter.is_cuda}
         with torch.random.fork_rng(devices):  # all candidates draw the same dropout masks
             losses = module(*args, **kwargs)
         bare: Any = unwrap_model(module)
@@ -127,11 +160,11 @@ class CMAOptimWrapper(OptimWrapper):
         return float(loss)
 
     def state_dict(self) -> dict:
-        if self._search is None:
+        if self._drawn is None:
             return {**super().state_dict(), 'cma': None, 'cma_best': None}
-        best = None if self._best is None else torch.from_numpy(self._best)
+        best = None if self._drawn.best is None else torch.from_numpy(self._drawn.best)
         # All of it but the generator, which each step seeds; its own pickle halves the matrix, and so rounds it.
-        search = {name: _as_tensor(value) for name, value in vars(self._search).items() if name != '_rng'}
+        search = {name: _as_tensor(value) for name, value in vars(self._drawn.search).items() if name != '_rng'}
         return {**super().state_dict(), 'cma': search, 'cma_best': best}
 
     def load_state_dict(self, state_dict: dict) -> None:
@@ -140,10 +173,10 @@ class CMAOptimWrapper(OptimWrapper):
         super().load_state_dict(own)
         if search is None:
             return
-        self._begin()
+        drawn = self._begin()
         for name, value in search.items():
-            setattr(self._search, name, value.cpu().numpy() if isinstance(value, Tensor) else value)
-        self._best = None if best is None else best.cpu().numpy()
+            setattr(drawn.search, name, value.cpu().numpy() if isinstance(value, Tensor) else value)
+        drawn.best = None if best is None else best.cpu().numpy()
 
 
 def _as_tensor(value: Any) -> Any:

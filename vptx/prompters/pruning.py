@@ -5,8 +5,10 @@ A first training learns a factor for each of P prompts and for each of their seg
 ``PromptEmbedding``). The factors with the lowest importance become 0, the others 1, and
 prompts are trained again from their initial values:
 
-    importance = prompts.pruning.measure(model, batches, loss)
+    importance = measure(model, batches, loss)
     prune(fresh, importance, tokens=2, segments=40)
+
+``PruningHook`` does this in a run.
 
 What is pruned is still there as a zero vector, whose key is W_k beta + b_k after the layer's norm: n of them act as one
 prompt with log n added to its score. ``remove`` makes prompts without them, which is another function.
@@ -26,7 +28,7 @@ from vptx.prompters.deep import DeepPrompter, make_plain
 from vptx.prompters.embedding import PromptEmbedding
 from vptx.prompters.shallow import ShallowPrompter
 
-__all__ = ['Importance', 'measure', 'prune', 'remove']
+__all__ = ['Importance', 'find_factors', 'measure', 'prune', 'remove']
 
 
 class Importance(NamedTuple):
@@ -41,7 +43,7 @@ class Importance(NamedTuple):
     segments: Tensor
 
 
-def _embedding(model: nn.Module) -> PromptEmbedding:
+def find_factors(model: nn.Module) -> PromptEmbedding:
     """The embedding with segments in a model or a prompter.
 
     Raises:
@@ -73,7 +75,7 @@ def measure(
     Raises:
         ValueError: a model without factors, or no batch.
     """
-    embedding = _embedding(model)
+    embedding = find_factors(model)
     factors = [embedding.token_mask, embedding.segment_mask]
     flags = [factor.requires_grad for factor in factors]
     sums, count = [torch.zeros_like(factor) for factor in factors], 0
@@ -105,7 +107,7 @@ def prune(prompter: nn.Module, importance: Importance, tokens: int = 0, segments
     Raises:
         ValueError: more of them than there are; an importance of another shape.
     """
-    embedding = _embedding(prompter)
+    embedding = find_factors(prompter)
     factors = embedding.token_mask, embedding.segment_mask
     for what, factor, scores, number in zip(
         ('prompts', 'segments'), factors, importance, (tokens, segments), strict=True
@@ -129,7 +131,7 @@ def remove(prompter: DeepPrompter | ShallowPrompter) -> DeepPrompter:
 
     Attach it in the place of the other: fewer prompts cost less, which zero vectors do not.
     """
-    embedding = _embedding(prompter)
+    embedding = find_factors(prompter)
     kept = embedding.token_mask != 0
     prompts = [embedding.value(row)[kept] for row in range(len(embedding.rows))]
     deep = isinstance(prompter, DeepPrompter)

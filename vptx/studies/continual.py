@@ -34,14 +34,14 @@ __all__ = [
 ]
 
 
-#: Each with a rate of AdamW, which is not chosen yet: ``vptx continual --select`` tries others on validation images.
+#: ``vptx continual`` chooses the rate of AdamW on validation images.
 METHODS: dict[str, dict[str, Any]] = {
-    'linear': dict(lr=0.01),
-    'vpt_deep': dict(lr=0.01, prompter=dict(type='DeepPrompter', num_tokens=10)),
-    'l2p': dict(lr=0.01, prompter=dict(type='L2P'), readout='prompts'),
-    'dual_prompt': dict(lr=0.01, prompter=dict(type='DualPrompt', tasks=5)),
-    'coda_prompt': dict(lr=0.01, prompter=dict(type='CODAPrompt', components=20, tasks=5)),
-    'vpt_deep_joint': dict(lr=0.01, prompter=dict(type='DeepPrompter', num_tokens=10), joint=True),
+    'linear': dict(),
+    'vpt_deep': dict(prompter=dict(type='DeepPrompter', num_tokens=10)),
+    'l2p': dict(prompter=dict(type='L2P'), readout='prompts'),
+    'dual_prompt': dict(prompter=dict(type='DualPrompt', tasks=5)),
+    'coda_prompt': dict(prompter=dict(type='CODAPrompt', components=20, tasks=5)),
+    'vpt_deep_joint': dict(prompter=dict(type='DeepPrompter', num_tokens=10), joint=True),
 }
 
 

@@ -7,7 +7,8 @@ A config without ``grid`` gets one of learning rates alone, multiples of its own
 grows there. An empty grid is one point, the config as it is. One without ``final`` trains on the same images again.
 ``final.new_subsets`` draws other images for each seed, ``final.validation`` leaves validation images to final runs that
 choose something on them by themselves, and ``final.transfer`` names tasks on whose test splits the final models are
-tested, too.
+tested, too. With ``final.curve``, the number of an epoch, final runs are tested after that epoch and each later one as
+well, which chooses nothing: a report says by how much the best of the epochs is above the last.
 
 What is compared, and not selected from, are configs, nets, tasks and the ``variants`` of a config: settings by name,
 with a study, selection and final runs, for each of them.
@@ -16,7 +17,7 @@ A run of the selection is built without a test split: there is none that it coul
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, replace
 from functools import partial
@@ -138,6 +139,8 @@ def final_config(config: Config, point: Point, seed: int) -> Config:
         config.train_dataloader.dataset.split = final['split']
     if final.get('new_subsets'):
         config.train_dataloader.dataset.subset.seed = seed
+    if final.get('curve'):
+        config.custom_hooks = [*(config.get('custom_hooks') or []), dict(type='TestCurveHook', begin=final.curve)]
     if final.get('transfer'):
         config.transfer = list(final['transfer'])
     config.randomness = {**config.get('randomness', {}), 'seed': seed}
@@ -341,8 +344,8 @@ def studies(
     factors: Sequence[float] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> list[Study]:
-    """A study for each net, config, variant of it, and task. All are read before one is run: a mistake is reported at
-    once.
+    """A study for each net, config, variant of it, and task, in this order: what has ended is a table of whole methods.
+    All are read before one is run, so that a mistake is reported at once.
 
     Args:
         configs: config files; ``grid``, ``method_grid``, ``variants`` and ``final`` in them are explained in
@@ -368,8 +371,9 @@ def studies(
         tasks = [name for name, task in TASKS.items() if task.suite == TASKS[own].suite]
     return [
         Study(path, task, out, options or {}, variant, features, net, factors, seeds)
-        for net, path, task in product(nets, configs, tasks)
+        for net, path in product(nets, configs)
         for variant in read_config(path).get('variants') or ['']
+        for task in tasks
     ]
 
 
@@ -384,7 +388,8 @@ def report(found: Sequence[Study], out: str | Path) -> list[Outcome]:
     rows = []
     for study in found:
         for run, trial in study.trials():
-            facts = {name: fact for name, fact in asdict(trial).items() if name not in ('figures', 'transfer')}
+            facts = {n: fact for n, fact in asdict(trial).items() if n not in ('figures', 'transfer', 'curve')}
+            facts['best'] = max(trial.curve, default=None)
             rows.append(dict(config=study.method, task=study.task, split=run.seen, **facts.pop('point'), **facts))
     write_table(Path(out, 'trials.csv'), rows)
     return outcomes
@@ -424,14 +429,23 @@ def experiment(
     """
     check_data(found)
     failed: set[str] = set()
-    for run, reason in side_by_side(lambda: [left for study in found for left in study.todo(failed)], jobs):
+    waiting = list(found)
+
+    def left() -> Iterator[Run]:
+        for study in list(waiting):
+            runs = study.todo(failed)
+            if not runs:
+                waiting.remove(study)  # and is not asked again after every run
+            yield from runs
+
+    for run, reason in side_by_side(left, jobs):
         trial = run.read()
         if trial is None:
             failed.add(run.name)
             say(f'{run} FAILED: {reason}; see {run.folder}')
         else:
             say(f'{run}: {trial.error or f"{trial.score:.1f} % on {run.seen}"}')
-        done = [study for study in found if not study.todo(failed)]
-        if len(done) < len(found) and run.name.startswith(tuple(f'{study.name}/' for study in done)):
-            report(done, out)
+        own = next(study for study in found if run.name.startswith(f'{study.name}/'))
+        if not own.todo(failed) and any(study.todo(failed) for study in found):
+            report(found, out)  # what has not begun is named as missing
     return report(found, out)

@@ -3,6 +3,8 @@
     tables          base, new, H and all classes at once; method by task, with means of complete groups and both means
                     of a suite; the same of configs with variants, such as ablations; wins against full fine-tuning;
                     what is trained, stored and spent
+    comparison      means with standard errors, and differences to chosen methods in pairs of task and seed, corrected
+                    for their number; what the best epoch on the test split adds to the last one
     significance    paired one-sided t-test and Wilcoxon signed-rank test over tasks, between methods (scipy)
     curves          test accuracy over the variants of a config; what validation said along every axis of a grid
     tokens          what methods make of the images of a task: class tokens by t-SNE, and what they attend to
@@ -29,6 +31,7 @@ from vptx.apis import init_model
 from vptx.datasets import TASKS
 from vptx.files import read_json, write_whole
 from vptx.metrics import harmonic_mean
+from vptx.studies.evidence import Difference, Scores, compare, error, error_of_mean, gain_of_best, holm
 from vptx.studies.figures import draw_accuracies, draw_curve, is_number, png
 from vptx.studies.paper import PAPER, PAPER_GROUPS
 from vptx.studies.paper_clip import BASE_TO_NEW, CITED, MEAN, OTHER_TASKS
@@ -37,11 +40,13 @@ from vptx.studies.records import as_record, inside, read_config, read_rows
 from vptx.studies.results import STAR, Outcome, families, group_means, spread, table
 from vptx.studies.trials import name_of
 
-__all__ = ['Found', 'curves', 'read', 'significance', 'write']
+__all__ = ['AGAINST', 'Found', 'best_epochs', 'comparison', 'curves', 'read', 'significance', 'write']
 
 DASH = '-'
 MEANS = ('mean of groups', 'mean of tasks')
 PARTIAL = 'mean of these'
+#: Methods to which others are compared, where they are there.
+AGAINST = ('vpt_deep', 'lora')
 
 
 @dataclass
@@ -90,6 +95,14 @@ class Found:
     def final(self, method: str) -> list[dict[str, str]]:
         """Its runs on the test split."""
         return [row for row in self.trials if row['config'] == method and row['split'] == 'test' and row['score']]
+
+    def scores(self, method: str, column: str = 'score') -> dict[str, dict[int, float]]:
+        """Those, or another column of theirs, by task and seed."""
+        found: dict[str, dict[int, float]] = {}
+        for row in self.final(method):
+            if row.get(column) and row.get('seed'):
+                found.setdefault(row['task'], {})[int(row['seed'])] = float(row[column])
+        return found
 
 
 def read(folders: Sequence[str | Path]) -> Found:
@@ -301,6 +314,126 @@ def significance(found: Found) -> list[tuple[str, str, int, float, float, float]
     return tests
 
 
+# -------------------------------------------------------------------------------------------------- comparison
+
+
+def _by_net(found: Found) -> dict[str, dict[str, str]]:
+    """Network -> name of a method on it -> method."""
+    nets: dict[str, dict[str, str]] = {}
+    for o in found.outcomes:
+        nets.setdefault(o.net, {})[o.variant or o.leaf] = o.method
+    return nets
+
+
+def comparison(found: Found, against: Sequence[str]) -> str:
+    """For each network a row for each method: its mean over the tasks, and the differences to the methods ``against``.
+
+    A mean stands only where all tasks with all seeds are there; what is there of others is compared all the same, and
+    the number of tasks is said.
+    """
+    parts, tasks = [], found.tasks()
+    for net, methods in _by_net(found).items():
+        baselines = [name for name in against if name in methods]
+        scores = {name: found.scores(method) for name, method in methods.items()}
+        if not baselines or len(methods) < 2:
+            continue
+        cells = [_against(scores, baseline, len(tasks)) for baseline in baselines]
+        lines = []
+        for name, method in methods.items():
+            lines.append([name, *_means_with_errors(found, method, tasks)])
+            for column in cells:
+                lines[-1] += column.get(name, [DASH] * 3)
+            rows = found.final(method)
+            for fact in ('trained', 'processor', 'megabytes'):
+                values = [float(row[fact]) for row in rows if row.get(fact)]
+                lines[-1].append(f'{median(values):,.0f}' if values else DASH)
+        head = [net or 'method', 'mean of groups', 'mean of tasks']
+        for baseline in baselines:
+            head += [f'less {baseline}', 'p, seeds', 'p, tasks']
+        parts.append(table([*head, 'trained', 's of processor', 'MB'], lines))
+    return '\n\n'.join([*parts, COMPARED]) if parts else ''
+
+
+def _against(scores: Mapping[str, Scores], baseline: str, tasks: int) -> dict[str, list[str]]:
+    """Of each other method: difference to the baseline, and both p."""
+    pairs: dict[str, Difference] = {}
+    for name in scores:
+        found = compare(scores[name], scores[baseline]) if name != baseline else None
+        if found is not None:
+            pairs[name] = found
+    over_seeds = holm({name: found.seeds for name, found in pairs.items()})
+    over_tasks = holm({name: found.tasks for name, found in pairs.items()})
+    return {
+        name: [
+            f'{found.mean:+.2f} ± {found.error:.2f}' + f' ({found.number} tasks)' * (found.number < tasks),
+            f'{over_seeds[name]:.2g}',
+            f'{over_tasks[name]:.2g}',
+        ]
+        for name, found in pairs.items()
+    }
+
+
+COMPARED = (
+    'Test accuracy in per cent, ± a standard error that counts seeds and test images; differences in points, paired by '
+    'task and seed, ± a standard error over seeds. Both p are two-sided and corrected for the number of methods '
+    '(Holm): of other seeds on these tasks, and of other tasks. Seconds of processor time for a training run, and the '
+    'most memory of its process, are medians of the runs on the test split.'
+)
+
+
+def _means_with_errors(found: Found, method: str, tasks: Sequence[str]) -> list[str]:
+    """Mean of groups and mean of tasks; a dash where runs are missing."""
+    of, reached = found.of(method), found.reached(method)
+    complete = [task for task in tasks if task in reached and not of[task].missing]
+    if len(complete) < len(tasks):
+        return [DASH, f'{len(complete)} of {len(tasks)} tasks']
+    errors = {task: error(test, _images(task, of[task])) for task, test in reached.items()}
+    groups: dict[str, list[float]] = {}
+    for task in tasks:
+        groups.setdefault(TASKS[task].group if task in TASKS else task, []).append(errors[task])
+    means = group_means(found.means(method))
+    of_groups = DASH
+    if MEANS[0] in means:
+        of_groups = f'{means[MEANS[0]]:.2f} ± {error_of_mean(map(error_of_mean, groups.values())):.2f}'
+    return [of_groups, f'{mean(map(mean, reached.values())):.2f} ± {error_of_mean(errors.values()):.2f}']
+
+
+def _images(task: str, o: Outcome) -> int | None:
+    """Test images, where the score is a share of them."""
+    return TASKS[task].sizes[2] if task in TASKS and o.metric == 'accuracy' else None
+
+
+def best_epochs(found: Found) -> str:
+    """What picking the best of the tested epochs gives, next to the last epoch; nothing where no run has been tested
+    between epochs."""
+    lines = []
+    for net, methods in _by_net(found).items():
+        all_gains = []
+        for name, method in methods.items():
+            last, best = found.scores(method), found.scores(method, 'best')
+            found_gain = gain_of_best(last, best)
+            if found_gain is None:
+                continue
+            points, of_points, runs = found_gain
+            seen = {task: [last[task][seed] for seed in seeds] for task, seeds in best.items()}
+            low = mean(map(mean, seen.values()))
+            lines.append(
+                [net, name, f'{low:.2f}', f'{low + points:.2f}', f'{points:+.2f} ± {of_points:.2f}', str(runs)]
+            )
+            all_gains.append((points, runs))
+        if len(all_gains) > 1:
+            points = mean(points for points, _ in all_gains)
+            lines.append([net, '*all*', '', '', f'**{points:+.2f}**', str(sum(runs for _, runs in all_gains))])
+    if not lines:
+        return ''
+    head = ['network', 'method', 'last epoch', 'best epoch on test', 'points that the choice gives', 'runs']
+    note = (
+        'The same runs, read in two ways. The settings were chosen on validation in both; public codes often choose '
+        'them on the test split, too, which adds to this.'
+    )
+    return f'{table(head, lines, text=2)}\n\n{note}'
+
+
 def _significance(found: Found) -> str:
     short, tests, plain = _short(found.methods()), significance(found), found.plain()
     if not tests:
@@ -322,7 +455,7 @@ def _significance(found: Found) -> str:
 # Columns of trials.csv that say what came out, or which study it was; the rest are axes of a grid.
 _FACTS = {
     *('config', 'task', 'split', 'score', 'trained', 'error', 'stopped', 'seed', 'seconds', 'megabytes'),
-    'kilobytes',
+    *('kilobytes', 'processor', 'best'),
 }
 
 
@@ -402,7 +535,17 @@ def _look(found: Found, task: str, download: bool) -> 'Section':
 
 
 def _missing(found: Found) -> str:
-    lines = [f'- {o.method}, {o.task}: {", ".join(o.missing)}' for o in found.outcomes if o.missing]
+    untouched: dict[str, list[str]] = {}
+    for o in found.outcomes:
+        if o.missing and o.point is None and not o.diverged:
+            untouched.setdefault(o.method, []).append(o.task)
+    untouched = {method: tasks for method, tasks in untouched.items() if len(tasks) > 2}  # of fewer, their runs
+    lines = [
+        f'- {o.method}, {o.task}: {", ".join(o.missing)}'
+        for o in found.outcomes
+        if o.missing and o.task not in untouched.get(o.method, ())
+    ]
+    lines += [f'- {method}: nothing yet of {", ".join(tasks)}' for method, tasks in untouched.items()]
     cells = [(method, task) for method in found.methods() for task in found.tasks() if task not in found.of(method)]
     lines += [f'- {method}, {task}: never asked for' for method, task in cells if _suite(task)]
     broke = sum(o.diverged for o in found.outcomes)
@@ -444,7 +587,7 @@ class Section:
     pictures: Sequence[Picture] = ()
 
 
-def _sections(found: Found, look: Sequence[str], download: bool) -> Iterator[Section]:
+def _sections(found: Found, look: Sequence[str], download: bool, against: Sequence[str]) -> Iterator[Section]:
     short, halves = _short(found.methods()), found.halves()
     plain = [method for method in found.plain() if method not in halves]
     if halves:
@@ -461,6 +604,10 @@ def _sections(found: Found, look: Sequence[str], download: bool) -> Iterator[Sec
         name = ', '.join(configs)
         picture = Picture(f'variants_{"_".join(configs)}', caption, draw_curve(lines, name, 'test accuracy, %'))
         yield Section(name, accuracies(found, methods), [picture] if lines else [])
+    if text := comparison(found, against):
+        yield Section('Methods compared', text)
+    if text := best_epochs(found):
+        yield Section('Last epoch, and best epoch on the test split', text)
     yield Section('Cost', costs(found))
     yield Section('Significance', _significance(found))
     pictures = [
@@ -481,7 +628,12 @@ def _sections(found: Found, look: Sequence[str], download: bool) -> Iterator[Sec
 
 
 def write(
-    found: Found, out: str | Path, title: str = 'Report', look: Sequence[str] = (), download: bool = False
+    found: Found,
+    out: str | Path,
+    title: str = 'Report',
+    look: Sequence[str] = (),
+    download: bool = False,
+    against: Sequence[str] = AGAINST,
 ) -> None:
     """Write ``report.html``, with its figures inside, and ``report.md``, with its figures next to it, into ``out``.
 
@@ -491,12 +643,13 @@ def write(
         title: of the page.
         look: tasks whose class tokens are drawn, and what they attend to, of every method with a prompt file.
         download: whether weights that timm publishes are downloaded for that, where they are not in the cache.
+        against: methods, by the name of their config or variant, to which the others are compared.
 
     Raises:
         ValueError: a task to look at of which there is no prompt file, or whose config asks for code, addresses or
             weights that are not in the cache (``read_config``).
     """
-    out, sections = Path(out), list(_sections(found, look, download))
+    out, sections = Path(out), list(_sections(found, look, download, against))
     seeds = sum(len(o.test) for o in found.outcomes)
     summary = f'Methods: {len(found.methods())}. Tasks: {len(found.tasks())}. Runs on the test split: {seeds}.'
     markdown = [f'# {title}', summary]

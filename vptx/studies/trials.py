@@ -14,10 +14,11 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from math import isfinite
 from multiprocessing import get_context
 from multiprocessing.connection import wait
@@ -37,6 +38,7 @@ from vptx.checkpoint import last_checkpoint
 from vptx.configs import make_runner
 from vptx.datasets.coop import COOP
 from vptx.files import alone, read_json, write_whole
+from vptx.hooks.test_curve_hook import TestCurveHook
 from vptx.registry import MAPPINGS, NETS, PROMPTERS
 from vptx.studies.records import as_record, config_text
 
@@ -82,6 +84,8 @@ class Trial:
         kilobytes: size of the prompt file.
         figures: all that its evaluators gave.
         transfer: score on the test split of other tasks, those of ``transfer`` in its config.
+        curve: score on the test split after epochs, the last of them included, of a config with ``final.curve``.
+        processor: seconds of processor time that training took in this process, without tests between epochs.
     """
 
     point: Point
@@ -95,6 +99,8 @@ class Trial:
     kilobytes: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
     transfer: dict[str, float] = field(default_factory=dict)
+    curve: list[float] = field(default_factory=list)
+    processor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,9 @@ class Run:
     def _train(self, runner: Runner, config: Config) -> Trial:
         trial = Trial(self.point, None, seed=runner.seed)
         try:
+            started = time.process_time()
             runner.train()
+            trial.processor = time.process_time() - started - TestCurveHook.seconds(runner)
             judged = runner.val() if self.seen == 'val' else runner.test()
             score = float(judged[metric_of(config, self.seen)])  # mmseg gives a number of NumPy
             if isfinite(score):
@@ -212,6 +220,8 @@ class Run:
                 trial.error = f'{metric_of(config, self.seen)} is {score}'
             trial.figures = {name: float(value) for name, value in judged.items() if _is_finite(value)}
             if self.seen == 'test':
+                metric, before = metric_of(config, 'test'), TestCurveHook.figures(runner)
+                trial.curve = [float(found[metric]) for found in [*before, judged]] if before else []
                 trial.transfer = {task: _test_on(runner, config, task) for task in config.get('transfer') or ()}
         except FloatingPointError as error:  # a learning rate too high, as grids have them
             trial.error = str(error)
@@ -266,7 +276,7 @@ def length(config: Config) -> int:
     return config.train_cfg.get('max_epochs') or config.train_cfg.max_iters
 
 
-def side_by_side(todo: Callable[[], Sequence[Run]], jobs: int = 1) -> Iterator[tuple[Run, str]]:
+def side_by_side(todo: Callable[[], Iterable[Run]], jobs: int = 1) -> Iterator[tuple[Run, str]]:
     """Do runs, each in a process of its own; yield each as it ends, with the reason if it has no result.
 
     Args:
@@ -289,7 +299,7 @@ def side_by_side(todo: Callable[[], Sequence[Run]], jobs: int = 1) -> Iterator[t
     try:
         while True:
             busy = {run for *_, run in running.values()}
-            for run in [run for run in todo() if run not in busy][: jobs - len(running)]:
+            for run in list(islice((run for run in todo() if run not in busy), jobs - len(running))):
                 receiver, tell = context.Pipe(duplex=False)
                 process = context.Process(target=_do, args=(run, threads, tell))
                 process.start()

@@ -24,4 +24,4 @@ test_dataloader = dict(
 val_evaluator = dict(type='Accuracy', topk=(1,))
 test_evaluator = val_evaluator
 # The final runs: on 200 + 100 images, with these seeds.
-final = dict(split='trainval', seeds=[42, 43, 44])
+final = dict(split='trainval', seeds=[42, 43, 44, 45, 46])

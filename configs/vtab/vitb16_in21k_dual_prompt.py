@@ -1,0 +1,25 @@
+"""DualPrompt on VTAB-1k, ViT-B/16 supervised on ImageNet-21k.
+
+Source: Wang et al., "DualPrompt", ECCV 2022, https://arxiv.org/abs/2204.04799
+Paper:  none on VTAB; tasks there come one after the other.
+Choice: nothing is chosen in the public port: the rate, the layers of prefixes and 5 epochs are constants, the last
+        epoch is reported, one seed. At test time its config gives a whole batch one expert; not here.
+vptx:   not run yet.
+Cost:   116,068 trained parameters, 76,900 of them the head; a prompt file of 0.46 MB. Time not measured.
+
+    python tools/train.py configs/vtab/vitb16_in21k_dual_prompt.py
+    python tools/experiment.py configs/vtab/vitb16_in21k_dual_prompt.py --tasks all
+"""
+
+_base_ = [
+    '../_base_/nets/vit_b16_in21k.py',
+    '../_base_/prompters/dual_prompt.py',
+    '../_base_/tasks/vtab_bicubic.py',
+    '../_base_/protocols/l2p.py',
+    '../_base_/runtime.py',
+]
+
+model = dict(head=dict(num_classes=100))
+train_dataloader = dict(batch_size=24)
+optim_wrapper = dict(optimizer=dict(lr=0.03 * 24 / 256))
+auto_scale_lr = dict(base_batch_size=24)
