@@ -316,13 +316,13 @@ def side_by_side(todo: Callable[[], Iterable[Run]], jobs: int = 1) -> Iterator[t
             process.terminate()
 
 
-def _prepare(runs: Sequence[Run]) -> None:
+def _prepare(runs: Iterable[Run]) -> None:
     """Import, find out and format, in the process that is forked, what each run would."""
     register_all_modules(init_default_scope=False)
     for registry in (NETS, PROMPTERS, MAPPINGS):
         registry.import_from_location()
     collect_env()
-    for run in runs[:1]:
+    for run in islice(runs, 1):
         run.config.pretty_text  # noqa: B018, most settings are the same in all
 
 
