@@ -159,7 +159,7 @@ def _formatted_once(pretty_text: Callable[[Config], str]) -> property:
         if facts not in texts:
             while len(texts) > 255:
                 texts.pop(next(iter(texts)))
-            texts[facts] = pretty_text(Config({name: value})).rstrip('\n')
+            texts[facts] = pretty_text(Config({name: value})).rstrip('\n') + '\n'  # as yapf leaves it, mostly
         return texts[facts]
 
     @wraps(pretty_text)
@@ -167,7 +167,7 @@ def _formatted_once(pretty_text: Callable[[Config], str]) -> property:
         settings = config.to_dict()
         if not config._format_python_code or not all(str(name).isidentifier() for name in settings):
             return pretty_text(config)
-        return '\n'.join(part(name, value) for name, value in sorted(settings.items()))
+        return ''.join(part(name, value) for name, value in sorted(settings.items()))
 
     return property(text)
 

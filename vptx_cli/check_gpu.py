@@ -1,20 +1,29 @@
 """Check and measure what needs a GPU, and write a page with today's date into --out:
 
 vptx check-gpu
-vptx check-gpu --nets vit_base_patch16_224 --batches 32 --rounds 3 --iterations 0
+vptx check-gpu --minutes 8
+vptx check-gpu --nets vit_base_patch16_224 --batches 32 --rounds 3 --parts speed ways
 
-For every network: both half precisions, compilation in one graph and every kernel of fused attention with prompts as
-keys and values, against concatenated prompts; then times and peak memory next to the frozen baseline, concatenated
-prompts, LoRA of PEFT where that is installed, and full fine-tuning (vptx benchmark defines these). Then a process group
-of NCCL, and a run of segmentation in bfloat16 on random images of ADE20K's size, without and with activation
-checkpointing. Ends with status 1 if a difference is too large or a target is missed.
+In this order: a process group of NCCL; for every network, times and peak memory next to the frozen baseline,
+concatenated prompts, LoRA of PEFT where that is installed, and full fine-tuning (vptx benchmark defines these); a run
+of segmentation in bfloat16 on random images of ADE20K's size, without and with activation checkpointing; for every
+network, both half precisions, compilation in one graph and every kernel of fused attention with prompts as keys and
+values, against concatenated prompts.
+
+The page is written after each part, and a part that fails is named in it. So are those for which --minutes leaves no
+time: run them by --parts. Weights are random, so nothing is downloaded. Ends with status 1 if a part has failed or was
+left out, a difference is too large or a target is missed.
 """
 
 import argparse
 import os
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from datetime import date
 from functools import partial
@@ -38,6 +47,7 @@ if TYPE_CHECKING:
 TARGETS = {50: 1.0, 200: 1.1}
 FOLDED = 1.02
 NETS = ['vit_base_patch16_224', 'vit_large_patch16_224', 'swin_base_patch4_window7_224']
+PARTS = ['group', 'speed', 'segmentation', 'ways']
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--segmentation', default='seg/setr_vitl_vpt', help='a config on ADE20K')
     parser.add_argument('--seg-options', nargs='+', action=Options, default={}, help='settings of it to override')
     parser.add_argument('--iterations', type=int, default=200, help='of segmentation; 0 leaves it out')
+    parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS, help='of the page')
+    parser.add_argument('--minutes', type=float, help='for all; what is left then is left out')
     parser.add_argument('--out', default='docs/benchmarks', help='folder of the page')
 
 
@@ -80,56 +92,104 @@ def run(args: argparse.Namespace) -> None:
     # Dropout draws other masks in another form.
     methods = read_methods([shipped('configs') / '_base_' / 'prompters' / 'deep.py'], args.prompts, dict(dropout=0.0))
     on = torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'
-    page, faults = [f'# {on}, {date.today()}', *_settings(device)], []
+    head, page, faults = [f'# {on}, {date.today()}', *_settings(device)], list[str](), list[str]()
+    path = _free(Path(args.out, f'{date.today()}_{on.replace(" ", "_")}.md'))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + 60 * args.minutes if args.minutes else None
 
     def add(title: str, text: Callable[[], str]) -> None:
         try:
-            page.append(f'## {title}\n\n{text()}')
-        except torch.cuda.OutOfMemoryError:
-            faults.append(f'{title}: takes more memory than there is')
+            with _until(end):
+                page.append(f'## {title}\n\n{text()}')
+        except Exception as error:  # the other parts can still be measured
+            if not isinstance(error, TimeoutError):
+                traceback.print_exc()
+            faults.append(f'{title}: {type(error).__name__}: {(str(error).strip().splitlines() or [""])[0]}')
+            print(f'\n{faults[-1]}', flush=True)
         else:
             print(f'\n{page[-1]}', flush=True)
+        last = '\n'.join(f'* {fault}' for fault in faults) or 'Nothing.'
+        write_whole(path, '\n\n'.join([*head, *page, f'## What does not hold\n\n{last}\n']).encode())
 
-    def compare_ways(name: str, dtype: str) -> str:
+    def build(net: str) -> None:
+        """In place of the network before it, whose memory is free then."""
+        by_name.clear()
+        network = timm.create_model(net, img_size=args.size, num_classes=100, **args.net_options).to(device)
+        by_name.update({candidate.name: candidate for candidate in [*candidates(network, methods), *_lora(network)]})
+
+    def images(batch: int) -> 'torch.Tensor':
+        return torch.randn(batch, 3, args.size, args.size, device=device)
+
+    def compare_ways(net: str, name: str, dtype: str) -> str:
         memory, usual = by_name[name], by_name[name + CONCATENATED]
-        ways = parity.compare_ways(memory, usual, images[0], getattr(torch, dtype), args.compiler, args.rounds)
+        half = getattr(torch, dtype)
+        ways = parity.compare_ways(memory, usual, images(args.batches[0]), half, args.compiler, args.rounds)
         faults.extend(f'{net}, {name}, {dtype}, {fault}' for fault in parity.faults(ways))
         return parity.markdown(ways)
 
-    def compare_speed(image: 'torch.Tensor') -> str:
-        results = measure(list(by_name.values()), image, args.rounds, getattr(torch, args.dtypes[0]))
+    def compare_speed(net: str, batch: int) -> str:
+        image, dtype, fit = images(batch), getattr(torch, args.dtypes[0]), []
+        for candidate in by_name.values():
+            try:
+                measure([candidate], image, 0, dtype)
+                fit.append(candidate)
+            except torch.cuda.OutOfMemoryError:
+                faults.append(f'{net}, {batch} images: {candidate.name} takes more memory than there is')
+                candidate.model.zero_grad()
+        results = measure(fit, image, args.rounds, dtype)
         missed, lines = _targets(results)
         if device.type == 'cuda':
-            faults.extend(f'{net}, {len(image)} images: {fault}' for fault in missed)
-        return f'{markdown(results, len(image))}\n\n{lines}'.strip()
+            faults.extend(f'{net}, {batch} images: {fault}' for fault in missed)
+        return f'{markdown(results, batch)}\n\n{lines}'.strip()
 
-    for net in args.nets:
-        network = timm.create_model(net, img_size=args.size, num_classes=100, **args.net_options).to(device)
-        by_name = {candidate.name: candidate for candidate in [*candidates(network, methods), *_lora(network)]}
-        images = [torch.randn(batch, 3, args.size, args.size, device=device) for batch in args.batches]
+    by_name: dict[str, Candidate] = {}
+    if 'group' in args.parts:
+        add('Process group of one', partial(_exchange, device))
+    for net in args.nets if 'speed' in args.parts else ():
+        build(net)
+        for batch in args.batches:
+            add(f'{net}, {batch} images, {args.dtypes[0]}', partial(compare_speed, net, batch))
+    by_name.clear()
+    for checkpointed in (False, True) if args.iterations and 'segmentation' in args.parts else ():
+        add(
+            f'{args.segmentation}, bfloat16, {args.iterations} iterations'
+            + (', activations checkpointed' if checkpointed else ''),
+            partial(_segment, args, checkpointed),
+        )
+    for net in args.nets if 'ways' in args.parts else ():
+        build(net)
         for name in methods:
             for dtype in args.dtypes:
-                title = f'{net}, {name}, {len(images[0])} images, {dtype}: ways to compute it'
-                add(title, partial(compare_ways, name, dtype))
-        for image in images:
-            add(f'{net}, {len(image)} images, {args.dtypes[0]}', partial(compare_speed, image))
-        by_name, images = {}, []  # frees the network before the next one is built
-        del network
-    add('Process group of one', partial(_exchange, device))
-    if args.iterations:
-        for checkpointed in (False, True):
-            add(
-                f'{args.segmentation}, bfloat16, {args.iterations} iterations'
-                + (', activations checkpointed' if checkpointed else ''),
-                partial(_segment, args, checkpointed),
-            )
-    add('What does not hold', lambda: '\n'.join(f'* {fault}' for fault in faults) or 'Nothing.')
-    path = Path(args.out, f'{date.today()}_{on.replace(" ", "_")}.md')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, ('\n\n'.join(page) + '\n').encode())
+                title = f'{net}, {name}, {args.batches[0]} images, {dtype}: ways to compute it'
+                add(title, partial(compare_ways, net, name, dtype))
     print(f'\n{path}')
     if faults:
         raise SystemExit(1)
+
+
+def _free(path: Path) -> Path:
+    """The path, or one with a number: an earlier page of the day may have other parts."""
+    names = (path.with_stem(f'{path.stem}_{number}') for number in range(2, 1000))
+    return next(name for name in (path, *names) if not name.exists())
+
+
+@contextmanager
+def _until(end: float | None) -> Iterator[None]:
+    """A context that a TimeoutError ends when ``time.monotonic`` has come to ``end``."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError('no time is left for it')
+
+    if end is None:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, max(end - time.monotonic(), 1e-3))
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _lora(network: 'nn.Module') -> 'list[Candidate]':
@@ -185,7 +245,7 @@ def _exchange(device: 'torch.device') -> str:
         total = value.sum().item()
         distributed.destroy_process_group()
     if total != 1_000_000:
-        raise SystemExit(f'{backend} adds up to {total}, not 1,000,000')
+        raise RuntimeError(f'{backend} adds up to {total}, not 1,000,000')
     return f'{backend} has started and added up a million values.'
 
 

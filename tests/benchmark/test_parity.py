@@ -3,6 +3,8 @@
 import re
 import runpy
 import sys
+import time
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,8 +13,8 @@ import torch
 from networks import images, tiny
 
 from vptx.benchmark.parity import compare_ways, faults, markdown
-from vptx.benchmark.speed import Method, Result, candidates
-from vptx_cli.check_gpu import _targets
+from vptx.benchmark.speed import FULL, Method, Result, candidates, measure
+from vptx_cli.check_gpu import _free, _targets, _until
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 DEEP = dict(type='DeepPrompter', num_tokens=3)
@@ -49,11 +51,11 @@ def test_the_tool_leaves_a_page(tmp_path):
     page = path.read_text()
     run_of = 'seg/setr_vitl_vpt, bfloat16, 3 iterations'
     assert [line[3:] for line in page.splitlines() if line.startswith('## ')] == [
-        f'{net}, deep, 50 prompts, 2 images, bfloat16: ways to compute it',
-        *(f'{net}, {n} images, bfloat16' for n in (2, 3)),
         'Process group of one',
+        *(f'{net}, {n} images, bfloat16' for n in (2, 3)),
         run_of,
         f'{run_of}, activations checkpointed',
+        f'{net}, deep, 50 prompts, 2 images, bfloat16: ways to compute it',
         'What does not hold',
     ]
     assert page.endswith('Nothing.\n')
@@ -69,6 +71,51 @@ def test_the_tool_leaves_a_page(tmp_path):
     speeds = re.findall(r'([\d.]+) images/s \(median of 2 iterations of 2\), .*, loss ([\d.]+) to [\d.]+', page)
     assert len(speeds) == 2 and speeds[0][1] == speeds[1][1]  # checkpointing changes no loss
     assert ('LoRA of PEFT, rank 8' in page) is (find_spec('peft') is not None)
+
+
+SMALL = ['--nets', 'vit_tiny_patch16_224', '--net-options', 'depth=1', 'embed_dim=24', '--size', 32, '--batches', 2]
+SMALL += ['--prompts', 50, '--rounds', 1, '--device', 'cpu', '--compiler', 'eager', '--dtypes', 'bfloat16']
+
+
+def test_a_part_that_fails_is_named_and_the_others_are_measured(tmp_path, monkeypatch):
+    def lacks_memory(found, *others):
+        if any(candidate.name == FULL for candidate in found):
+            raise torch.cuda.OutOfMemoryError('out of memory')
+        return measure(found, *others)
+
+    def fails(device):
+        raise RuntimeError('no such library\nand more')
+
+    monkeypatch.setattr('vptx.benchmark.speed.measure', lacks_memory)
+    monkeypatch.setattr('vptx_cli.check_gpu._exchange', fails)
+    with pytest.raises(SystemExit) as ended:
+        run('check_gpu', *SMALL, '--parts', 'group', 'speed', '--out', tmp_path)
+    assert ended.value.code == 1
+    page = next(tmp_path.glob('*.md')).read_text()
+    assert '* Process group of one: RuntimeError: no such library\n' in page
+    assert f'2 images: {FULL} takes more memory than there is\n' in page
+    assert '| deep, 50 prompts |' in page and f'| {FULL} |' not in page
+
+
+def test_what_time_does_not_suffice_for_is_named_in_a_page_that_is_there_all_the_time(tmp_path, monkeypatch):
+    def endless(*_):
+        assert 'bfloat16' in next(tmp_path.glob('*.md')).read_text()  # the part before is written
+        while True:
+            time.sleep(0.01)
+
+    monkeypatch.setattr('vptx_cli.check_gpu._segment', endless)
+    monkeypatch.setattr('vptx_cli.check_gpu._until', partial(until, seconds=[60, 0.2, 0, 0]))
+    with pytest.raises(SystemExit) as ended:
+        run('check_gpu', *SMALL, '--parts', 'speed', 'segmentation', 'ways', '--minutes', 1, '--out', tmp_path)
+    assert ended.value.code == 1
+    page = next(tmp_path.glob('*.md')).read_text()
+    assert page.count(': TimeoutError: no time is left for it\n') == 3 and '| deep, 50 prompts |' in page
+    assert _free(next(tmp_path.glob('*.md'))).stem.endswith('_CPU_2')
+
+
+def until(end: float, seconds: list[float]):
+    """So many seconds for each part in turn."""
+    return _until(time.monotonic() + seconds.pop(0))
 
 
 def test_targets_that_are_missed_are_named():
