@@ -180,10 +180,10 @@ def test_a_file_that_does_not_fit_leaves_the_other_tasks(page, place):
 
 
 def test_answers_to_another_picture_are_not_shown(page, place):
-    page.evaluate('''() => {
+    page.evaluate("""() => {
         const own = window.fetch;
         window.fetch = (...given) => new Promise(go => { window.go = go; }).then(() => own(...given));
-    }''')
+    }""")
     page.set_input_files('#file', place[1] / 'cat.png')
     page.get_by_role('button', name='Classify').click()
     page.set_input_files('#file', place[1] / 'broken.png')
