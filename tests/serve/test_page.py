@@ -165,6 +165,35 @@ def test_a_picture_that_is_broken(page, place):
     assert 'cannot be decoded' in page.locator('#status').inner_text()
 
 
+def test_a_file_that_does_not_fit_leaves_the_other_tasks(page, place):
+    spoiled = place[1] / 'prompts' / f'{"spoiled" * 9}.safetensors'
+    spoiled.write_bytes(b'no prompt file')
+    try:
+        page.reload()
+        page.get_by_text(f'Left out: {spoiled.name}').wait_for()
+        page.set_input_files('#file', place[1] / 'cat.png')
+        page.get_by_role('button', name='Classify').click()
+        page.get_by_text(f'2 answers. Left out: {spoiled.name}').wait_for()
+    finally:
+        spoiled.unlink()
+    assert page.locator('.answer').count() == 2
+
+
+def test_answers_to_another_picture_are_not_shown(page, place):
+    page.evaluate("""() => {
+        const own = window.fetch;
+        window.fetch = (...given) => new Promise(go => { window.go = go; }).then(() => own(...given));
+    }""")
+    page.set_input_files('#file', place[1] / 'cat.png')
+    page.get_by_role('button', name='Classify').click()
+    page.set_input_files('#file', place[1] / 'broken.png')
+    with page.expect_response('**/predict') as answer:
+        page.evaluate('window.go()')
+    assert len(answer.value.json()['answers']) == 2
+    page.get_by_text('Choose a picture and a task.').wait_for()
+    assert page.locator('.answer').count() == 0
+
+
 def test_a_task_is_uploaded(page, place):
     page.get_by_text('Add or replace a task').click()
     page.get_by_label('Prompt file').set_input_files(place[1] / 'new task.safetensors')

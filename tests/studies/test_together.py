@@ -8,6 +8,8 @@ from mmengine.registry import DefaultScope
 from safetensors.torch import load_file
 
 from vptx.registry import DATASETS
+from vptx.serve.frozen import FrozenNetwork
+from vptx.studies import together
 from vptx.studies.together import train_together
 
 PROMPTERS = {
@@ -54,12 +56,19 @@ def weights(tmp_path):
     return runs.write_weights(tmp_path / 'weights.pth')
 
 
-def test_each_learns_what_it_would_have_learnt_alone(tmp_path, weights):
+@pytest.mark.parametrize('near', [together.NEAR, 1], ids=['one pass', 'a pass for each task'])
+def test_each_learns_what_it_would_have_learnt_alone(near, tmp_path, weights, monkeypatch):
+    sizes, features = [], FrozenNetwork.features
+    monkeypatch.setattr(together, 'NEAR', near)
+    monkeypatch.setattr(
+        FrozenNetwork, 'features', lambda own, *given: (sizes.append(len(given[0])), features(own, *given))[1]
+    )
     epochs = {name: 2 + (name == 'longer') for name in PROMPTERS}  # one goes on when the others are done
     ended = []
     make = {name: config(tmp_path / 'together', name, weights, epochs[name]) for name in PROMPTERS}
     done = train_together(make, ended.append)
     assert sorted(ended) == sorted(PROMPTERS) and set(done) == set(PROMPTERS)
+    assert max(sizes) == (8 if near == 1 else 24)  # deep, longer and the probe are of one kind
     for name in PROMPTERS:
         DefaultScope._instance_dict.clear()
         alone = config(tmp_path / 'alone', name, weights, epochs[name])

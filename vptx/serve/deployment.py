@@ -103,8 +103,9 @@ class Replica:
     async def describe(self, name: str) -> dict | Failure:
         return await asyncio.to_thread(self.engine.describe, name)
 
-    def facts(self) -> dict:
-        return dict(self.engine.facts(), replica=serve.get_replica_context().replica_id.unique_id)
+    async def facts(self) -> dict:
+        facts = await asyncio.to_thread(self.engine.facts)  # it may wait for a task that is being read
+        return dict(facts, replica=serve.get_replica_context().replica_id.unique_id)
 
 
 class _Replicas:

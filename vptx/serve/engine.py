@@ -1,5 +1,6 @@
 """What a replica of the server does: answers of a bank to prepared images. No network, no Ray."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ class Engine:
                 if len(items) > 1:
                     return [self.predict([item], top)[0] for item in items]
                 if isinstance(error, ValueError):
-                    return [Failure(422, str(error))]
+                    return [self._unfit(error)]
                 return [Failure(404, f'there is no task {items[0][1]!r}')]
             self.answers += len(good)
             found = dict(zip(good, answers, strict=True))
@@ -118,8 +119,12 @@ class Engine:
         except UnknownTask as error:
             return Failure(404, str(error))
         except ValueError as error:  # a file that was put into the folder and does not fit
-            return Failure(422, str(error))
+            return self._unfit(error)
         return None
+
+    def _unfit(self, error: Exception) -> Failure:
+        """What is wrong, without where this machine has its files."""
+        return Failure(422, str(error).replace(f'{self.bank.folder}{os.sep}', ''))
 
     def add(self, name: str, content: bytes) -> dict[str, Any] | Failure:
         """What there is to know of a task that was added or replaced, or why its file does not fit."""
@@ -127,7 +132,7 @@ class Engine:
             self.bank.add(name, content)
             return self.describe(name)
         except (ValueError, UnknownTask) as error:
-            return Failure(422, str(error))
+            return self._unfit(error)
 
     def describe(self, name: str) -> dict[str, Any] | Failure:
         failure = self._failure(name)

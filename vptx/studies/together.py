@@ -1,9 +1,10 @@
 """Many tasks trained side by side over one frozen network.
 
 Each task has its own Runner, with its own data, optimizer, schedule, hooks and files, as when it trains alone. Where a
-Runner would run the frozen network on its batch, it waits for the others: the batches go through the network as one, in
-which each sample has the prompts of its task, and so do their gradients in the backward pass. A task learns what it
-would have learnt alone, to rounding; dropout of prompts draws other masks.
+Runner would run the frozen network on its batch, it waits for the others: the batches go through the network as one (on
+a CPU as several, of a size that fits its cache), in which each sample has the prompts of its task, and so do their
+gradients in the backward pass. A task learns what it would have learnt alone, to rounding; dropout of prompts draws
+other masks.
 
 Runners have threads of their own and take turns, so that one is at work at a time. What MMEngine and the libraries keep
 for the whole process, random numbers among it, is exchanged at every turn.
@@ -227,32 +228,53 @@ def _share(members: Sequence[_Member]) -> FrozenNetwork:
     return frozen
 
 
-#: The features of a kind of tasks, with whose they are.
-_Graphs = dict[Kind, tuple[Tensor, list[tuple[_Member, slice]]]]
+#: Bytes of the tokens of a pass through the network on a CPU, unless one batch has more. Larger tensors leave the cache
+#: of a core, and the largest are asked of the system each time: a batch of 200 images takes longer than five of 40.
+NEAR = 2 * 2**20
+
+#: The features of each pass through the network, with whose they are.
+_Graphs = list[tuple[Tensor, list[tuple[_Member, slice]]]]
 
 
 def _forward(frozen: FrozenNetwork, members: Sequence[_Member]) -> _Graphs:
-    graphs: _Graphs = {}
-    for kind in dict.fromkeys(member.kind for member in members):
+    graphs: _Graphs = []
+    for found in _passes(frozen, members):
+        images, note, parts, start = list[Tensor](), list[Any](), list[tuple[_Member, slice]](), 0
+        for member in found:
+            assert member.asked is not None and member.network is not None
+            images.append(member.asked[1])
+            note += [member.network.prompter] * len(images[-1])
+            parts.append((member, slice(start, start + len(images[-1]))))
+            start += len(images[-1])
+        kind = found[0].kind
         assert kind is not None
-        parts, images, note, start = list[tuple[_Member, slice]](), list[Tensor](), list[Any](), 0
-        for member in members:
-            if member.kind != kind or member.asked is None or member.network is None:
-                continue
-            image = member.asked[1]
-            images.append(image)
-            note += [member.network.prompter] * len(image)
-            parts.append((member, slice(start, start + len(image))))
-            start += len(image)
         feature = frozen.features(torch.cat(images), kind, note)
-        graphs[kind] = feature, parts
+        graphs.append((feature, parts))
         for member, rows in parts:
             member.answer = feature[rows].detach()
     return graphs
 
 
+def _passes(frozen: FrozenNetwork, members: Sequence[_Member]) -> Iterator[list[_Member]]:
+    """Whose batches go through the network as one: all of a kind, on a CPU as many as ``NEAR`` says."""
+    facts, probe = frozen.net.geometry, next(frozen.net.parameters())
+    width = max(facts.length(layer) * width for layer, width in enumerate(facts.widths)) * probe.element_size()
+    for kind in dict.fromkeys(member.kind for member in members):
+        found, size = list[_Member](), 0
+        for member in members:
+            if member.kind != kind or member.asked is None:
+                continue
+            more = len(member.asked[1]) * width
+            if found and probe.device.type == 'cpu' and size + more > NEAR:
+                yield found
+                found, size = [], 0
+            found.append(member)
+            size += more
+        yield found
+
+
 def _backward(graphs: _Graphs, members: Sequence[_Member]) -> None:
-    for feature, parts in graphs.values():
+    for feature, parts in graphs:
         wanted = [(member, parameter) for member, _ in parts if member in members for parameter in member.prompts]
         gradient = torch.zeros_like(feature)
         for member, rows in parts:
