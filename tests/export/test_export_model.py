@@ -215,6 +215,22 @@ def test_attention_has_the_four_dimensions_of_onnx():
     assert torch.allclose(program.module()(x=x), Attention()(x), atol=1e-6)
 
 
+def test_what_is_assigned_to_no_place_is_not_in_the_graph():
+    """By torchvision's Swin, where a map is one window; OpenVINO does not read it."""
+
+    class Mask(nn.Module):
+        def forward(self, x):
+            mask = x.new_zeros(4, 4)
+            mask[0:-4, 0:-2] = 1
+            mask[-4:-2, 0:-2] = 2
+            return x + mask
+
+    x = torch.rand(3, 4, 4)
+    program = export_files.trace(Mask(), dict(x=x), dict(x={0: torch.export.Dim.DYNAMIC}))
+    filled = [node for node in program.graph.nodes if 'fill_' in str(node.target)]
+    assert len(filled) == 1 and torch.equal(program.module()(x=x), Mask()(x))
+
+
 def test_a_model_without_prompts_is_no_prompted_model(tmp_path):
     with pytest.raises(ValueError, match=r'call vptx\.attach first'):
         export_model(tiny(), tmp_path / 'model.onnx')

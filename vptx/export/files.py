@@ -121,10 +121,16 @@ def facts_of(deployed: Deployed, classes: Sequence[str]) -> dict[str, Any]:
     )
 
 
-class _AttentionOfFourDimensions(TorchFunctionMode):
-    """(B, M, d) as (B, 1, M, d), as the exporter of ONNX knows attention."""
+class _ForOtherRuntimes(TorchFunctionMode):
+    """Two operations as others read them.
+
+    Attention has four dimensions, as in ONNX: (B, M, d) becomes (B, 1, M, d). What is assigned to no place, as
+    torchvision's Swin does for the mask of a map of one window, is left out: OpenVINO reads no indices as one.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Sequence = (), kwargs: dict | None = None) -> Any:
+        if func is torch.Tensor.__setitem__ and any(isinstance(n, int) and n == 0 for n in args[0][args[1]].shape):
+            return None
         if func is not scaled_dot_product_attention:
             return func(*args, **kwargs or {})
         given = dict(zip(('query', 'key', 'value', 'attn_mask', 'dropout_p', 'is_causal'), args)) | (kwargs or {})
@@ -141,7 +147,7 @@ def trace(module: nn.Module, inputs: dict[str, Any], shapes: dict[str, Any]) -> 
         ValueError: it cannot be; the reason of torch.
     """
     try:
-        with _AttentionOfFourDimensions():
+        with _ForOtherRuntimes():
             return torch.export.export(module, (), inputs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch raises of everything that it meets
         raise ValueError(f'torch.export cannot make a graph of this model: {_first(error)}') from error
