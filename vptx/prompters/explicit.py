@@ -99,7 +99,7 @@ def high(image: Tensor, share: float) -> Tensor:
 
 
 def _low(side: int, reach: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """What leaves of a line the frequencies -reach to reach - 1: real and imaginary part (side, side)"""
+    """Of a line, the frequencies -reach to reach - 1 alone: real and imaginary part of that map (side, side)"""
     frequencies = torch.arange(max(-reach, -(side // 2)), min(reach, (side + 1) // 2), device=like.device)
     places = torch.arange(side, device=like.device)
     angles = (frequencies[:, None] * places % side).to(like.dtype) * (2 * pi / side)
