@@ -80,7 +80,7 @@ def test_configs_by_name():
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(asked, offered):
-    with pytest.raises(FileNotFoundError, match=offered):
+    with pytest.raises(FileNotFoundError, match=f'near to it are {offered}'):
         find_config(asked)
 
 

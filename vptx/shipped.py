@@ -30,8 +30,10 @@ def find_config(name: str | Path) -> Path:
     if own.is_file() and own.resolve().is_relative_to(there.resolve()):
         return own
     names = [found.relative_to(there).with_suffix('').as_posix() for found in there.glob('[!_]*/**/*.py')]
-    near = get_close_matches(asked, names, 3, 0.5) or get_close_matches(Path(asked).name, map(_leaf, names), 3, 0.5)
-    near = [found for found in names if found in near or _leaf(found) in near]
+    near = get_close_matches(asked, names, 3, 0.5)
+    if not near:
+        leaves = get_close_matches(Path(asked).name, dict.fromkeys(map(_leaf, names)), 3, 0.5)
+        near = [found for leaf in leaves for found in names if _leaf(found) == leaf]
     hint = f'; near to it are {", ".join(near)}' if near else ''
     raise FileNotFoundError(f'{name}: there is no such file, and no config of this name comes with vptx{hint}')
 

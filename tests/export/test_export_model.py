@@ -185,6 +185,52 @@ def test_what_cannot_be_exported(tmp_path, prompter, name, options, said):
     assert not list(tmp_path.iterdir())
 
 
+class Spectral(Prompter):
+    """Of a user: a mask on complex numbers, which ONNX does not have."""
+
+    doors = frozenset({'image'})
+
+    def image(self, image):
+        spectrum = torch.fft.fft2(image)
+        return torch.fft.ifft2(torch.where(torch.ones(SIZE, SIZE).tril().bool(), 0, spectrum)).real
+
+
+def test_what_a_format_lacks_is_said_in_one_line(tmp_path):
+    with pytest.raises(ValueError, match=r'onnx was not written: the format lacks .*: DispatchError: .*where') as error:
+        export_model(prompted(prompter=Spectral()), tmp_path / 'model.onnx')
+    assert '\n' not in str(error.value) and not list(tmp_path.iterdir())
+
+
+def test_attention_has_the_four_dimensions_of_onnx():
+    """SAM's own attention has three."""
+
+    class Attention(nn.Module):
+        def forward(self, x):
+            return nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=x @ x.mT)
+
+    x = torch.rand(2, 5, 4)
+    program = export_files.trace(Attention(), dict(x=x), dict(x={}))
+    (node,) = (node for node in program.graph.nodes if 'attention' in str(node.target))
+    assert {argument.meta['val'].ndim for argument in node.all_input_nodes} == {4}
+    assert torch.allclose(program.module()(x=x), Attention()(x), atol=1e-6)
+
+
+def test_what_is_assigned_to_no_place_is_not_in_the_graph():
+    """By torchvision's Swin, where a map is one window; OpenVINO does not read it."""
+
+    class Mask(nn.Module):
+        def forward(self, x):
+            mask = x.new_zeros(4, 4)
+            mask[0:-4, 0:-2] = 1
+            mask[-4:-2, 0:-2] = 2
+            return x + mask
+
+    x = torch.rand(3, 4, 4)
+    program = export_files.trace(Mask(), dict(x=x), dict(x={0: torch.export.Dim.DYNAMIC}))
+    filled = [node for node in program.graph.nodes if 'fill_' in str(node.target)]
+    assert len(filled) == 1 and torch.equal(program.module()(x=x), Mask()(x))
+
+
 def test_a_model_without_prompts_is_no_prompted_model(tmp_path):
     with pytest.raises(ValueError, match=r'call vptx\.attach first'):
         export_model(tiny(), tmp_path / 'model.onnx')

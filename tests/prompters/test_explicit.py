@@ -5,6 +5,7 @@ import pytest
 import torch
 from exact import exact, pictures, same
 from networks import SIZE
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import vptx
 from vptx.prompters.explicit import high
@@ -19,6 +20,13 @@ def test_high_frequencies(size):
     spectrum[..., rows - reach : rows + reach, columns - reach : columns + reach] = 0
     expected = np.abs(np.fft.ifft2(np.fft.ifftshift(spectrum, axes=(-2, -1))).real)
     assert same(high(image, 0.25), torch.from_numpy(expected), 1e-11)
+
+
+def test_high_frequencies_are_made_of_real_numbers_alone():
+    """ONNX has no others."""
+    graph = str(make_fx(lambda image: high(image, 0.25))(torch.rand(1, 3, 8, 8)).graph)
+    assert 'matmul' in graph or 'bmm' in graph
+    assert 'fft' not in graph and 'complex' not in graph
 
 
 def test_a_plain_image_has_no_edges():

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from networks import SIZE, classifier, images, tiny, wrapped
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import vptx
 from vptx.prompters import (
@@ -19,6 +20,7 @@ from vptx.prompters import (
     SampleMaskPrompter,
     ScalePrompter,
 )
+from vptx.prompters.image import embed_small
 from vptx.prompters.pixels import convert_lr
 from vptx.prompters.scale import zoom
 
@@ -124,7 +126,7 @@ def test_elsayeds_frame_worked_out():
 def test_an_image_of_another_size_is_made_small():
     prompter, image = bound(ReprogramPrompter(16)), images(1, (48, 40))
     small = F.interpolate(image, (16, 16), mode='bilinear', antialias=True)
-    assert torch.equal(prompter.image(image)[:, :, 8:24, 8:24], small)
+    torch.testing.assert_close(prompter.image(image)[:, :, 8:24, 8:24], small, rtol=0, atol=1e-5)
 
 
 def test_random_patches_reach_every_position_sample_by_sample_and_rest_at_evaluation():
@@ -365,3 +367,14 @@ def test_everything_is_learnt_on_any_network():
         assert all(p.grad is None for p in model.net.parameters())
         assert any('running_mean' in name for name in before)
         assert all(torch.equal(value, before[name]) for name, value in model.net.state_dict().items())
+
+
+@pytest.mark.parametrize('size', [(16, 16), (9, 23), (5, 40)])
+def test_a_small_image_is_resized_as_torch_does_it(size):
+    """In a graph that other runtimes read as torch does: OpenVINO leaves out the averaging of ONNX's Resize."""
+    image = torch.rand(2, 3, *size, dtype=torch.float64)
+    placed = embed_small(image, 12, (20, 20), torch.zeros(3, 1, 1, dtype=torch.float64))
+    expected = F.interpolate(image, (12, 12), mode='bilinear', antialias=True)
+    assert torch.allclose(placed[..., 4:16, 4:16], expected, atol=1e-12)
+    graph = make_fx(lambda x: embed_small(x, 12, (20, 20), torch.zeros(3, 1, 1)))(image.float()).graph
+    assert 'upsample' not in str(graph)

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 
 from vptx.attach import prompted_network
 from vptx.export.deployed import Deployed, check_repeatable, evaluated
@@ -119,6 +121,25 @@ def facts_of(deployed: Deployed, classes: Sequence[str]) -> dict[str, Any]:
     )
 
 
+class _ForOtherRuntimes(TorchFunctionMode):
+    """Two operations as others read them.
+
+    Attention has four dimensions, as in ONNX: (B, M, d) becomes (B, 1, M, d). What is assigned to no place, as
+    torchvision's Swin does for the mask of a map of one window, is left out: OpenVINO reads no indices as one.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Sequence = (), kwargs: dict | None = None) -> Any:
+        if func is torch.Tensor.__setitem__ and any(isinstance(n, int) and n == 0 for n in args[0][args[1]].shape):
+            return None
+        if func is not scaled_dot_product_attention:
+            return func(*args, **kwargs or {})
+        given = dict(zip(('query', 'key', 'value', 'attn_mask', 'dropout_p', 'is_causal'), args)) | (kwargs or {})
+        if given['query'].ndim != 3:
+            return func(**given)
+        whole = {name: value[:, None] for name, value in given.items() if isinstance(value, Tensor) and value.ndim == 3}
+        return func(**given | whole)[:, 0]
+
+
 def trace(module: nn.Module, inputs: dict[str, Any], shapes: dict[str, Any]) -> ExportedProgram:
     """``module`` as a graph, whose dimensions in ``shapes`` are of any length.
 
@@ -126,10 +147,10 @@ def trace(module: nn.Module, inputs: dict[str, Any], shapes: dict[str, Any]) -> 
         ValueError: it cannot be; the reason of torch.
     """
     try:
-        return torch.export.export(module, (), inputs, dynamic_shapes=shapes, strict=False)
+        with _ForOtherRuntimes():
+            return torch.export.export(module, (), inputs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # torch raises of everything that it meets
-        reason = str(error).strip().partition('\n')[0]
-        raise ValueError(f'torch.export cannot make a graph of this model: {type(error).__name__}: {reason}') from error
+        raise ValueError(f'torch.export cannot make a graph of this model: {_first(error)}') from error
 
 
 def save(
@@ -150,13 +171,21 @@ def save(
         The largest difference.
 
     Raises:
-        ValueError: what was written does not run, or gives other logits. Then there is no new file.
+        ValueError: the format lacks an operation, or what was written does not run or gives other logits. Then there
+            is no new file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write, load = FORMATS[path.suffix]
     with TemporaryDirectory(dir=path.parent, prefix=f'.{path.stem}.') as folder:
         written = Path(folder, path.name)
-        write(program, written, json.dumps(facts), list(_flat(wanted[0][0])))
+        try:
+            write(program, written, json.dumps(facts), list(_flat(wanted[0][0])))
+        except ImportError:
+            raise
+        except Exception as error:  # of any converter
+            raise ValueError(
+                f'{path} was not written: the format lacks what this model does: {_first(error)}'
+            ) from error
         run = load(written)
         difference = 0.0
         for inputs, output in wanted:
@@ -164,13 +193,19 @@ def save(
                 found = run(**inputs)
             except Exception as error:  # of any runtime
                 raise ValueError(
-                    f'{path} was not written: it does not run on {output.shape[0]} images: '
-                    f'{type(error).__name__}: {error}'
+                    f'{path} was not written: it does not run on {output.shape[0]} images: {_first(error)}'
                 ) from error
             difference = max(difference, check_equal(found, output, path))
         for file in Path(folder).iterdir():
             file.replace(path.parent / file.name)
     return difference
+
+
+def _first(error: BaseException) -> str:
+    """The error that all others came of, on one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}'
 
 
 def _flat(inputs: dict[str, Any]) -> dict[str, Tensor]:

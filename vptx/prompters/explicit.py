@@ -11,7 +11,7 @@ high() takes the lowest frequencies out of the spectrum, a square of a share of 
 own, and W_up belongs to all layers. It does not begin as the network itself.
 """
 
-from math import prod
+from math import pi, prod
 from typing import Any
 
 import torch
@@ -86,17 +86,22 @@ class ExplicitPrompter(Prompter):
 
 
 def high(image: Tensor, share: float) -> Tensor:
-    """The size of what is left of (B, C, H, W) without its lowest frequencies, a square of that share of the area."""
-    exact = image if image.dtype == torch.float64 else image.float()  # of half precision there is no transform
+    """The size of what is left of (B, C, H, W) without its lowest frequencies, a square of that share of the area.
+
+    With matrices and not with a Fourier transform, which no other format has of complex numbers.
+    """
+    exact = image if image.dtype == torch.float64 else image.float()  # in half precision the sums would be rough
     height, width = image.shape[-2:]
     reach = int((height * width * share) ** 0.5 // 2)
-    spectrum = torch.fft.fft2(exact)
-    rows, columns = (_frequencies(side, image.device) for side in (height, width))
-    low = ((rows >= -reach) & (rows < reach))[:, None] & ((columns >= -reach) & (columns < reach))
-    return torch.fft.ifft2(torch.where(low, 0, spectrum)).real.abs().to(image.dtype)
+    rows, columns = (_low(side, reach, exact) for side in (height, width))
+    low = rows[0] @ exact @ columns[0].mT - rows[1] @ exact @ columns[1].mT  # the real part of a complex product
+    return (exact - low).abs().to(image.dtype)
 
 
-def _frequencies(side: int, device: torch.device) -> Tensor:
-    """Of each row of a spectrum, from 0 up, then the negative ones: (side,)"""
-    places = torch.arange(side, device=device)
-    return torch.where(places < (side + 1) // 2, places, places - side)
+def _low(side: int, reach: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a line, the frequencies -reach to reach - 1 alone: real and imaginary part of that map (side, side)"""
+    frequencies = torch.arange(max(-reach, -(side // 2)), min(reach, (side + 1) // 2), device=like.device)
+    places = torch.arange(side, device=like.device)
+    angles = (frequencies[:, None] * places % side).to(like.dtype) * (2 * pi / side)
+    cos, sin = angles.cos(), angles.sin()
+    return (cos.mT @ cos + sin.mT @ sin) / side, (sin.mT @ cos - cos.mT @ sin) / side

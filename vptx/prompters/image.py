@@ -10,7 +10,6 @@ image is never taken out of its own: a prompt of zero changes no bit.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry
@@ -164,10 +163,22 @@ class PlacedPrompter(ImagePrompter):
 def embed_small(image: Tensor, side: int, size: tuple[int, int], colour: Tensor) -> Tensor:
     """(B, C, h, w) -> (B, C, H, W): a square of ``side`` pixels in the middle of ``colour`` (C, 1, 1)."""
     if image.shape[-2:] != (side, side):
-        # In half precision not every device can.
         whole = image.float() if image.element_size() < 4 else image
-        image = F.interpolate(whole, (side, side), mode='bilinear', antialias=True).to(image.dtype)
+        rows, columns = (_shares(length, side).to(whole) for length in image.shape[-2:])
+        image = (rows @ whole @ columns.mT).to(image.dtype)
     return frame(image, middle(side, size), colour)
+
+
+def _shares(length: int, side: int) -> Tensor:
+    """Of a line of pixels in each of another length, linear, and averaged where it gets shorter: (side, length)
+
+    It is torch's ``interpolate`` with ``antialias``, which OpenVINO leaves out of what it reads.
+    """
+    step = length / side
+    centres = (torch.arange(side, dtype=torch.float64)[:, None] + 0.5) * step
+    far = (torch.arange(length, dtype=torch.float64) + 0.5 - centres).abs() / max(step, 1)
+    shares = (1 - far).clamp(min=0)
+    return shares / shares.sum(1, keepdim=True)
 
 
 def frame(image: Tensor, margins: tuple[int, int, int, int], colour: Tensor) -> Tensor:
