@@ -194,11 +194,11 @@ def test_what_the_parent_has_left_is_not_collected_in_a_run(tmp_path):
         def do(self, watch=None) -> None:
             gc.collect()
 
-    left = [Collects(tmp_path, 'one', Config({}), {}, 'val')]
+    runs = [Collects(tmp_path, 'one', Config({}), {}, 'val')]
     gc.disable()
     try:
         Garbage()
-        assert [reason for _, reason in side_by_side(lambda: [left.pop()] if left else [])] == ['']
+        assert [reason for _, reason in side_by_side(lambda: [run for run in runs if not run.folder.exists()])] == ['']
     finally:
         gc.enable()
     gc.collect()
