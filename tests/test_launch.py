@@ -264,7 +264,7 @@ def test_a_port_that_another_run_has_taken(tmp_path):
             env={**environment(), **place, 'MASTER_PORT': str(other.getsockname()[1])},
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=600,  # imports take minutes on a busy machine
         )
     assert done.returncode == 1
     assert 'RuntimeError: port ' in done.stderr and ' of 127.0.0.1 is in use by another process' in done.stderr

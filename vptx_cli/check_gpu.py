@@ -128,7 +128,8 @@ def run(args: argparse.Namespace) -> None:
         return parity.markdown(ways)
 
     def compare_speed(net: str, batch: int) -> str:
-        image, dtype, fit = images(batch), getattr(torch, args.dtypes[0]), []
+        image, dtype = images(batch), getattr(torch, args.dtypes[0])
+        fit: list[Candidate] = []
         for candidate in by_name.values():
             try:
                 measure([candidate], image, 0, dtype)
