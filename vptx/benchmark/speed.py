@@ -273,7 +273,7 @@ def measure(
         dtype: other than float32, that of autocast.
         clock: ``'wall'``, or ``'cpu'``, the time that the process was given: for a machine that others use too.
         say: called after each round, counted from 1, and of the results so far.
-        interleave: whether the frozen network has a turn next to each of the others, as on a machine whose load changes,
+        interleave: whether the frozen network has a turn next to each of the others, as where the load changes,
             instead of one in each round.
     """
     device, frozen = image.device, found[0]
