@@ -1,7 +1,7 @@
 """Measure methods, and compare them with the frozen network, concatenated prompts and full fine-tuning:
 
 vptx benchmark --methods deep shallow --prompts 50 100 200 --options dropout=0 --threads 2
-vptx benchmark --methods lora ssf rep_adapter fact --beside --no-baselines     # inference is that of merged weights
+vptx benchmark --methods lora ssf rep_adapter fact --interleave --no-baselines     # inference is that of merged weights
 vptx benchmark --nets swin_base_patch4_window7_224 --methods deep --prompts 50 --device cuda --dtype bfloat16
 
 Prints a Markdown table for each network, and writes it to --out as table.md, benchmark.json and benchmark.png.
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--classes', type=int, default=100, help='of the classifier')
     parser.add_argument('--rounds', type=int, default=10, help='in each of which everyone has a turn')
     parser.add_argument(
-        '--beside', action='store_true', help='the frozen network next to each method, not once in each round'
+        '--interleave', action='store_true', help='the frozen network next to each method, not once in each round'
     )
     parser.add_argument(
         '--no-baselines', action='store_true', help='neither full fine-tuning nor concatenated forms of prompts'
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
             getattr(torch, args.dtype),
             args.clock,
             partial(show, net),
-            args.beside,
+            args.interleave,
         )
         tables.append(f'**{net}**\n\n{markdown(results[net])}')
     print('\n\n'.join(tables))

@@ -1,4 +1,4 @@
-"""E^2VPT on the digits, the second of two trainings: what the first found unimportant is pruned, the rest begins anew.
+"""E^2VPT on the digits, the second of two trainings: what the first found unimportant is pruned, the rest starts again.
 
 Source: Han et al., "E^2VPT", ICCV 2023, https://arxiv.org/abs/2307.13770, section 3.3
 Choice: the shares, on validation: up to nine of prompts times nine of segments in the public code.

@@ -111,10 +111,10 @@ def test_everyone_is_timed_in_every_round(clock):
     assert results[2].trained == DEPTH * 3 * WIDTH
 
 
-def test_beside_each_the_frozen_network():
+def test_the_frozen_network_next_to_each():
     found = candidates(tiny(), dict(deep=Method(DEEP, []), none=Method(None, ['head'])), baselines=False)
     assert [way.name for way in found] == ['frozen', 'deep', 'none']
-    apart, shared = measure(found, images(), 2, beside=True), measure(found, images(), 2)
+    apart, shared = measure(found, images(), 2, interleave=True), measure(found, images(), 2)
     assert shared[1].floor_train == shared[0].train == shared[0].floor_train
     assert len(apart[1].floor_infer) == 2 and apart[1].floor_train != apart[0].train != apart[2].floor_train
 

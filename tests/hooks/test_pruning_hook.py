@@ -29,7 +29,7 @@ def trained(run) -> dict[str, torch.Tensor]:
     return begun
 
 
-def test_a_second_training_begins_anew_without_what_is_pruned(tmp_path):
+def test_a_second_training_starts_again_without_what_is_pruned(tmp_path):
     run = two(tmp_path, tokens=0.25, segments=10)
     begun, fresh = trained(run), trained(runner(tmp_path / 'third', hooks=[hook(FACTORED)]))
     changed = {key for key, tensor in begun.items() if not tensor.equal(fresh[key])}

@@ -19,7 +19,7 @@ def test_an_error_counts_seeds_and_images():
 
 
 def test_an_error_is_as_large_as_the_spread_of_repetitions():
-    """Runs whose images and seeds are drawn anew: no image easier than another, so that the error is exact."""
+    """Runs whose images and seeds are drawn again: no image easier than another, so that the error is exact."""
     rng = np.random.default_rng(0)
     means, errors = [], []
     for _ in range(2000):

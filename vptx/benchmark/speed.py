@@ -262,7 +262,7 @@ def measure(
     dtype: torch.dtype = torch.float32,
     clock: str = 'wall',
     say: Callable[[int, list[Result]], Any] = lambda number, results: None,
-    beside: bool = False,
+    interleave: bool = False,
 ) -> list[Result]:
     """Time the candidates in ``rounds`` rounds, each a training step and an inference of everyone in turn.
 
@@ -273,7 +273,7 @@ def measure(
         dtype: other than float32, that of autocast.
         clock: ``'wall'``, or ``'cpu'``, the time that the process was given: for a machine that others use too.
         say: called after each round, counted from 1, and of the results so far.
-        beside: whether the frozen network has a turn next to each of the others, as on a machine whose load changes,
+        interleave: whether the frozen network has a turn next to each of the others, as where the load changes,
             instead of one in each round.
     """
     device, frozen = image.device, found[0]
@@ -308,7 +308,7 @@ def measure(
                 (True, result.train, result.floor_train, results[0].train),
                 (False, result.infer, result.floor_infer, results[0].infer),
             ):
-                least = seconds(frozen, training) if beside and candidate is not frozen else None
+                least = seconds(frozen, training) if interleave and candidate is not frozen else None
                 own.append(seconds(candidate, training))
                 floor.append(of_round[-1] if least is None else least)
         say(number + 1, results)

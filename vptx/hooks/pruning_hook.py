@@ -22,7 +22,7 @@ __all__ = ['PruningHook']
 
 @HOOKS.register_module()
 class PruningHook(Hook):
-    """Prunes before the first iteration, and the prompts that are left begin anew. A resumed run has its factors.
+    """Prunes before the first iteration, and the prompts that are left start again. A resumed run has its factors.
 
         # 1. python tools/train.py configs/mini/digits_e2vpt.py
         # 2. this hook, and the prompt file of that run

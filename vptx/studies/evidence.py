@@ -35,7 +35,7 @@ def error(scores: Sequence[float], images: int | None) -> float:
 
 
 def error_of_mean(errors: Iterable[float]) -> float:
-    """Standard error of a mean of these tasks, from theirs."""
+    """Standard error of a mean of these tasks, from that of each."""
     errors = list(errors)
     return sqrt(sum(error**2 for error in errors)) / len(errors)
 

@@ -97,7 +97,7 @@ class Found:
         return [row for row in self.trials if row['config'] == method and row['split'] == 'test' and row['score']]
 
     def scores(self, method: str, column: str = 'score') -> dict[str, dict[int, float]]:
-        """Those, or another column of theirs, by task and seed."""
+        """Of these runs, the score or another column, by task and seed."""
         found: dict[str, dict[int, float]] = {}
         for row in self.final(method):
             if row.get(column) and row.get('seed'):
