@@ -136,9 +136,9 @@ class FOA:
             for images in source:
                 self.forward(images)
                 found.append(watch.tokens)
-        images = sum(len(tokens[0]) for tokens in found)
-        if images < 2:
-            raise ValueError(f'FOA compares statistics: two source images or more are needed, not {images}')
+        number = sum(len(tokens[0]) for tokens in found)
+        if number < 2:
+            raise ValueError(f'FOA compares statistics: two source images or more are needed, not {number}')
         of_layers = [torch.cat(tokens) for tokens in zip(*found, strict=True)]
         return [tokens.mean(0) for tokens in of_layers], [tokens.std(0) for tokens in of_layers]
 

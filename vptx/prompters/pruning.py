@@ -60,15 +60,15 @@ def find_factors(model: nn.Module) -> PromptEmbedding:
 
 def measure(
     model: nn.Module,
-    batches: Iterable[tuple[Tensor, Tensor]],
-    loss: Callable[[Tensor, Tensor], Tensor],
+    batches: Iterable[tuple[Any, Any]],
+    loss: Callable[[Any, Any], Tensor],
     signed: bool = False,
 ) -> Importance:
     """Average gradients of the factors over batches; nothing is changed.
 
     Args:
         model: prompted.
-        batches: images and labels.
+        batches: what the model takes, as images, and what the loss compares with, as labels.
         loss: of what the model gives and of labels.
         signed: whether gradients keep their sign, as in the public code, or count by size, as in the paper.
 
