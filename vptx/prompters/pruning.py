@@ -18,7 +18,7 @@ a factor that strongly lowers the loss as it grows counts as unimportant.
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
