@@ -27,7 +27,7 @@ def arguments(made: ast.ClassDef) -> set[str]:
         ast.unparse, made.bases
     ):
         fields = [node for node in made.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)]
-        hidden = ('ClassVar', 'field(init=False')
+        hidden = ('ClassVar', 'init=False')
         return {field.target.id for field in fields if not any(word in ast.unparse(field) for word in hidden)}
     return set()
 

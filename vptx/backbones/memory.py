@@ -241,13 +241,9 @@ def _is_apart(query: Tensor, key: Tensor, value: Tensor, memory: KeyValue, dropo
     ):
         return False
     if torch.compiler.is_compiling():
-        return not _is_exporting() and query.numel() > 0
+        return not torch.compiler.is_exporting() and query.numel() > 0
     # Of all devices, whatever the name says; a compiler cannot ask.
     return torch.backends.cuda.flash_sdp_enabled() and may_fuse(query, key, value, *memory[:2])
-
-
-def _is_exporting() -> bool:
-    return getattr(torch.compiler, 'is_exporting', bool)()  # since torch 2.7
 
 
 def _together(
@@ -289,7 +285,7 @@ def for_each(memory: KeyValue, batch: int) -> KeyValue:
 def _for_each(memory: Tensor, batch: int) -> Tensor:
     """(b, ...) -> (B, ...), each for the next B / b of the batch."""
     times = batch // memory.shape[0]
-    if _is_exporting():  # a view asks how many there are, and the graph would be for that many
+    if torch.compiler.is_exporting():  # a view asks how many there are, and the graph would be for that many
         return memory[:, None].repeat(1, times, *[1] * (memory.dim() - 1)).flatten(0, 1)
     return memory[:, None].expand(-1, times, *[-1] * (memory.dim() - 1)).flatten(0, 1)
 

@@ -227,7 +227,7 @@ def _is_described(loader: Any) -> bool:
 
 
 def check_config(config: Config) -> None:
-    """Build the data sets of a config, and look for every image file of theirs, before anything runs.
+    """Build the data sets of a config, and look for every image file that they name, before anything runs.
 
     Raises:
         FileNotFoundError: a split that is not there.

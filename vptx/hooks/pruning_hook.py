@@ -31,6 +31,8 @@ class PruningHook(Hook):
             dict(type='PruningHook', first='work_dirs/digits_e2vpt/prompt.safetensors', tokens=0.2, segments=0.3),
         ]
 
+    Source: Han et al. (E^2VPT), ICCV 2023, https://arxiv.org/abs/2307.13770, section 3.3.
+
     Args:
         first: prompt file of the first training, with the same prompter.
         tokens: how many prompts are pruned: a number, or a share below 1.

@@ -10,6 +10,7 @@ image is never taken out of its own: a prompt of zero changes no bit.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.geometry import Geometry
@@ -163,16 +164,21 @@ class PlacedPrompter(ImagePrompter):
 def embed_small(image: Tensor, side: int, size: tuple[int, int], colour: Tensor) -> Tensor:
     """(B, C, h, w) -> (B, C, H, W): a square of ``side`` pixels in the middle of ``colour`` (C, 1, 1)."""
     if image.shape[-2:] != (side, side):
+        # In half precision not every device can.
         whole = image.float() if image.element_size() < 4 else image
-        rows, columns = (_shares(length, side).to(whole) for length in image.shape[-2:])
-        image = (rows @ whole @ columns.mT).to(image.dtype)
+        if torch.compiler.is_exporting():
+            rows, columns = (_shares(length, side).to(whole) for length in image.shape[-2:])
+            whole = rows @ whole @ columns.mT
+        else:
+            whole = F.interpolate(whole, (side, side), mode='bilinear', antialias=True)
+        image = whole.to(image.dtype)
     return frame(image, middle(side, size), colour)
 
 
 def _shares(length: int, side: int) -> Tensor:
     """Of a line of pixels in each of another length, linear, and averaged where it gets shorter: (side, length)
 
-    It is torch's ``interpolate`` with ``antialias``, which OpenVINO leaves out of what it reads.
+    It is torch's ``interpolate`` with ``antialias``, a word that OpenVINO does not read.
     """
     step = length / side
     centres = (torch.arange(side, dtype=torch.float64)[:, None] + 0.5) * step
