@@ -202,13 +202,15 @@ def test_a_task_is_uploaded(page, place):
     page.locator('#added.bad').wait_for()
     assert 'Authorization' in page.locator('#added').inner_text()
     page.get_by_label('Token', exact=True).fill(served.TOKEN)
-    page.get_by_role('button', name='Upload').click()
-    page.get_by_text('new-task is there').wait_for()
-    assert page.get_by_label('Task', exact=True).input_value() == 'new-task'
-    page.set_input_files('#file', place[1] / 'cat.png')
-    page.get_by_role('button', name='Classify').click()
-    page.get_by_text('1 answer.').wait_for()
-    (place[1] / 'prompts' / 'new-task.safetensors').unlink()
+    try:
+        page.get_by_role('button', name='Upload').click()
+        page.get_by_text('new-task is there').wait_for()
+        assert page.get_by_label('Task', exact=True).input_value() == 'new-task'
+        page.set_input_files('#file', place[1] / 'cat.png')
+        page.get_by_role('button', name='Classify').click()
+        page.get_by_text('1 answer.').wait_for()
+    finally:
+        (place[1] / 'prompts' / 'new-task.safetensors').unlink(missing_ok=True)
 
 
 def test_with_the_keyboard_alone(page, place):
