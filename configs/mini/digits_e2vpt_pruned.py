@@ -12,14 +12,7 @@ python tools/experiment.py configs/mini/digits_e2vpt_pruned.py      # chooses th
 _base_ = ['./digits_e2vpt.py']
 
 custom_hooks = [
-    dict(
-        type='PromptTuningHook',
-        prompter=[
-            dict(type='PrefixPrompter', num_tokens=5, shared=True),
-            dict(type='DeepPrompter', num_tokens=10, dropout=0.1, segments=16),
-        ],
-        tune=['head'],
-    ),
+    *_base_.custom_hooks,
     dict(type='PruningHook', first='work_dirs/digits_e2vpt/prompt.safetensors', tokens=0.2, segments=0.3),
 ]
 grid = {

@@ -14,14 +14,7 @@ Cost:   215,310 trained parameters less what is pruned. The first training's pro
 _base_ = ['./vitb16_in21k_e2vpt.py']
 
 custom_hooks = [
-    dict(
-        type='PromptTuningHook',
-        prompter=[
-            dict(type='PrefixPrompter', num_tokens=5, shared=True),
-            dict(type='DeepPrompter', num_tokens=10, dropout=0.1, segments=16),
-        ],
-        tune=['head'],
-    ),
+    *_base_.custom_hooks,
     dict(
         type='PruningHook',
         first='work_dirs/vitb16_in21k_e2vpt/prompt.safetensors',
