@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from threading import Thread, current_thread
 from types import SimpleNamespace
 
@@ -116,6 +117,25 @@ def test_a_work_dir_that_cannot_be_written(tmp_path, agree):
     folder = str(tmp_path / 'file' / 'work')
     ends = agree(dict(work_dir=folder), dict(work_dir=folder))
     assert refused(ends, f'cannot write to the work dir {folder} (Not a directory): give a folder')
+
+
+def test_those_that_are_started_again_meet_in_a_store_of_before():
+    """It holds the words of more processes than there are now."""
+    store, wait = torch.distributed.HashStore(), timedelta(seconds=20)
+    before, after = ([None] * size for size in (3, 2))
+
+    def gather(parts: list, rank: int) -> None:
+        parts[rank] = launch._gather(store, rank, len(parts), wait)
+        parts[rank].set(f'{rank}', 'is here')
+
+    for parts in (before, after):
+        threads = [Thread(target=gather, args=(parts, rank)) for rank in reversed(range(len(parts)))]
+        for thread in threads:  # the first process comes last, and finds the words of the others, old and new
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert all(part.check([f'{rank}']) for part in parts for rank in range(len(parts)))
+    assert not after[0].check(['2'])
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def join(config: Config) -> None:
     settings = (config.get('env_cfg') or {}).get('dist_cfg') or {}
     store = _meet(rank, size, TIMEOUT)
     said = dict(_facts(config), gpu=_take_gpu() if kind == 'cuda' else None)
-    _agree(store, rank, size, said, config.get('work_dir'), TIMEOUT)
+    store = _agree(store, rank, size, said, config.get('work_dir'), TIMEOUT)
     torch.distributed.init_process_group(
         settings.get('backend', 'nccl') if kind == 'cuda' else 'gloo',
         store=PrefixStore('group', store),
@@ -123,7 +123,7 @@ def _first(nodes: str) -> str:
 
 
 def _meet(rank: int, size: int, seconds: float) -> Store:
-    """The store of this run.
+    """The store of this run; after a restart it may be the one from before.
 
     Raises:
         ValueError: the first host cannot be resolved.
@@ -140,7 +140,7 @@ def _meet(rank: int, size: int, seconds: float) -> Store:
             'address of the first machine'
         ) from None
     try:
-        store = next(rendezvous('env://', rank, size, timeout=timedelta(seconds=seconds)))[0]
+        return next(rendezvous('env://', rank, size, timeout=timedelta(seconds=seconds)))[0]
     except torch.distributed.DistError as error:
         if rank == 0 and 'EADDRINUSE' in str(error):
             raise RuntimeError(
@@ -150,7 +150,6 @@ def _meet(rank: int, size: int, seconds: float) -> Store:
             f'process {rank} on {platform.node()} has not reached process 0 at {host}:{port} within {seconds:g} s: '
             'has it started, and does no firewall prevent it?'
         ) from None
-    return PrefixStore(f'vptx.{os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)}', store)
 
 
 def _facts(config: Config) -> dict[str, Any]:
@@ -191,20 +190,19 @@ def _take_gpu() -> str:
     return str(torch.cuda.get_device_properties(index).uuid)
 
 
-def _agree(store: Store, rank: int, size: int, said: Mapping, work_dir: str | None, seconds: float) -> None:
-    """End this process if not all can train together.
+def _agree(store: Store, rank: int, size: int, said: Mapping, work_dir: str | None, seconds: float) -> Store:
+    """The store of these processes alone, if all can train together.
 
     Raises:
-        RuntimeError: in the first process, says why.
+        RuntimeError: in the first process, says why they cannot.
         SystemExit: in the others.
     """
     sign = _leave_sign(work_dir) if rank == 0 else None
-    if isinstance(sign, Path):
-        store.set('sign', str(sign.name))
-    elif rank == 0:
-        store.set('sign', '')
     wait = timedelta(seconds=seconds)
     try:
+        store = _gather(store, rank, size, wait)
+        if rank == 0:
+            store.set('sign', sign.name if isinstance(sign, Path) else '')
         store.wait(['sign'], wait)
         name = store.get('sign').decode()
         seen = not name or _is_seen(Path(str(work_dir), name))
@@ -223,7 +221,7 @@ def _agree(store: Store, rank: int, size: int, said: Mapping, work_dir: str | No
             fault = store.get('fault').decode()
     except torch.distributed.DistError:
         fault = (
-            f'process {rank} on {platform.node()} has waited {seconds:g} s for the others, then their store was gone'
+            f'process {rank} on {platform.node()} has waited {seconds:g} s for the others, or their store is gone'
         )
         if rank == 0:
             raise RuntimeError(fault) from None
@@ -235,6 +233,38 @@ def _agree(store: Store, rank: int, size: int, said: Mapping, work_dir: str | No
         raise RuntimeError(fault)
     if fault:
         _end_quietly()
+    return store
+
+
+def _gather(store: Store, rank: int, size: int, wait: timedelta) -> Store:
+    """A part of ``store`` that no earlier processes have used, once all have come.
+
+    The first process names the part. It tells this to each other one under a word that is new, too: torchelastic's
+    numbers of restarts cannot be names, since each machine counts its own, and they differ after the loss of a machine.
+
+    Raises:
+        RuntimeError: in the first process, the others have not come.
+        torch.distributed.DistError: in the others, the first one has not come.
+    """
+    word, end = uuid4().hex, time.monotonic() + wait.total_seconds()
+    if rank:
+        store.set(f'word/{rank}', word)
+        store.wait([f'name/{word}'], wait)
+        name = store.get(f'name/{word}').decode()
+        store.set(f'{name}/come/{rank}', '')
+        return PrefixStore(name, store)
+    while late := [r for r in range(1, size) if not store.check([f'{word}/come/{r}'])]:
+        if time.monotonic() > end:
+            raise RuntimeError(
+                f'{len(late)} of {size} processes have not come within {wait.total_seconds():g} s: '
+                f'{", ".join(map(str, late))}. Have they started, and do their machines reach '
+                f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}?'
+            )
+        for r in late:
+            if store.check([f'word/{r}']):
+                store.set(f'name/{store.get(f"word/{r}").decode()}', word)
+        time.sleep(0.02)
+    return PrefixStore(word, store)
 
 
 def _end_quietly() -> NoReturn:
@@ -274,15 +304,7 @@ def _compare(store: Store, size: int, wait: timedelta) -> str:
     """In the first process: what prevents that all train together, in words."""
     said: list[dict[str, Any]] = []
     for rank in range(size):
-        try:
-            store.wait([f'said/{rank}'], wait)
-        except torch.distributed.DistError:
-            late = [str(r) for r in range(size) if not store.check([f'said/{r}'])]
-            return (
-                f'{len(late)} of {size} processes have not come within {wait.total_seconds():g} s: '
-                f'{", ".join(late)}. Have they started, and do their machines reach '
-                f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}?'
-            )
+        store.wait([f'said/{rank}'], wait)
         said.append(json.loads(store.get(f'said/{rank}')))
     hosts = [f'process {rank} on {each["host"]}' for rank, each in enumerate(said)]
     for host, each in zip(hosts, said):

@@ -1,6 +1,7 @@
 """Runs that learn nothing and end at once, or after a second; Ray's processes import this module.
 
-As a script, a sweep of them: ``dummies.py ADDRESS OUT NUMBER SECONDS``. Its last line is JSON.
+As a script, a sweep of them: ``dummies.py ADDRESS OUT NUMBER SECONDS BYTES``, with as many bytes in the config of each.
+Its last line is JSON.
 """
 
 import json
@@ -30,12 +31,13 @@ class Dummy(Run):
 class DummyStudy:
     """As much of a study as a sweep asks for."""
 
-    def __init__(self, out: Path, number: int, seconds: float) -> None:
+    def __init__(self, out: Path, number: int, seconds: float, size: int) -> None:
         evaluator = dict(type='Accuracy')
-        config = Config(dict(train_cfg=dict(max_epochs=1), test_evaluator=evaluator, final=dict(seeds=[1])))
-        points = [dict(index=index, seconds=seconds) for index in range(number)]
-        self.name, self.config = 'dummy', config
-        self.runs = [Dummy(out, f'run{point["index"]}', config, point, 'test') for point in points]
+        common = dict(train_cfg=dict(max_epochs=1), test_evaluator=evaluator, final=dict(seeds=[1]))
+        self.name, self.config, self.runs = 'dummy', Config(common), []
+        for index in range(number):
+            config = Config(dict(common, filler=f'{index:09}' * (size // 9)))  # no two have the same one
+            self.runs.append(Dummy(out, f'run{index}', config, dict(index=index, seconds=seconds), 'test'))
 
     def todo(self, failed=(), stopped=False) -> list[Run]:
         return [run for run in self.runs if run.name not in failed and run.read() is None]
@@ -47,13 +49,13 @@ class DummyStudy:
         return []
 
 
-def main(address: str, out: str, number: str, seconds: str) -> None:
+def main(address: str, out: str, number: str, seconds: str, size: str) -> None:
     from dummies import DummyStudy  # by the name by which Ray's processes import it
 
     from vptx.studies.sweep import connect, sweep
 
     connect(address)
-    study, said = DummyStudy(Path(out), int(number), float(seconds)), []
+    study, said = DummyStudy(Path(out), int(number), float(seconds), int(size)), []
     used, began = time.process_time(), time.monotonic()
     _, failed = sweep([study], out, say=said.append)
     spent = dict(driver=time.process_time() - used, wall=time.monotonic() - began)

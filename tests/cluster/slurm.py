@@ -43,10 +43,14 @@ SlurmdTimeout=10
 KillWait=5
 SlurmdParameters=config_overrides
 SchedulerParameters=bf_interval=2
+GresTypes=gpu
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 RealMemory=1000
-NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=1000
+NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=1000 Gres=gpu:2
 PartitionName=cpu Nodes=node[1-2] Default=YES MaxTime=60 State=UP
+PartitionName=gpu Nodes=node2 MaxTime=60 State=UP
 """
+#: Slurm takes any file of /dev for a GPU, and counts these as two.
+GPUS = 'NodeName=node2 Name=gpu File=/dev/tty[1-2]\n'
 
 
 def why_not() -> str:
@@ -70,6 +74,7 @@ class Slurm:
         for each in sockets:
             each.close()
         (folder / 'slurm.conf').write_text(CONFIG.format(folder=folder, ports=ports, host=platform.node()))
+        (folder / 'gres.conf').write_text(GPUS)
         # The nodes' names are in no table of hosts.
         own = dict(SLURM_CONF=str(folder / 'slurm.conf'), MASTER_ADDR='127.0.0.1', PYTHON=sys.executable)
         self.environment = {**environment(), **own, 'PATH': f'{os.environ["PATH"]}:/usr/sbin'}

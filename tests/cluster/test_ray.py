@@ -25,6 +25,8 @@ pytestmark = pytest.mark.slow
 
 HERE = str(Path(__file__).parent)
 PORT = 6379
+#: Bytes, of a node's object store.
+STORE = 100 * 2**20
 #: Of a node's agents, each a free port of its machine.
 PORTS = ('dashboard-agent-grpc', 'dashboard-agent-listen', 'metrics-export', 'runtime-env-agent')
 
@@ -54,7 +56,7 @@ class Cluster:
 
     def _boot(self, host: int, *options: str) -> None:
         common = [f'--node-ip-address={self.hosts.addresses[host]}', '--num-cpus=1', '--disable-usage-stats']
-        common += [f'--object-store-memory={100 * 2**20}']
+        common += [f'--object-store-memory={STORE}']
         # For those that are not given, a node waits 15 seconds, which is too short on a busy machine.
         common += [f'--{name}-port={PORT + 1 + number}' for number, name in enumerate(PORTS)]
         command = ['-m', 'ray.scripts.scripts', 'start', *options, *common]
@@ -85,9 +87,10 @@ class Cluster:
                 found.append(each)
         return found
 
-    def sweep(self, out: Path, number: int, seconds: float) -> Process:
+    def sweep(self, out: Path, number: int, seconds: float, size: int = 0) -> Process:
         """A sweep of dummies, by a process of its own that is no part of the cluster."""
-        return self.start(0, f'{HERE}/dummies.py', self.address, str(out), str(number), str(seconds), log=out.name)
+        arguments = [self.address, str(out), str(number), str(seconds), str(size)]
+        return self.start(0, f'{HERE}/dummies.py', *arguments, log=out.name)
 
     def lose(self, host: int) -> None:
         """As a machine without power: nothing is said to the other one."""
@@ -190,6 +193,13 @@ def test_the_overhead_of_a_trial(tmp_path, cluster):
     spent = (sum(latest.values()) - sum(before.values()) + said['driver']) / 200
     print(f'{spent:.3f} s of processor time and {said["wall"] / 200:.3f} s of time for each trial')
     assert spent <= 0.5
+
+
+def test_configs_may_be_larger_than_the_object_store(tmp_path, cluster):
+    """Ray keeps on disk what does not fit, and no trial is lost."""
+    said = result(cluster.sweep(tmp_path / 'out', 60, seconds=0, size=STORE // 40))
+    assert not said['failed'] and not said['left'], said
+    assert len(said['said']) == 60, said  # each was run once, and nothing else is said
 
 
 def result(process: Process) -> dict:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 
 import pytest
 import torch
@@ -45,6 +46,24 @@ def test_four_tasks_without_gpus_learn_what_one_process_learns(tmp_path, slurm, 
     assert ours['meta']['resume']['surroundings']['number of processes'] == 4
     for name, tensor in ours['state_dict'].items():
         torch.testing.assert_close(tensor, theirs['state_dict'][name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_job_gets_the_gpus_that_it_asks_for(tmp_path, slurm, changes):
+    """Of the second node, whose two are not real: training on them is gloo's."""
+    python = tmp_path / 'python'
+    python.write_text(f'#!/bin/sh\necho "$SLURMD_NODENAME sees <$CUDA_VISIBLE_DEVICES>"\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    config = write_config(tmp_path / 'c.py', tmp_path / 'work', **changes)
+    own = dict(CPUS_PER_TASK='1', PYTHON=str(python))
+    status, said = slurm.run('slurm_train.sh', 'gpu', 'tiny', str(config), cwd=tmp_path, GPUS='2', **own)
+    assert status == 0, said
+    assert said.count('node2 sees <0,1>') == 2, said
+    assert load(newest(tmp_path / 'work'))['meta']['resume']['surroundings']['number of processes'] == 2
+    command = ['slurm_train.sh', 'gpu', 'none', '--help']
+    status, said = slurm.run(*command, cwd=tmp_path, GPUS='0', **own)
+    assert status == 0 and 'node2 sees <>' in said, said
+    status, said = slurm.run(*command, cwd=tmp_path, GPUS='3', **own)
+    assert status != 0 and 'Requested node configuration is not available' in said, said
 
 
 def test_a_job_that_loses_a_node_is_queued_again_and_ends_with_the_same_bits(tmp_path, slurm, changes):
