@@ -348,6 +348,7 @@ def test_the_task_of_a_card_is_what_the_file_is_of(tensor, mapping, task):
     facts = dict(network='vit', prompter='DeepPrompter', prompts=[], fingerprint='ab', mapping=dict(type=mapping))
     text = model_card('user/x', {tensor: torch.zeros(2)}, facts | dict(classes=['a|b', '<i>\nc']))
     assert f'pipeline_tag: {task}' in text and 'a\\|b, &lt;i> c' in text
+    assert ('label mapping' in text) == (mapping != 'LabelMapping')
 
 
 # The command
