@@ -1,6 +1,6 @@
 """Pixels of rank 4, the clip art, and mappings of ImageNet's 1000 classes: EfficientNet-Lite0 at 128 px.
 
-vptx: not run yet; docs/real.md has the tables.
+vptx: random, frequency, iterative, Bayesian, BLM+, linear: 19.8, 27.3, 31.7, 49.8, 48.7, 63.2 %; docs/real.md.
 
 python tools/experiment.py configs/real/reprogram_*.py --out work_dirs/real/reprogram
 """

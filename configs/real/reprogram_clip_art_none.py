@@ -1,6 +1,6 @@
 """No prompt on the clip art: mappings of ImageNet's 1000 classes alone: EfficientNet-Lite0 at 128 px.
 
-vptx: not run yet; docs/real.md has the tables.
+vptx: random, frequency, iterative, Bayesian, BLM+, linear: 8.1, 26.9, 26.9, 48.4, 48.9, 61.0 %; docs/real.md.
 
 python tools/experiment.py configs/real/reprogram_*.py --out work_dirs/real/reprogram
 """

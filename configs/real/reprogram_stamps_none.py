@@ -1,6 +1,6 @@
 """No prompt on the stamps: mappings of ImageNet's 1000 classes alone: EfficientNet-Lite0 at 128 px.
 
-vptx: not run yet; docs/real.md has the tables.
+vptx: random, frequency, iterative, Bayesian, BLM+, linear: 10.1, 20.9, 20.9, 52.5, 53.2, 63.1 %; docs/real.md.
 
 python tools/experiment.py configs/real/reprogram_*.py --out work_dirs/real/reprogram
 """

@@ -9,6 +9,6 @@ _base_ = [
     '../_base_/segmentors/setr_pup_vit_s14_saliency.py',
     '../_base_/prompters/seg_deep.py',
     '../_base_/tasks/scenes.py',
-    '../_base_/protocols/seg_real.py',
+    '../_base_/protocols/seg_mini.py',
     '../_base_/runtime_seg.py',
 ]

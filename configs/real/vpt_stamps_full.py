@@ -1,6 +1,6 @@
 """Full fine-tuning on the stamps: a ViT-S/14 of DINOv2's make that was tuned for saliency, at 98 px.
 
-vptx: not run yet; docs/real.md has the tables.
+vptx: 57.8 % of the test images (54.7 to 59.7, three seeds), at lr 3e-05; docs/real.md has the tables.
 
 python tools/experiment.py configs/real/vpt_*.py --out work_dirs/real/vpt --features work_dirs/real/features
 """

@@ -1,6 +1,6 @@
 """A linear probe on the stamps: a ViT-S/14 of DINOv2's make that was tuned for saliency, at 98 px.
 
-vptx: not run yet; docs/real.md has the tables.
+vptx: 52.3 % of the test images (50.4 to 55.4, three seeds), at lr 0.009; docs/real.md has the tables.
 
 python tools/experiment.py configs/real/vpt_*.py --out work_dirs/real/vpt --features work_dirs/real/features
 """
