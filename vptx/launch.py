@@ -220,9 +220,7 @@ def _agree(store: Store, rank: int, size: int, said: Mapping, work_dir: str | No
             store.wait(['fault'], wait)
             fault = store.get('fault').decode()
     except torch.distributed.DistError:
-        fault = (
-            f'process {rank} on {platform.node()} has waited {seconds:g} s for the others, or their store is gone'
-        )
+        fault = f'process {rank} on {platform.node()} has waited {seconds:g} s for the others, or their store is gone'
         if rank == 0:
             raise RuntimeError(fault) from None
         raise SystemExit(fault) from None

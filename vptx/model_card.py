@@ -97,7 +97,10 @@ def model_card(
         ('method', _method(facts)),
         ('trained', f'{numbers:,} numbers, of which {prompts:,} are prompts; {size / 1024:,.0f} kB'),
         ('readout', f'`{_plain(facts["readout"])}`' if facts.get('readout') else ''),
-        ('label mapping', '' if mapping == LabelMapping.__name__ else _plain(mapping)),  # the base class changes nothing
+        (
+            'label mapping',
+            '' if mapping == LabelMapping.__name__ else _plain(mapping),
+        ),  # the base class changes nothing
         ('fingerprint of the frozen weights', _fingerprint(facts)),
     ]
     address = f'hf://{repository}' + (f'/{file}' if file != 'prompt.safetensors' else '')
