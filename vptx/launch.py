@@ -237,7 +237,7 @@ def _agree(store: Store, rank: int, size: int, said: Mapping, work_dir: str | No
 def _gather(store: Store, rank: int, size: int, wait: timedelta) -> Store:
     """A part of ``store`` that no earlier processes have used, once all have come.
 
-    The first process names the part. It tells this to each other one under a word that is new, too: torchelastic's
+    The first process names the part. It gives the name to each other one under a word that is new, too: torchelastic's
     numbers of restarts cannot be names, since each machine counts its own, and they differ after the loss of a machine.
 
     Raises:
