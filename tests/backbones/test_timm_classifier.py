@@ -245,7 +245,7 @@ def test_every_class_of_timm_is_the_librarys_to_the_bit():
                     wrong.append(f'{name}: training={training}')
                 vptx.detach(run)
     assert not wrong
-    assert len(names) > 85
+    assert len(names) > 80
 
 
 DROPPING = {

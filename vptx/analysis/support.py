@@ -123,7 +123,7 @@ def timm_markdown(names: Iterable[str] | None = None) -> str:
         [f'`{kind}`', f'`{net}`', *(str(found[door]) for door in ('', *of_images))] for (kind, net), found in ordered
     ]
     sums = ['all', '', *(str(total[door]) for door in ('', *of_images))]
-    heading = f'{total[""]} of {total[""] + len(refused)} models in the registry of timm have a net.'
+    heading = f'{total[""]} of {total[""] + len(refused)} models of timm have a net.'
     table = _table(['class of timm', 'net', 'models', *of_images], [*rows, sums])
     return '\n\n'.join([heading, table, *refused])
 

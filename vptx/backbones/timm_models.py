@@ -23,9 +23,10 @@ def wrap_all(names: Iterable[str] | None = None) -> Iterator[tuple[str, nn.Modul
     """Of each model: its name, itself, and its net, or the error of ``wrap_backbone``.
 
     Args:
-        names: of models; None for all of timm's registry, ViT-mini among them.
+        names: of models; None for all that timm has registered itself.
     """
-    for name in timm.list_models() if names is None else names:
+    own = (name for name in timm.list_models() if timm.models.model_entrypoint(name).__module__.startswith('timm.'))
+    for name in own if names is None else names:
         model = build_without_numbers(name)
         try:
             yield name, model, wrap_backbone(model)
