@@ -90,17 +90,15 @@ def model_card(
     prompts = sum(tensor.numel() for name, tensor in tensors.items() if name in facts['prompts'])
     classes = [_plain(name) for name in facts.get('classes', ())]
     image = ' x '.join(str(side) for side in facts.get('image', ()))
-    mapping = facts.get('mapping', {}).get('type', '')
+    mapping = _plain(facts.get('mapping', {}).get('type', ''))
     rows = [
         ('task', f'{TASKS[task]}, {len(classes)} classes' if classes else TASKS[task]),
         ('frozen network', _plain(facts['network']) + (f', images of {image} pixels' if image else '')),
         ('method', _method(facts)),
         ('trained', f'{numbers:,} numbers, of which {prompts:,} are prompts; {size / 1024:,.0f} kB'),
         ('readout', f'`{_plain(facts["readout"])}`' if facts.get('readout') else ''),
-        (
-            'label mapping',
-            '' if mapping == LabelMapping.__name__ else _plain(mapping),
-        ),  # the base class changes nothing
+        # The base class changes nothing.
+        ('label mapping', '' if mapping == LabelMapping.__name__ else mapping),
         ('fingerprint of the frozen weights', _fingerprint(facts)),
     ]
     address = f'hf://{repository}' + (f'/{file}' if file != 'prompt.safetensors' else '')

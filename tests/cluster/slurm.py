@@ -49,8 +49,8 @@ NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 Rea
 PartitionName=cpu Nodes=node[1-2] Default=YES MaxTime=60 State=UP
 PartitionName=gpu Nodes=node2 MaxTime=60 State=UP
 """
-#: Slurm takes any file of /dev for a GPU, and counts these as two.
-GPUS = 'NodeName=node2 Name=gpu File=/dev/tty[1-2]\n'
+#: Slurm takes any file for a GPU, and counts these as two.
+GPUS = ''.join(f'NodeName=node2 Name=gpu File=/dev/{name}\n' for name in ('null', 'zero'))
 
 
 def why_not() -> str:
