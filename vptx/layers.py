@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vptx.backbones.base import Context, Net
+from vptx.backbones.linear import fast_linear
 from vptx.backbones.memory import Memory
 from vptx.geometry import At, Site
 from vptx.prompters.base import Prompter
@@ -72,7 +73,10 @@ class PromptedLayers(BaseModule):
         """
         tokens = self.prompter.before_layer(tokens, at)
         at = at._replace(entered=tokens)
-        first = self.net.first_rows(tokens, at.layer, context, memory, rows) if rows and at.layer is not None else None
+        first = None
+        if rows and at.layer is not None:
+            with fast_linear(tokens):
+                first = self.net.first_rows(tokens, at.layer, context, memory, rows)
         if first is None:
             tokens = self._block(tokens, at, context, memory)
         else:

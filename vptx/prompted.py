@@ -139,10 +139,10 @@ class PromptedNetwork(LibraryMethods, PromptedLayers):
         self._maps = maps
         self._taps = frozenset(maps.layers if maps else self.net.taps if name == OWN else ())
         read = self.net.own_rows if name == OWN else FIRST_ROWS.get(name)
-        # Equal to rounding, so only where a prompter changes what goes on among the tokens: without one, or with pixels
-        # that are zero, the network is its library's bit for bit.
+        # Equal to rounding, so only where a prompter changes what goes on among the tokens or in the layers: without
+        # one, or with pixels that are zero, the network is its library's bit for bit.
         among_tokens = bool(prompter.doors & AMONG_TOKENS)
-        self._exact = not among_tokens
+        self._exact = not (among_tokens or prompter.sites)
         whole = self._taps or prompter.needs_all_tokens or prompter.acts_between
         self._first_rows = read if among_tokens and not whole else None
         # What is learnt follows the network to its device and its type of numbers.

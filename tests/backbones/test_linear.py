@@ -8,7 +8,8 @@ from torch import nn
 from torch.autograd import forward_ad
 
 import vptx
-from vptx.backbones.linear import linear, run
+from vptx.attach import find_prompted_network
+from vptx.backbones.linear import fast_linear, linear
 
 TINY = dict(img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=2, num_classes=5)
 SAME = dict(atol=1e-5, rtol=1e-5)
@@ -18,17 +19,25 @@ def test_the_same_numbers_and_gradients():
     torch.manual_seed(0)
     x, weight, bias = torch.randn(2, 7, 24, requires_grad=True), torch.randn(9, 24), torch.randn(9)
     found, expected = linear(x, weight, bias), nn.functional.linear(x, weight, bias)
-    assert type(found.grad_fn).__name__ == '_FrozenBackward'
+    assert '_FrozenBackward' in nodes(found)
     torch.testing.assert_close(found, expected, **SAME)
     grad = torch.randn_like(found)
     torch.testing.assert_close(*(torch.autograd.grad(out, x, grad)[0] for out in (found, expected)), **SAME)
     with torch.no_grad():
         torch.testing.assert_close(linear(x, weight, bias), expected, **SAME)
+    torch.testing.assert_close(linear(x, weight), nn.functional.linear(x, weight), **SAME)
+
+
+@pytest.mark.parametrize('shape', [(7,), (2, 7), (2, 3, 7)])
+def test_a_library_may_change_the_output_in_place(shape):
+    x, weight, bias = torch.randn(*shape, 6, requires_grad=True), torch.randn(5, 6), torch.randn(5)
+    found, expected = (map_(x, weight, bias).mul_(2).relu_() for map_ in (linear, nn.functional.linear))
+    torch.testing.assert_close(found, expected, **SAME)
+    torch.testing.assert_close(*(torch.autograd.grad(out.sum(), x)[0] for out in (found, expected)), **SAME)
 
 
 def test_where_it_is_torchs_own():
     x, weight, bias = torch.randn(2, 7, 24, requires_grad=True), torch.randn(9, 24), torch.randn(9)
-    assert torch.equal(linear(x, weight, None), nn.functional.linear(x, weight))
     assert linear(x.double(), weight.double(), bias.double()).dtype == torch.float64
     with torch.autocast('cpu', torch.bfloat16):
         assert linear(x, weight, bias).dtype == torch.bfloat16
@@ -71,19 +80,70 @@ def test_nothing_of_the_network_is_replaced():
     ]
 
 
-def test_what_is_run_is_what_is_called():
-    """A module of parts, of which some are plain, one has a hook, and one is of another class."""
+def test_what_others_call_is_fast():
+    """A module of parts, of which some are plain, one has a hook, one is of another class, and one is trained."""
 
     class Twice(nn.Linear):
         def forward(self, x):
             return 2 * super().forward(x)
 
     torch.manual_seed(0)
-    parts = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Sequential(Twice(8, 8), nn.Linear(8, 5)), Mlp(5, 7))
+    parts = nn.Sequential(
+        nn.Linear(6, 8), nn.GELU(), nn.Sequential(Twice(8, 8), nn.Linear(8, 5, bias=False)), Mlp(5, 7)
+    )
     parts.requires_grad_(False)
+    parts[3].fc1.requires_grad_()
     seen = []
     parts[3].fc2.register_forward_hook(lambda module, inputs, output: seen.append(output) or output + 1)
-    x = torch.randn(3, 6)
-    found, expected = run(parts, x), parts(x)
+    x = torch.randn(3, 6, requires_grad=True)
+    with fast_linear(x):
+        found = parts(x)
+    expected = parts(x)
     torch.testing.assert_close(found, expected, **SAME)
+    torch.testing.assert_close(*(torch.autograd.grad(out.sum(), x)[0] for out in (found, expected)), **SAME)
     assert len(seen) == 2
+    assert [nodes(out).count('_FrozenBackward') for out in (found, expected)] == [4, 0]
+
+
+def nodes(output):
+    """Names of all operators that made it."""
+    todo, seen = [output.grad_fn], set()
+    while todo:
+        if (node := todo.pop()) is not None and node not in seen:
+            seen.add(node)
+            todo += [before for before, _ in node.next_functions]
+    return [type(node).__name__ for node in seen]
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('kind', ['LoRA', 'SSF', 'FacT', 'GatedPrompter', 'Convpass'])
+def test_layers_that_their_library_computes_are_fast(kind, with_cp):
+    torch.manual_seed(0)
+    network = timm.create_model('vit_tiny_patch16_224', **TINY).eval()
+    model = vptx.attach(network, dict(type=kind))
+    find_prompted_network(model).with_cp = with_cp
+    output = model(torch.randn(2, 3, 32, 32))
+    if not with_cp:  # which records the layers' operators in the backward pass; what stands before a prompt has none
+        assert nodes(output).count('_FrozenBackward') >= 4 * len(network.blocks) - 2
+    output.sum().backward()
+    assert not torch.overrides._get_current_function_mode_stack()
+
+
+def test_without_a_prompter_it_is_the_librarys_to_the_bit():
+    torch.manual_seed(0)
+    network, image = timm.create_model('vit_tiny_patch16_224', **TINY).eval(), torch.randn(2, 3, 32, 32)
+    expected = network(image)
+    assert torch.equal(vptx.attach(network, None)(image), expected)
+
+
+def test_quantised_weights_are_left_to_their_own_type():
+    class Held(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **(kwargs or {})) * (2 if func is nn.functional.linear else 1)
+
+    x, weight = torch.randn(3, 6), torch.randn(4, 6)
+    with fast_linear(x):
+        found = nn.functional.linear(x, weight.as_subclass(Held))
+    torch.testing.assert_close(found.as_subclass(torch.Tensor), 2 * x @ weight.T, **SAME)

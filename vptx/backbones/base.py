@@ -21,6 +21,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from vptx.backbones.linear import fast_linear
 from vptx.backbones.memory import KeyValue, Memory, Spelling, each_ready, same
 from vptx.backbones.spelling import has_global_hooks, is_plain
 from vptx.geometry import EachMemory, Geometry, MixedMemory, Site, join_memories
@@ -252,6 +253,19 @@ class Net(BaseModule):
             ValueError: the layer has to be called, and its own forward takes no keys and values, or nothing between
                 attention and MLP; keys and values of other shapes than the layer's.
         """
+        if exact and memory is None and between is None:
+            return self.call(tokens, layer, context)
+        with fast_linear(tokens):
+            return self._fast_block(tokens, layer, context, memory, between)
+
+    def _fast_block(
+        self,
+        tokens: Tensor,
+        layer: int,
+        context: Context,
+        memory: Memory | None,
+        between: Callable[[Tensor], Tensor] | None,
+    ) -> Tensor:
         if isinstance(memory, EachMemory) and not self.is_spelt(layer):
             memory = self._as_tokens(memory, layer)
         if between is not None or (memory is not None and not isinstance(memory, Tensor)):
@@ -263,7 +277,7 @@ class Net(BaseModule):
                     f"as its library made it, and the library's own forward takes no {what}: take the change off, or "
                     'use another prompter'
                 )
-        elif memory is None and (exact or not self.is_spelt(layer)):
+        elif memory is None and not self.is_spelt(layer):
             return self.call(tokens, layer, context)
         if memory is None or self.is_spelt(layer):
             ready = None if memory is None else self.keys_values(memory, layer)

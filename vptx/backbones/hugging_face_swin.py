@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from vptx.backbones import windows
 from vptx.backbones.base import Context, kind_of
 from vptx.backbones.hugging_face import IMAGENET, Family, HuggingFaceNet
-from vptx.backbones.linear import run
 from vptx.backbones.memory import Spelling, same
 from vptx.backbones.spelling import stand_in
 from vptx.backbones.swin import SwinNet
@@ -153,7 +152,7 @@ class HuggingFaceSwin(SwinNet, HuggingFaceNet):
     def _spelling(self, block: nn.Module, grid: tuple[int, int]) -> Spelling:
         attention = windows.WindowAttention(_Attention(block.attention), self._windows(block, grid), grid)
         how = self._calling(block, grid)
-        return how._replace(attention=attention, project=lambda x: how.project(run(block.attention.o_proj, x)))
+        return how._replace(attention=attention, project=lambda x: how.project(block.attention.o_proj(x)))
 
     def _calling(self, block: nn.Module, grid: tuple[int, int]) -> Spelling:
         def attention(x: Tensor, memory: None) -> Tensor:
@@ -163,7 +162,7 @@ class HuggingFaceSwin(SwinNet, HuggingFaceNet):
             block.layernorm_before,
             attention,
             lambda x: block.drop_path(block.dropout(x)),
-            lambda x: x + block.dropout(run(block.mlp, block.layernorm_after(x))),
+            lambda x: x + block.dropout(block.mlp(block.layernorm_after(x))),
         )
 
     def _windows(self, block: nn.Module, grid: tuple[int, int]) -> windows.Windows:

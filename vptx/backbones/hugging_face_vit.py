@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from vptx.backbones.base import Context
 from vptx.backbones.hugging_face import HALF, IMAGENET, Family, HuggingFaceNet
-from vptx.backbones.linear import run
 from vptx.backbones.memory import SelfAttention, Spelling, same
 from vptx.geometry import Geometry, Site
 from vptx.registry import NETS
@@ -201,11 +200,9 @@ class HuggingFaceViT(HuggingFaceNet):
         norm1, attention, last, norm2 = map(block.get_submodule, self._paths())
 
         def feed(x: Tensor) -> Tensor:
-            return x + _branch(block, 2, run(block.mlp, norm2(x)))
+            return x + _branch(block, 2, block.mlp(norm2(x)))
 
-        return Spelling(
-            norm1, self._attention(attention, context, length), lambda x: _branch(block, 1, run(last, x)), feed
-        )
+        return Spelling(norm1, self._attention(attention, context, length), lambda x: _branch(block, 1, last(x)), feed)
 
     def _paths(self) -> tuple[str, str, str, str]:
         norm1, attention, last, norm2 = self.family.parts

@@ -4,51 +4,55 @@ torch writes the bias to all rows and adds the product to that. oneDNN adds it t
 cache, as torch's own compiler has it do. And torch multiplies by MKL, which takes twice as long on an AMD processor.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vptx.backbones.fused import may_fuse
-from vptx.backbones.spelling import has_global_hooks, is_plain
 
-__all__ = ['PARTS', 'linear', 'run']
+__all__ = ['fast_linear', 'linear']
 
-#: Modules that do no more than call their parts in turn, and the names of these parts; empty for all, as they come.
-#: The wrappers of a library's networks add its own.
-PARTS: dict[type[nn.Module], tuple[str, ...]] = {nn.Sequential: ()}
+#: Quantised and sharded weights are of other types.
+_ORDINARY = (Tensor, nn.Parameter)
 
 
-def run(module: nn.Module, x: Tensor) -> Tensor:
-    """What ``module(x)`` gives, with ``linear`` in the place of its plain linear layers; whatever else it is or is
-    made of, and whatever has a hook, is called."""
-    if has_global_hooks():
-        return module(x)
-    if is_plain(module, (nn.Linear,)):
-        return linear(x, module.weight, module.bias)
-    if not is_plain(module, PARTS):
-        return module(x)
-    for name in PARTS[type(module)] or module._modules:
-        x = run(getattr(module, name), x)
-    return x
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear``, (..., in) -> (..., out); of frozen weights, in single precision on a CPU, by oneDNN."""
-    if torch.compiler.is_compiling() or bias is None or not _is_fused(x, weight, bias):
-        return F.linear(x, weight, bias)
-    return _Frozen.apply(x, weight, bias) if torch.is_grad_enabled() and x.requires_grad else _fused(x, weight, bias)
+    if torch.compiler.is_compiling() or not _is_fused(input, weight, bias):
+        return F.linear(input, weight, bias)
+    if not (torch.is_grad_enabled() and input.requires_grad):
+        return _fused(input, weight, bias)
+    # The view is made here, as what a library does in place to a view that an autograd function made is an error.
+    return _Frozen.apply(input.flatten(0, -2), weight, bias).view(*input.shape[:-1], len(weight))
 
 
-def _is_fused(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
+def fast_linear(x: Tensor) -> AbstractContextManager:
+    """Within, ``F.linear`` is ``linear``, also where a library calls it: for layers on ``x`` that need be their
+    library's to rounding alone. Nothing changes where ``linear`` is not faster."""
+    if x.device.type != 'cpu' or x.dtype != torch.float32 or torch.compiler.is_compiling():
+        return nullcontext()
+    return _FastLinear()
+
+
+class _FastLinear(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        return (linear if func is F.linear else func)(*args, **(kwargs or {}))
+
+
+def _is_fused(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    tensors = (x, weight) if bias is None else (x, weight, bias)
     return (
-        x.device.type == 'cpu'
-        and x.dtype == weight.dtype == bias.dtype == torch.float32
+        all(type(tensor) in _ORDINARY and tensor.dtype == torch.float32 for tensor in tensors)
+        and all(tensor.device.type == 'cpu' for tensor in tensors)
+        and x.dim() > 1
         and not torch.is_autocast_enabled('cpu')
-        and not (torch.is_grad_enabled() and (weight.requires_grad or bias.requires_grad))
+        and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors[1:]))
         and torch.backends.mkldnn.is_available()
-        and may_fuse(x, weight, bias)
+        and may_fuse(*tensors)
     )
 
 
@@ -57,10 +61,10 @@ def _fused(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Frozen(torch.autograd.Function):
-    """The gradient of x alone: (..., out) -> (..., in). Who trains weights or biases has torch's own."""
+    """(N, in) -> (N, out), and the gradient of x alone. Who trains weights or biases has torch's own."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(weight)
         return _fused(x, weight, bias)
 

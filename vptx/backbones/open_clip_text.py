@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from vptx.backbones.base import Context, Net
-from vptx.backbones.linear import linear, run
+from vptx.backbones.linear import fast_linear
 from vptx.backbones.memory import KeyValue, Spelling, attend, gather, project, split_heads
-from vptx.backbones.spelling import has_global_hooks, is_plain
+from vptx.backbones.spelling import is_plain
 from vptx.geometry import Geometry, Site
 from vptx.registry import TEXT_TOWERS
 from vptx.weights.text import fetch_hub, load_text
@@ -72,7 +72,7 @@ class CausalAttention(nn.Module):
             first: whether it is.
             row: which row is asked for, (B,).
         """
-        query, key, value = split_heads(run(self.qkv, x), self.heads)
+        query, key, value = split_heads(self.qkv(x), self.heads)
         length = x.shape[1]
         if row is None:
             bias = x.new_full((length, length), -torch.inf).triu(1)[None]
@@ -83,19 +83,13 @@ class CausalAttention(nn.Module):
         out = attend(query, key, value, memory, bias=bias)
         if memory is not None and first and row is None:  # of one key the value is all that there is
             out = torch.cat([value[:, :, :1].transpose(1, 2).flatten(2), out[:, 1:]], dim=1)
-        return _through(self.proj, out)
+        return self.proj(out)
 
     def keys_values(self, x: Tensor) -> KeyValue:
         """(P, D) or (B, P, D) -> their keys and values."""
         if is_plain(self.qkv, (nn.Linear,)):
             return KeyValue(*project(x, self.qkv.weight, self.qkv.bias, self.heads, first=1))
-        return KeyValue(*split_heads(run(self.qkv, x), self.heads)[1:])
-
-
-def _through(module: nn.Module, x: Tensor) -> Tensor:
-    """As ``run``, of the type of linear layer that ``nn.MultiheadAttention`` has."""
-    plain = is_plain(module, (nn.modules.linear.NonDynamicallyQuantizableLinear,)) and not has_global_hooks()
-    return linear(x, module.weight, module.bias) if plain else run(module, x)
+        return KeyValue(*split_heads(self.qkv(x), self.heads)[1:])
 
 
 @TEXT_TOWERS.register_module()
@@ -294,9 +288,10 @@ class OpenCLIPText(Net):
     def last_row(self, tokens: Tensor, layer: int, context: Context, memory: KeyValue | None, row: Tensor) -> Tensor:
         """What a layer makes of one row of each text: (B, M, D) and which one (B,) -> (B, 1, D)."""
         block = self.model.transformer.resblocks[layer]
-        seen = self.attentions[layer](block.ln_1(tokens), memory, row=row)
         own = tokens.gather(1, row[:, None, None].expand(-1, 1, tokens.shape[2]))
-        return _feed(block, own + block.ls_1(seen))
+        with fast_linear(tokens):
+            seen = self.attentions[layer](block.ln_1(tokens), memory, row=row)
+            return _feed(block, own + block.ls_1(seen))
 
     def module_of(self, layer: int) -> nn.Module:
         return self.model.transformer.resblocks[layer]
@@ -341,13 +336,13 @@ class _Attends:
         return self.module.keys_values(x)
 
     def recall(self, x: Tensor, memory: KeyValue) -> Tensor:
-        query = split_heads(run(self.module.qkv, x), self.module.heads)[0]
-        return _through(self.module.proj, gather(query, memory))
+        query = split_heads(self.module.qkv(x), self.module.heads)[0]
+        return self.module.proj(gather(query, memory))
 
 
 def _feed(block: nn.Module, x: Tensor) -> Tensor:
     """The second half of a layer: (B, M, D) -> (B, M, D)"""
-    return x + block.ls_2(run(block.mlp, block.ln_2(x)))
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
 def _attention_of(block: nn.Module) -> nn.MultiheadAttention:

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vptx.backbones.base import Context, kind_of
-from vptx.backbones.linear import run
 from vptx.backbones.memory import SelfAttention, Spelling, same
 from vptx.backbones.openmmlab_vit import MMPretrainViT
 from vptx.backbones.spelling import ReplacedForwardError
@@ -86,7 +85,7 @@ class MMPretrainEVA02(_Positioned):
         return Spelling(
             block.norm1,
             SelfAttention(attn.qkv.weight, attn.qkv.bias, attn.num_heads, dropout, turn=turn),
-            lambda x: block.drop_path(attn.proj_drop(run(attn.proj, x))),
+            lambda x: block.drop_path(attn.proj_drop(attn.proj(x))),
             lambda x: x + block.drop_path(block.mlp(block.norm2(x))),
         )
 
@@ -180,7 +179,7 @@ class MMPretrainBEiT(_Positioned):
         dropout = attn.attn_drop.p if attn.training else 0.0
 
         def project(x: Tensor) -> Tensor:
-            x = attn.proj_drop(run(attn.proj, x))
+            x = attn.proj_drop(attn.proj(x))
             return block.drop_path(x if block.gamma_1 is None else block.gamma_1 * x)
 
         def feed(x: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from vptx.backbones import windows
 from vptx.backbones.base import Context, LayerOutput, count_channels, has_own_forward, is_a, kind_of, measure_stem
-from vptx.backbones.linear import run
 from vptx.backbones.memory import Spelling, same
 from vptx.backbones.spelling import stand_in
 from vptx.backbones.swin import SwinNet
@@ -149,7 +148,7 @@ class OpenMMLabSwin(SwinNet):
         inner = attn.w_msa
 
         def project(x: Tensor) -> Tensor:
-            return attn.drop(inner.proj_drop(run(inner.proj, x)))
+            return attn.drop(inner.proj_drop(inner.proj(x)))
 
         attention = windows.WindowAttention(inner, self._windows(attn, grid), grid)
         return self._calling(block, grid)._replace(attention=attention, project=project)

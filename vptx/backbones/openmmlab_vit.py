@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from vptx.backbones.base import Context, LayerOutput, Net, count_channels, has_own_forward, is_a, kind_of, measure_stem
-from vptx.backbones.linear import linear, run
 from vptx.backbones.memory import SelfAttention, Spelling, same
 from vptx.geometry import Geometry
 from vptx.readout import OWN
@@ -165,7 +165,7 @@ class MMPretrainViT(OpenMMLabViT):
         dropout = attn.attn_drop if attn.training else 0.0
         return (
             SelfAttention(attn.qkv.weight, attn.qkv.bias, attn.num_heads, dropout),
-            lambda x: attn.out_drop(attn.gamma1(attn.proj_drop(run(attn.proj, x)))),
+            lambda x: attn.out_drop(attn.gamma1(attn.proj_drop(attn.proj(x)))),
         )
 
     def _format(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -260,7 +260,7 @@ class MMSegViT(OpenMMLabViT):
             SelfAttention(
                 inner.in_proj_weight, inner.in_proj_bias, attn.num_heads, inner.dropout if inner.training else 0.0
             ),
-            lambda x: attn.dropout_layer(attn.proj_drop(linear(x, inner.out_proj.weight, inner.out_proj.bias))),
+            lambda x: attn.dropout_layer(attn.proj_drop(F.linear(x, inner.out_proj.weight, inner.out_proj.bias))),
         )
 
     def _format(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor | list[Tensor]:

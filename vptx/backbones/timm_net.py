@@ -9,16 +9,13 @@ from typing import Any, ClassVar
 
 import timm
 from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_data_config
-from timm.layers import HybridEmbed, Mlp, PatchEmbed
+from timm.layers import HybridEmbed, PatchEmbed
 from torch import Tensor, nn
 
 from vptx.backbones.base import Net, count_channels, measure_stem
-from vptx.backbones.linear import PARTS
 from vptx.weights import load_weights
 
 __all__ = ['TimmNet', 'TimmTransformer', 'divides', 'find_owner']
-
-PARTS[Mlp] = ('fc1', 'act', 'drop1', 'norm', 'fc2', 'drop2')
 
 
 class TimmNet(Net):

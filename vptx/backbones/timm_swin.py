@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from vptx.backbones import windows
 from vptx.backbones.base import Context
-from vptx.backbones.linear import run
 from vptx.backbones.memory import Spelling, same
 from vptx.backbones.swin import SwinNet
 from vptx.backbones.timm_net import TimmTransformer
@@ -118,7 +117,7 @@ class TimmSwin(SwinNet, TimmTransformer):
         attn = block.attn
         attention = windows.WindowAttention(attn, self._windows(block), grid)
         how = self._calling(block, grid)
-        return how._replace(attention=attention, project=lambda x: how.project(attn.proj_drop(run(attn.proj, x))))
+        return how._replace(attention=attention, project=lambda x: how.project(attn.proj_drop(attn.proj(x))))
 
     def _calling(self, block: nn.Module, grid: tuple[int, int]) -> Spelling:
         def attention(x: Tensor, memory: None) -> Tensor:
@@ -129,10 +128,10 @@ class TimmSwin(SwinNet, TimmTransformer):
                 same,
                 attention,
                 lambda x: block.drop_path1(block.norm1(x)),
-                lambda x: x + block.drop_path2(block.norm2(run(block.mlp, x))),
+                lambda x: x + block.drop_path2(block.norm2(block.mlp(x))),
             )
         return Spelling(
-            block.norm1, attention, block.drop_path1, lambda x: x + block.drop_path2(run(block.mlp, block.norm2(x)))
+            block.norm1, attention, block.drop_path1, lambda x: x + block.drop_path2(block.mlp(block.norm2(x)))
         )
 
     def _windows(self, block: nn.Module) -> windows.Windows:

@@ -16,7 +16,6 @@ from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import Tensor, nn
 
 from vptx.backbones.base import Context
-from vptx.backbones.linear import run
 from vptx.backbones.memory import Memory, SelfAttention, Spelling, attend_first, same
 from vptx.backbones.spelling import is_unseen
 from vptx.backbones.timm_net import TimmTransformer
@@ -128,11 +127,11 @@ class TimmViT(TimmTransformer):
         attn = block.attn
 
         def project(x: Tensor) -> Tensor:
-            x = attn.proj_drop(run(attn.proj, getattr(attn, 'norm', same)(x)))
+            x = attn.proj_drop(attn.proj(getattr(attn, 'norm', same)(x)))
             return block.drop_path1(_scaled(block, 1, x))
 
         def feed(x: Tensor) -> Tensor:
-            return x + block.drop_path2(_scaled(block, 2, run(block.mlp, block.norm2(x))))
+            return x + block.drop_path2(_scaled(block, 2, block.mlp(block.norm2(x))))
 
         return Spelling(block.norm1, self._attention(layer, context, length), project, feed)
 

@@ -15,7 +15,6 @@ from torchvision.models import Swin_T_Weights, Swin_V2_T_Weights, SwinTransforme
 
 from vptx.backbones import windows
 from vptx.backbones.base import Context, count_channels, measure_stem
-from vptx.backbones.linear import linear, run
 from vptx.backbones.memory import Spelling, same
 from vptx.backbones.swin import SwinNet
 from vptx.geometry import Geometry
@@ -149,13 +148,13 @@ class TorchvisionSwin(SwinNet):
                 same,
                 attention,
                 lambda x: block.stochastic_depth(block.norm1(x)),
-                lambda x: x + block.stochastic_depth(block.norm2(run(block.mlp, x))),
+                lambda x: x + block.stochastic_depth(block.norm2(block.mlp(x))),
             )
         return Spelling(
             block.norm1,
             attention,
             block.stochastic_depth,
-            lambda x: x + block.stochastic_depth(run(block.mlp, block.norm2(x))),
+            lambda x: x + block.stochastic_depth(block.mlp(block.norm2(x))),
         )
 
     def _windows(self, attn: nn.Module, grid: tuple[int, int]) -> windows.Windows:
@@ -202,7 +201,7 @@ class _Map(NamedTuple):
     bias: Tensor | None
 
     def __call__(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+        return F.linear(x, self.weight, self.bias)
 
 
 class _Dropout(NamedTuple):

@@ -8,18 +8,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torchvision.models import VisionTransformer, ViT_B_16_Weights, get_model
-from torchvision.models.vision_transformer import EncoderBlock, MLPBlock
+from torchvision.models.vision_transformer import EncoderBlock
 
 from vptx.backbones.base import Context, Net, count_channels, measure_stem
-from vptx.backbones.linear import PARTS, linear, run
 from vptx.backbones.memory import SelfAttention, Spelling
 from vptx.geometry import Geometry
 from vptx.registry import NETS
-
-PARTS[MLPBlock] = ()
 
 
 @NETS.register_module()
@@ -118,8 +116,8 @@ class TorchvisionViT(Net):
         return Spelling(
             block.ln_1,
             SelfAttention(attn.in_proj_weight, attn.in_proj_bias, attn.num_heads, dropout),
-            lambda x: block.dropout(linear(x, attn.out_proj.weight, attn.out_proj.bias)),
-            lambda x: x + run(block.mlp, block.ln_2(x)),
+            lambda x: block.dropout(F.linear(x, attn.out_proj.weight, attn.out_proj.bias)),
+            lambda x: x + block.mlp(block.ln_2(x)),
         )
 
     def finish(self, tokens: Tensor) -> Tensor:

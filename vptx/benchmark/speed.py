@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 import vptx
 from vptx.backbones import wrap_backbone
+from vptx.backbones.base import Context
 from vptx.files import write_whole
 from vptx.prompted import PromptedNetwork
 from vptx.prompters import Prompter
@@ -209,9 +210,15 @@ def candidates(network: nn.Module, methods: Mapping[str, Method], baselines: boo
             net = wrap_backbone(another())
             net.geometry = replace(net.geometry, doors=net.geometry.doors - {'memory'})
             net.first_rows = lambda *arguments: None  # type: ignore[method-assign]
+            net.block = partial(_as_the_library, net.block)  # type: ignore[method-assign]
             model = vptx.attach(PromptedNetwork(net, OWN), prompter, tune)
             found.append(Candidate(name + CONCATENATED, model, _trained(model)))
     return found
+
+
+def _as_the_library(block: Callable[..., Tensor], tokens: Tensor, layer: int, context: Context, *rest: Any) -> Tensor:
+    """A layer by its library's own forward: without a memory, and exact."""
+    return block(tokens, layer, context)
 
 
 def _trained(model: nn.Module) -> list[nn.Parameter]:

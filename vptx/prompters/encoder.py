@@ -35,5 +35,5 @@ def encode(net: Any, image: Tensor) -> Tensor:
     tokens, context = net.embed(image)
     for layer in range(net.geometry.depth):
         tokens, context = net.merge(tokens, layer, context)
-        tokens = net.block(tokens, layer, context)
+        tokens = net.block(tokens, layer, context, exact=False)
     return tokens
