@@ -390,9 +390,11 @@ def test_onnxruntime_and_openvino_give_what_the_model_gives(network, kind, tmp_p
     found = session(tmp_path / 'model.onnx')
     for number in (1, 2, 3, 8):
         wanted = asked(model, images(number))
-        assert close(found.run(None, dict(image=images(number).numpy()))[0], wanted)
-        assert close(read(dict(image=images(number).numpy()))[0], wanted)
-    assert not close(wanted.numpy(), asked(vptx.attach(tiny(network), None).eval(), images(8)))
+        outputs = found.run(None, dict(image=images(number).numpy()))[0], read(dict(image=images(number).numpy()))[0]
+        assert all(close(output, wanted) for output in outputs)
+    # Farther than rounding: on a Swin V2 of random weights prompts change little.
+    wrong = max(np.abs(output - wanted.numpy()).max() for output in outputs)
+    assert (wanted - asked(vptx.attach(tiny(network), None).eval(), images(8))).abs().max() > 10 * wrong
 
 
 def test_a_folded_model_stays_folded(tmp_path):
