@@ -12,6 +12,7 @@ from mmengine.optim import OptimWrapper
 from networks import NETWORKS, classifier, config, image_prompters, images, tiny, wrapped
 
 import vptx
+from vptx.attach import find_prompted_network
 from vptx.registry import PROMPTERS
 
 PROMPTERS.import_from_location()
@@ -53,12 +54,39 @@ def test_compiled_in_one_graph(network, kind):
     torch.compiler.reset()
     model = attached(network, kind)
     expected = run(model, model)
-    found = run(torch.compile(model, backend='eager', fullgraph=True), model)
+    check_same(run(torch.compile(model, backend='eager', fullgraph=True), model), expected)
+
+
+def check_same(found, expected) -> None:
+    """Output and gradients, to rounding."""
     pairs = list(zip([found[0], *found[1]], [expected[0], *expected[1]], strict=True))
     # Some gradients are the rounding of sums that are zero, which is as large as what is summed.
     largest = max(float(theirs.abs().max()) for _, theirs in pairs)
     for ours, theirs in pairs:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=max(1e-5, 1e-6 * largest))
+
+
+@pytest.mark.parametrize('kind', image_prompters())
+def test_modules_of_layers_compiled_by_themselves(kind):
+    """As ``module.compile()`` does, which leaves the forward of the whole as it is."""
+    torch.compiler.reset()
+    if refusal('plain', kind):
+        return
+    model = attached('plain', kind)
+    expected = run(model, model)
+    for block in find_prompted_network(model).net.model.blocks:
+        block.attn.compile(backend='eager')
+        block.mlp.compile(backend='eager')
+    prompter = find_prompted_network(model).prompter
+    try:
+        found = run(model, model)
+    except ValueError as error:
+        found, said = None, str(error)
+    if found is None:  # what acts in attention itself, or after it, does not get into a module that is called
+        assert prompter.acts_between or 'memory' in prompter.doors
+        assert 'is compiled by itself' in said
+    else:
+        check_same(found, expected)
 
 
 def differ(found, expected):

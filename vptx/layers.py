@@ -107,10 +107,12 @@ class PromptedLayers(BaseModule):
             self._compiled_at = OUTSIDE
             return output
         token = _here.set(at)
+        self._compiled_at = at  # for a module of a layer that is compiled by itself
         try:
             return function(*inputs)
         finally:
             _here.reset(token)
+            self._compiled_at = OUTSIDE
 
     def _inside(self, site: Site, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         at = self._compiled_at if torch.compiler.is_compiling() else _here.get()

@@ -273,7 +273,7 @@ class Net(BaseModule):
                 what = 'keys and values' if between is None else 'prompter between attention and MLP'
                 raise ValueError(
                     f'layer {layer} of {self.geometry.name} has to be called, as a module of it has a hook (a '
-                    'prompter that acts inside, such as LoRA, sets some) or is not '
+                    'prompter that acts inside, such as LoRA, sets some), is compiled by itself or is not '
                     f"as its library made it, and the library's own forward takes no {what}: take the change off, or "
                     'use another prompter'
                 )
