@@ -109,6 +109,7 @@ def test_shell_blocks_run(page, installed, tmp_path):  # noqa: F811
             (tmp_path / name[1]).write_text(code)
     variables = {name: value for name, value in environment().items() if name != 'PYTHONPATH'}
     variables['PATH'] = os.pathsep.join([str(installed), str(Path(sys.executable).parent), os.environ['PATH']])
-    for line in lines(page):
-        done = subprocess.run(['bash', '-c', line], cwd=tmp_path, env=variables, capture_output=True, text=True)
-        assert done.returncode == 0, f'{line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}'
+    # One shell, as a reader has, where a variable stays; -x writes each command to its errors.
+    script = ['bash', '-exc', '\n'.join(lines(page))]
+    done = subprocess.run(script, cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, f'{done.stdout[-2000:]}\n{done.stderr[-4000:]}'
