@@ -112,6 +112,33 @@ def test_one_that_does_not_come(agree):
     assert isinstance(ends[1], SystemExit)
 
 
+def test_the_one_that_keeps_the_store_ends(tmp_path):
+    keeper = """if True:
+        import os, sys, time
+        from torch.distributed import TCPStore
+        store = TCPStore('localhost', 0, 2, True, wait_for_workers=False)
+        print(store.port, flush=True)
+        sys.stdin.readline()
+        os._exit(0)
+    """
+    command = [sys.executable, '-c', keeper]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        store = torch.distributed.TCPStore('localhost', int(process.stdout.readline()), 2, False)
+        ends = []
+
+        def wait() -> None:
+            with pytest.raises(SystemExit) as end:
+                launch._agree(store, 1, 2, dict(host='host1', equal=EQUAL, gpu=None), str(tmp_path), 20)
+            ends.append(end.value.code)
+
+        thread = Thread(target=wait)
+        thread.start()
+        time.sleep(0.3)  # it waits for the first one
+        process.communicate('\n')
+        thread.join()
+    assert re.fullmatch(r'process 1 on \S+ has lost the process that keeps their store', ends[0])
+
+
 def test_a_work_dir_that_cannot_be_written(tmp_path, agree):
     (tmp_path / 'file').touch()
     folder = str(tmp_path / 'file' / 'work')

@@ -219,8 +219,10 @@ def _agree(store: Store, rank: int, size: int, said: Mapping, work_dir: str | No
             store.set(f'clock/{rank}', repr(time.time()))
             store.wait(['fault'], wait)
             fault = store.get('fault').decode()
-    except torch.distributed.DistError:
-        fault = f'process {rank} on {platform.node()} has waited {seconds:g} s for the others, or their store is gone'
+    except torch.distributed.DistError as error:
+        waited = isinstance(error, torch.distributed.DistStoreError)
+        what = f'has waited {seconds:g} s for the others' if waited else 'has lost the process that keeps their store'
+        fault = f'process {rank} on {platform.node()} {what}'
         if rank == 0:
             raise RuntimeError(fault) from None
         raise SystemExit(fault) from None
