@@ -129,6 +129,23 @@ def test_layers_that_their_library_computes_are_fast(kind, with_cp):
     assert not torch.overrides._get_current_function_mode_stack()
 
 
+@pytest.mark.parametrize('kind', ['DeepPrompter', 'LoRA'])
+def test_a_mode_of_the_user_sees_every_linear_map(kind):
+    class Seen(torch.overrides.TorchFunctionMode):
+        linear = 0
+
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            self.linear += func is nn.functional.linear
+            assert '_linear_pointwise' not in str(func)
+            return func(*args, **(kwargs or {}))
+
+    torch.manual_seed(0)
+    model = vptx.attach(timm.create_model('vit_tiny_patch16_224', **TINY).eval(), dict(type=kind))
+    with Seen() as seen:
+        model(torch.randn(2, 3, 32, 32))
+    assert seen.linear >= 4 * TINY['depth']
+
+
 def test_without_a_prompter_it_is_the_librarys_to_the_bit():
     torch.manual_seed(0)
     network, image = timm.create_model('vit_tiny_patch16_224', **TINY).eval(), torch.randn(2, 3, 32, 32)

@@ -266,6 +266,7 @@ class Net(BaseModule):
         memory: Memory | None,
         between: Callable[[Tensor], Tensor] | None,
     ) -> Tensor:
+        """``block``, to rounding."""
         if isinstance(memory, EachMemory) and not self.is_spelt(layer):
             memory = self._as_tokens(memory, layer)
         if between is not None or (memory is not None and not isinstance(memory, Tensor)):

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from vptx.backbones.fused import may_fuse
 
@@ -52,6 +53,8 @@ def _is_fused(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         and not torch.is_autocast_enabled('cpu')
         and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors[1:]))
         and torch.backends.mkldnn.is_available()
+        # A mode of yours that counts or replaces F.linear has to see it.
+        and all(isinstance(mode, (_FastLinear, DeviceContext)) for mode in _get_current_function_mode_stack())
         and may_fuse(*tensors)
     )
 
