@@ -28,8 +28,9 @@ class Zygote:
         return self
 
     def __exit__(self, *_) -> None:
-        self.process.stdin.close()
-        self.process.wait(60)
+        # It holds nothing. The end of its input may never come: what a test forked (workers of a loader) has the pipe, too.
+        self.process.kill()
+        self.process.wait()
 
     def run(self, name: str, *arguments, cwd: Path | str = '.', log: Path) -> tuple[int, str]:
         """Run a tool in a process of its own: its exit status (negative: the signal that killed it) and output."""
