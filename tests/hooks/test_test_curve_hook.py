@@ -37,7 +37,9 @@ def test_a_run_that_is_resumed_has_the_figures_from_before(tmp_path):
     hooks = [hook(DROPS), dict(type='TestCurveHook')]
     whole = run(tmp_path / 'whole', hooks[1]).do()
     interrupted(tmp_path / 'half' / 'run', 7, hooks=hooks, **{'train_cfg.max_epochs': 3})
-    assert run(tmp_path / 'half', hooks[1]).do().curve == whole.curve
+    half = run(tmp_path / 'half', hooks[1]).do()
+    assert half.curve == whole.curve
+    assert half.processor == 0 < whole.processor  # of a part of the training it would mislead
 
 
 def test_bad_input(tmp_path):

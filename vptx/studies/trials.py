@@ -85,7 +85,7 @@ class Trial:
         figures: all that its evaluators gave.
         transfer: score on the test split of other tasks, those of ``transfer`` in its config.
         curve: score on the test split after epochs, the last of them included, of a config with ``final.curve``.
-        processor: seconds of processor time that training took in this process, without tests between epochs.
+        processor: seconds of processor time that training took, without tests between epochs; 0 if it was resumed.
     """
 
     point: Point
@@ -211,7 +211,8 @@ class Run:
         try:
             started = time.process_time()
             runner.train()
-            trial.processor = time.process_time() - started - TestCurveHook.seconds(runner)
+            if not config.get('resume'):  # else this process trained a part of it
+                trial.processor = time.process_time() - started - TestCurveHook.seconds(runner)
             judged = runner.val() if self.seen == 'val' else runner.test()
             score = float(judged[metric_of(config, self.seen)])  # mmseg gives a number of NumPy
             if isfinite(score):
