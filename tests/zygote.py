@@ -28,7 +28,7 @@ class Zygote:
         return self
 
     def __exit__(self, *_) -> None:
-        # It holds nothing. The end of its input may never come: what a test forked (workers of a loader) has the pipe, too.
+        # Nothing is lost, and the end of its input may never come: workers of a loader hold the pipe open, too.
         self.process.kill()
         self.process.wait()
 
