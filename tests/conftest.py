@@ -20,6 +20,9 @@ from vptx.registry import MAPPINGS, NETS, PROMPTERS, TEXT_TOWERS
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)  # the networks are tiny, and two tests may run side by side
 make_configs_cheap()
+# Autograd counts GPUs at its first backward pass. Later than the first test that compiles, it would count one that is
+# not there and start threads for it, and tests could not fork processes that train.
+torch.zeros(1, requires_grad=True).backward()
 
 
 def pytest_collection_finish() -> None:

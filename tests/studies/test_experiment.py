@@ -134,6 +134,23 @@ def test_a_run_that_fails_is_told_and_takes_nothing_with_it(tmp_path, configs, m
     assert not (failed / 'error.txt').exists()
 
 
+def test_in_a_process_that_has_compiled_before_its_first_backward_pass(tmp_path, configs, zygote):
+    script = tmp_path / 'notebook.py'
+    script.write_text(f"""
+import torch
+
+from vptx.studies.protocol import studies
+from vptx.studies.trials import side_by_side
+
+if __name__ == '__main__':
+    torch.compile(torch.nn.Linear(2, 2), backend='eager')(torch.ones(1, 2)).sum().backward()
+    (study,) = studies({configs[:1]}, {str(tmp_path / 'out')!r}, factors=[1], seeds=[0])
+    assert [reason for _, reason in side_by_side(study.todo)] == ['', '']
+    assert len(study.outcome().test) == 1
+""")
+    assert zygote.script(script, log=tmp_path / 'log.txt') == (0, '')
+
+
 def test_data_that_cannot_be_built_are_an_error_before_anything_runs(tmp_path):
     data = dict(dataset=dict(type='Digits', split='val', crowded=-1, pipeline=[]), _delete_=True)
     path = write_config(tmp_path / 'deep.py', tmp_path / 'deep', hooks=[hook()], test_dataloader=data)

@@ -291,11 +291,11 @@ def side_by_side(todo: Callable[[], Iterable[Run]], jobs: int = 1) -> Iterator[t
     if jobs < 1:
         raise ValueError(f'jobs must be a whole number of at least 1, not {jobs}')
     threads = max(1, torch.get_num_threads() // jobs)
-    if torch.cuda.is_available():
-        context: Any = get_context('spawn')  # CUDA does not outlive a fork
-    else:
-        context = get_context('fork')
+    if _may_fork():
+        context: Any = get_context('fork')
         _prepare(todo())
+    else:
+        context = get_context('spawn')
     running: dict[Any, tuple[Any, Any, Run]] = {}
     try:
         while True:
@@ -315,6 +315,24 @@ def side_by_side(todo: Callable[[], Iterable[Run]], jobs: int = 1) -> Iterator[t
     finally:
         for process, *_ in running.values():
             process.terminate()
+
+
+def _may_fork() -> bool:
+    """Whether what is forked can train: not with CUDA, nor where autograd has started threads.
+
+    It does so at the first backward pass of a process, for each GPU that it then sees. From the first model on that is
+    compiled or exported without a GPU, PyTorch pretends to have one, and autograd sees that, too.
+    """
+    if torch.cuda.is_available():
+        return False
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with suppress(RuntimeError):
+            torch.zeros(1, requires_grad=True).backward()
+            status = 0
+        os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def _prepare(runs: Iterable[Run]) -> None:
