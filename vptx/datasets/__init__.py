@@ -1,5 +1,5 @@
-"""On what: the mini benchmarks, which need no download; VTAB-1k and FGVC; CoOp's data sets; your own images; and
-public data sets with a validation split held out."""
+"""On what: the mini benchmarks, which need no download; VTAB-1k and FGVC; CoOp's data sets; your own images; real
+images that ``make real`` fetches; and public data sets with a validation split held out."""
 
 from .bahng import RESISC45, SVHN, CLEVRCount
 from .bands import LoadBands
@@ -17,6 +17,7 @@ from .mini.formula import FormulaImages
 from .mini.mini_vtab import MiniVTAB
 from .mini.photo_patches import PhotoPatches
 from .random_views import RandomViews
+from .real_images import RealImages, RealTask
 from .subset import Subset
 from .suites import TASKS, set_task
 
@@ -44,6 +45,8 @@ __all__ = [
     'NamedTask',
     'PhotoPatches',
     'RandomViews',
+    'RealImages',
+    'RealTask',
     'Subset',
     'Task',
     'WriteCaption',

@@ -180,11 +180,11 @@ class Study:
         seeds: Sequence[int] | None = None,
     ) -> None:
         self.config = config = read_config(path, net)
-        if task is not None:
-            set_task(config, task)
         if variant:
             check_options(config, config.variants[variant], f"variant '{variant}':")
             config.merge_from_dict(deepcopy(config.variants[variant]))
+        if task is not None:  # of a variant's head or mapping, too
+            set_task(config, task)
         check_options(config, options)
         config.merge_from_dict(dict(options))
         self.leaf, self.net, self.variant = Path(path).stem, net or '', variant

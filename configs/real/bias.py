@@ -1,14 +1,12 @@
-"""Biases on the stamps: a ViT-S/14 of DINOv2's make that was tuned for saliency, at 98 px.
+"""Biases on real images: a ViT-S/14 of DINOv2's make that was tuned for saliency, at 98 px.
 
-vptx: 53.0 % of the test images (51.8 to 54.0, three seeds), at lr 0.001; docs/real.md has the tables.
-
-python tools/experiment.py configs/real/vpt_*.py --out work_dirs/real/vpt --features work_dirs/real/features
+python tools/experiment.py configs/real/bias.py --tasks all
 """
 
 _base_ = [
     '../_base_/nets/vit_s14_saliency.py',
     '../_base_/prompters/bias.py',
-    '../_base_/tasks/stamps.py',
+    '../_base_/tasks/real_images.py',
     '../_base_/protocols/real.py',
     '../_base_/runtime.py',
 ]
@@ -16,3 +14,4 @@ _base_ = [
 model = dict(backbone=dict(net=dict(img_size=98)), head=dict(num_classes=7))
 # The head takes three times the rate of the biases.
 optim_wrapper = dict(optimizer=dict(lr=1e-3), paramwise_cfg=dict(custom_keys=dict(head=dict(lr_mult=3))))
+final = dict(curve=6)
