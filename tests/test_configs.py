@@ -491,7 +491,7 @@ def test_trained_numbers_are_those_of_the_paper():
     assert sum(parameter.numel() for parameter in find_prompted_network(deep).net.parameters()) == 85_798_656
 
 
-@pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if parsed(leaf).get('final')])
+@pytest.mark.parametrize('leaf', [leaf for leaf in LEAVES if parsed(leaf).get('grid')])
 def test_learning_rate_is_a_point_of_the_grid(leaf):
     config = parsed(leaf)
     stated = config.optim_wrapper.optimizer.lr

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,22 @@ def test_figures_are_as_their_script_draws_them(monkeypatch):
     drawn = figures.files()
     assert {path: path.read_text() for path in drawn} == drawn
     assert set((DOCS / 'assets').rglob('*.svg')) <= set(drawn)
+
+
+@pytest.mark.parametrize('page', ['real'])
+def test_tables_of_methods_are_those_of_the_runs(page, tmp_path, monkeypatch):
+    """python website/method_tables.py"""
+    monkeypatch.setattr(sys, 'path', [str(ROOT / 'website'), *sys.path])
+    from method_tables import complete, groups, read
+
+    with tarfile.open(DOCS / f'{page}_runs.tar.xz') as archive:
+        archive.extractall(tmp_path, filter='data')
+    found = read([tmp_path / 'methods'])
+    lines = (DOCS / f'{page}.md').read_text().splitlines()
+    for net in dict.fromkeys(o.net for o in found.outcomes):
+        methods = complete(found, net)
+        rows = [row for made in groups(found, methods) for row in made.splitlines()[2:]]
+        assert len(rows) >= len(methods) > 0 and not set(rows) - set(lines)
 
 
 def test_the_notebook_has_run():

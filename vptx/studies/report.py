@@ -40,7 +40,17 @@ from vptx.studies.records import as_record, inside, read_config, read_rows
 from vptx.studies.results import STAR, Outcome, families, group_means, spread, table
 from vptx.studies.trials import name_of
 
-__all__ = ['AGAINST', 'Found', 'best_epochs', 'comparison', 'curves', 'read', 'significance', 'write']
+__all__ = [
+    'AGAINST',
+    'Found',
+    'best_epochs',
+    'comparison',
+    'curves',
+    'means_with_errors',
+    'read',
+    'significance',
+    'write',
+]
 
 DASH = '-'
 MEANS = ('mean of groups', 'mean of tasks')
@@ -340,7 +350,7 @@ def comparison(found: Found, against: Sequence[str]) -> str:
         cells = [_against(scores, baseline, len(tasks)) for baseline in baselines]
         lines = []
         for name, method in methods.items():
-            lines.append([name, *_means_with_errors(found, method, tasks)])
+            lines.append([name, *means_with_errors(found, method, tasks)])
             for column in cells:
                 lines[-1] += column.get(name, [DASH] * 3)
             rows = found.final(method)
@@ -381,7 +391,7 @@ COMPARED = (
 )
 
 
-def _means_with_errors(found: Found, method: str, tasks: Sequence[str]) -> list[str]:
+def means_with_errors(found: Found, method: str, tasks: Sequence[str]) -> list[str]:
     """Mean of groups and mean of tasks; a dash where runs are missing."""
     of, reached = found.of(method), found.reached(method)
     complete = [task for task in tasks if task in reached and not of[task].missing]
