@@ -213,9 +213,7 @@ TRAINED = covering(
 def marked(leaves: list[str]) -> list:
     """Those that differ from others in their images alone are slow, and so are baselines on other images."""
     baseline = re.compile(r'(vtab|fgvc|cls|real|mini)/(?!digits).*_(linear|bias|full|partial_1|mlp_3)\.py')
-    others_images = re.compile(
-        r'_transfer|cifar100_(vpt|added|pad)|photo_patches_(?!vpt_deep)|fgvc/(?!.*vpt_deep)'
-    )
+    others_images = re.compile(r'_transfer|cifar100_(vpt|added|pad)|photo_patches_(?!vpt_deep)|fgvc/(?!.*vpt_deep)')
     slow = [bool(others_images.search(leaf) or baseline.fullmatch(leaf)) for leaf in leaves]
     return [pytest.param(leaf, marks=[pytest.mark.slow] * is_slow) for leaf, is_slow in zip(leaves, slow)]
 

@@ -1,4 +1,4 @@
-"""Write the tables of methods of the documentation from the runs behind them, which come with it:
+"""Write the tables of methods of the documentation from the runs that come with it:
 
 mkdir -p work_dirs/real && tar xf docs/real_runs.tar.xz -C work_dirs/real
 python website/method_tables.py work_dirs/real/methods
@@ -82,7 +82,9 @@ def differences(found: Found, methods: Mapping[str, str], against: tuple[str, ..
         tasks = holm({name: pair.tasks for name, pair in pairs.items() if pair})
         for name, line in lines.items():
             pair = pairs.get(name)
-            cells = [f'{round(pair.mean, 1) + 0.0:+.1f} ± {pair.error:.1f}', _p(seeds[name]), _p(tasks[name])] if pair else [DASH] * 3
+            cells = [DASH] * 3
+            if pair:  # a zero has no minus sign
+                cells = [f'{round(pair.mean, 1) + 0.0:+.1f} ± {pair.error:.1f}', _p(seeds[name]), _p(tasks[name])]
             line += cells[: 2 if few else 3]
     heads = [[f'less {name}', '*p*, seeds', '*p*, tasks'][: 2 if few else 3] for name in against]
     return table(['method', *(column for head in heads for column in head)], list(lines.values()))

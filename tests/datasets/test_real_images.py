@@ -1,4 +1,4 @@
-"""Real images as tasks of one suite, and experiment configs pointed at them. What ``make real`` fetches is not needed."""
+"""Real images as tasks of one suite, and configs pointed at them; what ``make real`` fetches is not needed."""
 
 from pathlib import Path
 
