@@ -55,6 +55,6 @@ def test_the_head_of_a_variant_gets_it_too(tmp_path):
     assert found['bayesian_plus', 'clip_art'].custom_hooks[0].mapping.num_classes == 10
 
 
-def test_both_tables_of_methods_have_the_same_methods(tmp_path):
+def test_both_tables_of_methods_have_the_same_methods():
     mini = read_config(REAL.parent / 'mini_vtab/methods.py').variants
     assert read_config(REAL / 'methods.py').variants == mini and len(mini) == 21
