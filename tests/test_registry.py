@@ -3,7 +3,7 @@ import re
 import pytest
 from mmengine.registry import HOOKS as ROOT_HOOKS
 
-from vptx.prompters import DeepPrompter, Prompter
+from vptx.prompters import DeepPrompter, Prompter, ShallowPrompter
 from vptx.registry import NETS, PROMPTERS, build
 
 
@@ -43,9 +43,43 @@ def test_no_type():
         build(PROMPTERS, dict(P=5))
 
 
+@pytest.mark.parametrize(
+    'name, nearest',
+    [('DeepPrompt', 'DeepPrompter'), ('LoRAPrompter', 'LoRA'), ('lora', 'LoRA'), ('ReinPrompter', 'Rein')]
+    + [('VPTDeep', 'DeepPrompter'), ('DualPrompter', 'DualPrompt'), ('prefix', 'PrefixPrompter')],
+)
+def test_the_nearest_name_does_not_hang_on_case_or_ending(name, nearest):
+    with pytest.raises(ValueError, match=rf"unknown prompter '{name}'; did you mean {nearest}\?"):
+        build(PROMPTERS, dict(type=name))
+
+
 def test_an_argument_that_the_class_does_not_take():
-    with pytest.raises(TypeError, match=r"PrependedPixelPrompter: .* unexpected keyword argument 'tokens'"):
+    with pytest.raises(TypeError, match=r"^PrependedPixelPrompter takes no argument 'tokens'; did you mean num_tokens"):
         build(PROMPTERS, dict(type='PrependedPixelPrompter', tokens=5))
+
+
+@pytest.mark.parametrize(
+    'kind', sorted(n for n, kind in PROMPTERS.module_dict.items() if kind.__module__[:5] == 'vptx.')
+)
+def test_every_prompter_refuses_an_argument_that_it_does_not_take(kind):
+    with pytest.raises(TypeError, match=rf"^{kind} takes no argument 'quux'\. It takes "):
+        build(PROMPTERS, dict(type=kind, quux=5))
+
+
+@pytest.mark.parametrize('make', [DeepPrompter, ShallowPrompter])
+def test_arguments_of_the_embedding_are_checked_before_there_is_a_network(make):
+    make(dropout=0.1, project_dim=8)
+    with pytest.raises(TypeError, match=r"Prompter takes no argument 'drop'; did you mean dropout\? .*num_tokens, "):
+        make(drop=0.1)
+
+
+def test_an_error_inside_of_a_constructor_stays():
+    class Broken(Prompter):
+        def __init__(self, size=1):
+            dict(size=size).update(3)
+
+    with pytest.raises(TypeError, match=r"^Broken: 'int' object is not iterable"):
+        build(PROMPTERS, dict(type=Broken, size=2))
 
 
 def test_hooks_are_found_whatever_the_default_scope():

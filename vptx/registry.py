@@ -5,8 +5,10 @@ adds (hooks, datasets, optimizer wrapper constructors) goes into MMEngine's root
 finds it whatever its ``default_scope``.
 """
 
+import re
 import warnings
-from difflib import get_close_matches
+from collections.abc import Iterable
+from difflib import SequenceMatcher
 from typing import Any
 
 from mmengine.registry import (
@@ -20,6 +22,8 @@ from mmengine.registry import (
     Registry,
 )
 from torch import nn
+
+from vptx.arguments import check_names
 
 __all__ = [
     'DATASETS',
@@ -73,8 +77,8 @@ def build(registry: Registry, config: Any) -> Any:
         found = registry.module_dict.get(kind.rpartition('.')[2])
         if found is None:
             known = sorted(registry.module_dict)
-            near = get_close_matches(kind, known, n=1)
-            hint = f'; did you mean {near[0]}?' if near else '.'
+            near = _nearest(kind, known, registry.name)
+            hint = f'; did you mean {near}?' if near else '.'
             raise ValueError(
                 f"unknown {registry.name} '{kind}'{hint} Registered: {', '.join(known)}. One of your own is found "
                 "once its module is imported: custom_imports=dict(imports=['my_module'])"
@@ -83,4 +87,24 @@ def build(registry: Registry, config: Any) -> Any:
     try:
         return kind(**arguments)
     except TypeError as error:
+        if f'{kind.__name__} takes no argument' in str(error):
+            raise
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown and unknown[1] in arguments:
+            check_names(kind, [unknown[1]])
         raise TypeError(f'{kind.__name__}: {error}') from error
+
+
+def _nearest(name: str, known: Iterable[str], what: str) -> str:
+    """The registered name that is most like ``name``, whatever their case and whether they say ``what`` they are."""
+
+    def spellings(text: str) -> tuple[str, str]:
+        lower = text.lower()
+        return lower, lower.removesuffix(what.split()[-1]) or lower
+
+    def likeness(other: str) -> float:
+        pairs = [SequenceMatcher(None, *pair).ratio() for pair in zip(spellings(name), spellings(other))]
+        return max(pairs)
+
+    best = max(known, key=likeness, default='')
+    return best if best and likeness(best) >= 0.6 else ''

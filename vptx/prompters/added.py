@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vptx.geometry import At, Geometry
 from vptx.prompters.base import Prompter
-from vptx.prompters.embedding import PromptEmbedding
+from vptx.prompters.embedding import PromptEmbedding, embedding_arguments
 from vptx.registry import PROMPTERS
 
 
@@ -35,7 +35,7 @@ class AddedPrompter(Prompter):
         super().__init__()
         self.per_token = per_token
         self.deep = deep
-        self._embedding = embedding
+        self._embedding = embedding_arguments(type(self), embedding)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         self.prefix = geometry.prefix

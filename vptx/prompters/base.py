@@ -12,8 +12,8 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from vptx.arguments import asked, plain
 from vptx.geometry import Affine, At, EachMemory, Geometry, KeyValue, MixedMemory, Site
-from vptx.prompters.arguments import asked, plain
 from vptx.prompters.old_names import adapt, give_old_names
 
 __all__ = [

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vptx.geometry import At, Geometry
 from vptx.prompters.base import Prompter, check_listed, check_whole, pick_layers
-from vptx.prompters.embedding import PromptEmbedding
+from vptx.prompters.embedding import PromptEmbedding, embedding_arguments
 from vptx.registry import PROMPTERS
 
 
@@ -44,7 +44,7 @@ class CrossPrompter(Prompter):
         super().__init__()
         self.num_tokens = check_whole('num_tokens', num_tokens)
         self._asked = check_listed(layers)
-        self._embedding = embedding
+        self._embedding = embedding_arguments(type(self), embedding)
 
     @property
     def settings(self) -> dict[str, Any]:

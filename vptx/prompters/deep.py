@@ -16,7 +16,7 @@ from torch import Tensor
 from vptx.binding import bind
 from vptx.geometry import At, Geometry
 from vptx.prompters.base import TokenPrompter
-from vptx.prompters.embedding import PromptEmbedding
+from vptx.prompters.embedding import PromptEmbedding, embedding_arguments
 from vptx.registry import PROMPTERS
 
 
@@ -51,7 +51,7 @@ class DeepPrompter(TokenPrompter):
         super().__init__(num_tokens, layers, carry)
         self.shared = shared
         self.embedded = embedded
-        self._embedding = embedding
+        self._embedding = embedding_arguments(type(self), embedding)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         super().bind(geometry, reads_prompts)

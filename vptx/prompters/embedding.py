@@ -1,6 +1,7 @@
 """Rows of learnt vectors: what most prompters are made of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from inspect import signature
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from vptx.arguments import check_names
 from vptx.files import read_array, read_safetensors
 from vptx.geometry import Geometry
 from vptx.tensors import check_numbers
 
-__all__ = ['PromptEmbedding', 'uniform_bound']
+__all__ = ['PromptEmbedding', 'embedding_arguments', 'uniform_bound']
 
 
 def uniform_bound(geometry: Geometry, width: int) -> float:
@@ -23,6 +25,16 @@ def uniform_bound(geometry: Geometry, width: int) -> float:
     """
     height, width_of_patch = geometry.patch
     return sqrt(6 / (geometry.channels * height * width_of_patch + width))
+
+
+def embedding_arguments(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a prompter of this ``kind`` hands to ``PromptEmbedding`` once it knows the network.
+
+    Raises:
+        TypeError: an argument that ``PromptEmbedding`` does not take.
+    """
+    check_names(kind, given, list(signature(PromptEmbedding).parameters)[3:])
+    return dict(given)
 
 
 class PromptEmbedding(BaseModule):

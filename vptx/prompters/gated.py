@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vptx.geometry import At, Geometry, Site
 from vptx.prompters.base import TokenPrompter, pick_sites
-from vptx.prompters.embedding import PromptEmbedding
+from vptx.prompters.embedding import PromptEmbedding, embedding_arguments
 from vptx.registry import PROMPTERS
 
 SMALLEST, LARGEST = 0.01, 10.0
@@ -55,7 +55,7 @@ class GatedPrompter(TokenPrompter):
         self.temperature = temperature
         if not temperature:
             self.doors = frozenset({'tokens'})
-        self._embedding = embedding
+        self._embedding = embedding_arguments(type(self), embedding)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         super().bind(geometry, reads_prompts)

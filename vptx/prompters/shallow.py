@@ -11,7 +11,7 @@ from torch import Tensor
 from vptx.geometry import At, Geometry
 from vptx.prompters.base import TokenPrompter
 from vptx.prompters.deep import DeepPrompter, make_plain
-from vptx.prompters.embedding import PromptEmbedding
+from vptx.prompters.embedding import PromptEmbedding, embedding_arguments
 from vptx.registry import PROMPTERS
 
 
@@ -30,7 +30,7 @@ class ShallowPrompter(TokenPrompter):
     def __init__(self, num_tokens: int = 50, embedded: bool = False, **embedding) -> None:
         super().__init__(num_tokens, layers=[0])
         self.embedded = embedded
-        self._embedding = embedding
+        self._embedding = embedding_arguments(type(self), embedding)
 
     def bind(self, geometry: Geometry, reads_prompts: bool = False) -> None:
         super().bind(geometry, reads_prompts)

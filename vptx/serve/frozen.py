@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vptx.arguments import asked, plain
 from vptx.attach import attach, detach, find_mapping, find_prompted_network
 from vptx.backbones import Net, wrap_backbone
 from vptx.binding import release
@@ -21,7 +22,6 @@ from vptx.mappings.base import LabelMapping
 from vptx.prompt_file import check_fit, fill, parse_prompt, pixels_of, readout_name
 from vptx.prompted import PromptedNetwork, parts_of
 from vptx.prompters import Prompter, StackedPrompter
-from vptx.prompters.arguments import asked, plain
 from vptx.prompters.mixed import MixedPrompter, check_mixed
 from vptx.readout import OWN, READS_PROMPTS, Readout
 from vptx.registry import MAPPINGS, PROMPTERS
