@@ -90,7 +90,7 @@ def build(registry: Registry, config: Any) -> Any:
         if f'{kind.__name__} takes no argument' in str(error):
             raise
         unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        if unknown and unknown[1] in arguments:
+        if isinstance(kind, type) and unknown and unknown[1] in arguments:  # not of something built inside
             check_names(kind, [unknown[1]])
         raise TypeError(f'{kind.__name__}: {error}') from error
 
