@@ -48,6 +48,8 @@ TARGETS = {50: 1.0, 200: 1.1}
 FOLDED = 1.02
 NETS = ['vit_base_patch16_224', 'vit_large_patch16_224', 'swin_base_patch4_window7_224']
 PARTS = ['group', 'speed', 'segmentation', 'ways']
+#: Seconds after which a part that has no time left is told so once more.
+AGAIN = 1.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -176,7 +178,7 @@ def _free(path: Path) -> Path:
 
 @contextmanager
 def _until(end: float | None) -> Iterator[None]:
-    """A context that a TimeoutError ends when ``time.monotonic`` has come to ``end``."""
+    """A context that a TimeoutError ends when ``time.monotonic`` has come to ``end``, or before it starts."""
 
     def stop(*_: object) -> None:
         raise TimeoutError('no time is left for it')
@@ -184,9 +186,12 @@ def _until(end: float | None) -> Iterator[None]:
     if end is None:
         yield
         return
+    if (left := end - time.monotonic()) <= 0:
+        stop()
     before = signal.signal(signal.SIGALRM, stop)
     try:
-        signal.setitimer(signal.ITIMER_REAL, max(end - time.monotonic(), 1e-3))
+        # Again and again: what runs when the first comes, such as a callback of the garbage collector, may swallow it.
+        signal.setitimer(signal.ITIMER_REAL, left, AGAIN)
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
