@@ -48,7 +48,7 @@ TARGETS = {50: 1.0, 200: 1.1}
 FOLDED = 1.02
 NETS = ['vit_base_patch16_224', 'vit_large_patch16_224', 'swin_base_patch4_window7_224']
 PARTS = ['group', 'speed', 'segmentation', 'ways']
-#: Seconds after which a part that has no time left is told so once more.
+#: Seconds after which the signal comes again to a part that has no time left and has not ended.
 AGAIN = 1.0
 
 
