@@ -178,7 +178,7 @@ def _free(path: Path) -> Path:
 
 @contextmanager
 def _until(end: float | None) -> Iterator[None]:
-    """A context that a TimeoutError ends when ``time.monotonic`` has come to ``end``, or before it starts."""
+    """Raise a TimeoutError in the context when ``time.monotonic`` comes to ``end``, at once if it is there already."""
 
     def stop(*_: object) -> None:
         raise TimeoutError('no time is left for it')
