@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from vptx.benchmark import parity
-    from vptx.benchmark.speed import CONCATENATED, candidates, find_device, markdown, measure, read_methods
+    from vptx.benchmark.speed import CONCATENATED, FROZEN, candidates, find_device, markdown, measure, read_methods
     from vptx.files import write_whole
     from vptx.shipped import shipped
 
@@ -113,17 +113,20 @@ def run(args: argparse.Namespace) -> None:
         last = '\n'.join(f'* {fault}' for fault in faults) or 'Nothing.'
         write_whole(path, '\n\n'.join([*head, *page, f'## What does not hold\n\n{last}\n']).encode())
 
-    def build(net: str) -> None:
-        """In place of the network before it, whose memory is free then."""
-        by_name.clear()
-        network = timm.create_model(net, img_size=args.size, num_classes=100, **args.net_options).to(device)
-        by_name.update({candidate.name: candidate for candidate in [*candidates(network, methods), *_lora(network)]})
+    def candidates_of(net: str) -> 'dict[str, Candidate]':
+        """In place of those of the network before it, whose memory is free then."""
+        if net not in built:
+            built.clear()
+            network = timm.create_model(net, img_size=args.size, num_classes=100, **args.net_options).to(device)
+            built[net] = {candidate.name: candidate for candidate in [*candidates(network, methods), *_lora(network)]}
+        return built[net]
 
     def images(batch: int) -> 'torch.Tensor':
         return torch.randn(batch, 3, args.size, args.size, device=device)
 
     def compare_ways(net: str, name: str, dtype: str) -> str:
-        memory, usual = by_name[name], by_name[name + CONCATENATED]
+        found = candidates_of(net)
+        memory, usual = found[name], found[name + CONCATENATED]
         half = getattr(torch, dtype)
         ways = parity.compare_ways(memory, usual, images(args.batches[0]), half, args.compiler, args.rounds)
         faults.extend(f'{net}, {name}, {dtype}, {fault}' for fault in parity.faults(ways))
@@ -132,27 +135,28 @@ def run(args: argparse.Namespace) -> None:
     def compare_speed(net: str, batch: int) -> str:
         image, dtype = images(batch), getattr(torch, args.dtypes[0])
         fit: list[Candidate] = []
-        for candidate in by_name.values():
+        for candidate in candidates_of(net).values():
             try:
                 measure([candidate], image, 0, dtype)
                 fit.append(candidate)
             except torch.cuda.OutOfMemoryError:
                 faults.append(f'{net}, {batch} images: {candidate.name} takes more memory than there is')
                 candidate.model.zero_grad()
+        if FROZEN not in [candidate.name for candidate in fit]:
+            raise RuntimeError('without the frozen baseline there is nothing to compare with')
         results = measure(fit, image, args.rounds, dtype)
         missed, lines = _targets(results)
         if device.type == 'cuda':
             faults.extend(f'{net}, {batch} images: {fault}' for fault in missed)
         return f'{markdown(results, batch)}\n\n{lines}'.strip()
 
-    by_name: dict[str, Candidate] = {}
+    built: dict[str, dict[str, Candidate]] = {}
     if 'group' in args.parts:
         add('Process group of one', partial(_exchange, device))
     for net in args.nets if 'speed' in args.parts else ():
-        build(net)
         for batch in args.batches:
             add(f'{net}, {batch} images, {args.dtypes[0]}', partial(compare_speed, net, batch))
-    by_name.clear()
+    built.clear()
     for checkpointed in (False, True) if args.iterations and 'segmentation' in args.parts else ():
         add(
             f'{args.segmentation}, bfloat16, {args.iterations} iterations'
@@ -160,7 +164,6 @@ def run(args: argparse.Namespace) -> None:
             partial(_segment, args, checkpointed),
         )
     for net in args.nets if 'ways' in args.parts else ():
-        build(net)
         for name in methods:
             for dtype in args.dtypes:
                 title = f'{net}, {name}, {args.batches[0]} images, {dtype}: ways to compute it'

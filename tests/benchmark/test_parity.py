@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from networks import images, tiny
 
@@ -95,6 +96,30 @@ def test_a_part_that_fails_is_named_and_the_others_are_measured(tmp_path, monkey
     assert '* Process group of one: RuntimeError: no such library\n' in page
     assert f'2 images: {FULL} takes more memory than there is\n' in page
     assert '| deep, 50 prompts |' in page and f'| {FULL} |' not in page
+
+
+def test_networks_that_do_not_fit_are_named_and_the_others_are_measured(tmp_path, monkeypatch):
+    def lacks_memory(net, *args, **options):
+        if 'small' in net:
+            raise torch.cuda.OutOfMemoryError('out of memory')
+        return create_model(net, *args, **options)
+
+    def lacks_more(found, image, *others):
+        if len(image) > 2:
+            raise torch.cuda.OutOfMemoryError('out of memory')
+        return measure(found, image, *others)
+
+    create_model = timm.create_model
+    monkeypatch.setattr('timm.create_model', lacks_memory)
+    monkeypatch.setattr('vptx.benchmark.speed.measure', lacks_more)
+    nets = ['--nets', 'vit_small_patch16_224', 'vit_tiny_patch16_224', '--batches', 3, 2]
+    with pytest.raises(SystemExit):
+        run('check_gpu', *SMALL, *nets, '--parts', 'speed', '--out', tmp_path)
+    page = next(tmp_path.glob('*.md')).read_text()
+    assert '* vit_small_patch16_224, 2 images, bfloat16: OutOfMemoryError: out of memory\n' in page
+    assert '* vit_tiny_patch16_224, 3 images: frozen takes more memory than there is\n' in page
+    assert '* vit_tiny_patch16_224, 3 images, bfloat16: RuntimeError: without the frozen baseline' in page
+    assert '| deep, 50 prompts |' in page
 
 
 def test_what_time_does_not_suffice_for_is_named_in_a_page_that_is_there_all_the_time(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,21 @@ def test_bytes_that_autograd_keeps():
     x = torch.randn(3, 4)
     assert kept_bytes(Two(), x) == 4 * (3 * 4 + 3 * 3 * 5)
     assert kept_bytes(nn.Linear(4, 5).requires_grad_(False), x) == 0
+
+
+def test_what_was_counted_is_freed():
+    """A reference cycle through what autograd keeps would leave a batch of activations in memory for every network."""
+    seen = []
+
+    class Exp(nn.Module):
+        def forward(self, x):
+            y = x.exp()  # keeps its own result
+            seen.append(weakref.ref(y.untyped_storage()))
+            seen.append(weakref.ref(y))
+            return y * 2
+
+    kept_bytes(Exp(), torch.randn(3, 4, requires_grad=True))
+    assert [ref() for ref in seen] == [None, None]
 
 
 def layer(queries: int, keys: int) -> int:

@@ -346,8 +346,9 @@ def kept_bytes(model: nn.Module, image: Tensor) -> int:
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
-        return tensor
+        # What a function keeps of its own output refers to that function: a cycle that is never freed.
+        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor.detach())
+        return tensor.detach()
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = model(image)  # held until it is counted, or its storages could be given to others
