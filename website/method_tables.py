@@ -3,10 +3,12 @@
 mkdir -p work_dirs/real && tar xf docs/real_runs.tar.xz -C work_dirs/real
 python website/method_tables.py work_dirs/real/methods
 
-A second argument names a network, as in ``--nets`` of the experiment. Methods that lack a run are left out.
+A second argument names a network, as in ``--nets`` of the experiment. Methods that lack a run are left out; of a method
+of which a final run diverged, figures are of the other runs.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, median
@@ -46,11 +48,19 @@ DASH = '-'
 
 
 def complete(found: Found, net: str) -> dict[str, str]:
-    """Name of a method -> method, of those on a network that have all runs on all tasks; the best mean first."""
+    """Name of a method -> method, of those on a network that have all runs on all tasks; the best mean first.
+
+    A final run that diverged is there, and figures are of the others.
+    """
     tasks, methods = set(found.tasks()), {}
+    diverged = Counter((row['config'], row['task']) for row in found.trials if row['split'] == 'test' and row['error'])
     for o in found.outcomes:
         of = found.of(o.method)
-        if o.net == net and of.keys() == tasks and not any(other.missing for other in of.values()):
+        if (
+            o.net == net
+            and of.keys() == tasks
+            and all(other.test and len(other.missing) == diverged[o.method, task] for task, other in of.items())
+        ):
             methods[NAMES[o.variant or o.leaf]] = o.method
     return dict(sorted(methods.items(), key=lambda item: -mean(found.means(item[1]).values())))
 
