@@ -47,20 +47,26 @@ NAMES = dict(
 DASH = '-'
 
 
-def complete(found: Found, net: str) -> dict[str, str]:
-    """Name of a method -> method, of those on a network that have all runs on all tasks; the best mean first.
+def read_runs(folder: str | Path) -> Found:
+    """What a study left. Where a final run diverged, it is not missing, and figures are of the others.
 
-    A final run that diverged is there, and figures are of the others.
+    Raises:
+        FileNotFoundError, ValueError: of ``read``.
     """
-    tasks, methods = set(found.tasks()), {}
+    found = read([folder])
     diverged = Counter((row['config'], row['task']) for row in found.trials if row['split'] == 'test' and row['error'])
     for o in found.outcomes:
+        if o.test and len(o.missing) == diverged[o.method, o.task]:
+            o.missing = []
+    return found
+
+
+def complete(found: Found, net: str) -> dict[str, str]:
+    """Name of a method -> method, of those on a network that have all runs on all tasks; the best mean first."""
+    tasks, methods = set(found.tasks()), {}
+    for o in found.outcomes:
         of = found.of(o.method)
-        if (
-            o.net == net
-            and of.keys() == tasks
-            and all(other.test and len(other.missing) == diverged[o.method, task] for task, other in of.items())
-        ):
+        if o.net == net and of.keys() == tasks and not any(other.missing for other in of.values()):
             methods[NAMES[o.variant or o.leaf]] = o.method
     return dict(sorted(methods.items(), key=lambda item: -mean(found.means(item[1]).values())))
 
@@ -138,7 +144,7 @@ def tables(folder: str | Path, net: str = '') -> list[str]:
     Raises:
         FileNotFoundError, ValueError: of ``read``.
     """
-    found = read([folder])
+    found = read_runs(folder)
     methods = complete(found, net)
     return [means(found, methods), differences(found, methods), best_epochs(found, methods), *groups(found, methods)]
 
