@@ -346,9 +346,9 @@ def kept_bytes(model: nn.Module, image: Tensor) -> int:
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        # What a function keeps of its own output refers to that function: a cycle that is never freed.
-        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor.detach())
-        return tensor.detach()
+        tensor = tensor.detach()  # an output that its own function keeps would be part of a cycle, and never freed
+        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+        return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = model(image)  # held until it is counted, or its storages could be given to others
